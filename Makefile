@@ -1,0 +1,45 @@
+# Two commands matter: `make demo` and `make test`. Both create what they need in .venv; `make clean` removes it.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+BIN := .venv/bin
+
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
+
+.PHONY: help env env-training env-dev demo test lint bench clean
+
+help:  ## show these commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+# uv installs the locked, hashed versions; it stays in its own environment so that .venv holds the program alone.
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3")'
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet uv==$(UV_VERSION)
+
+# --inexact: what a wider environment already installed stays.
+SYNC := $(UV) sync --quiet --frozen --inexact --python $(PYTHON)
+
+env: $(UV)  ## .venv with the worker alone (no torch, no pandas)
+	$(SYNC) --no-dev
+
+env-training: $(UV)  ## .venv with the worker and the training package
+	$(SYNC) --no-dev --extra training
+
+env-dev: $(UV)  ## .venv with everything that tests and lint need
+	$(SYNC) --all-extras
+
+demo: env  ## a real Kafka, a sample of reviews, the worker: on this machine, no Docker
+	$(BIN)/review-consumer demo
+
+test: env-dev  ## every test, those on a real broker included
+	$(BIN)/pytest
+
+lint: env-dev  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## remove the environments and caches
+	rm -rf .venv .uv .pytest_cache .mypy_cache .ruff_cache .hypothesis
