@@ -1,0 +1,205 @@
+"""Several brokers in one cluster on this machine; `consumer.local.broker` is the same with one.
+
+with LocalCluster(3) as kafka:
+    kafka.create_topics({"reviews": 4})
+    kafka.nodes[0].kill()
+    kafka.start(kafka.nodes[0])
+"""
+
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from consumer.errors import KafkaUnusable, UsageError
+from consumer.local.config import server_properties
+from consumer.local.node import HOST, Node, Ports, is_free
+
+#: A loaded machine with a cold disk; usually 2-3 seconds.
+READY_TIMEOUT_SECONDS = 90.0
+_ADMIN_TIMEOUT_MS = 10_000
+_POLL_SECONDS = 0.05
+_START_ATTEMPTS = 4
+
+
+class LocalCluster:
+    """Real Kafka brokers, each also a controller. A context manager: ready on entry, gone on exit.
+
+    Ports are free ones and data is temporary unless the arguments say otherwise. No process outlives this one, however
+    it ends.
+
+    Args:
+        brokers: how many. With three or more, topics have three replicas of which two have to be in sync.
+        port: where the first broker listens, the next ones right behind it; free ports if None.
+        data_dir: where data is kept for the next start; a temporary directory if None.
+        properties: more server properties; they win over the built-in ones.
+        protocol: of the listener for clients: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+        advertised: HOST:PORT per broker that clients are told to use (a proxy in front), the listener's own if empty.
+    """
+
+    def __init__(
+        self,
+        brokers: int = 3,
+        *,
+        port: int | None = None,
+        data_dir: Path | None = None,
+        properties: Mapping[str, str] | None = None,
+        protocol: str = "PLAINTEXT",
+        advertised: Sequence[str] = (),
+    ) -> None:
+        self.nodes: list[Node] = []
+        self._given_ports = [None] * brokers if port is None else list(range(port, port + brokers))
+        self._data_dir = data_dir
+        self._properties = dict(properties or {})
+        self._protocol = protocol
+        self._advertised: list[str | None] = list(advertised) or [None] * brokers
+        self._temporary: Path | None = None
+
+    def __enter__(self) -> Self:
+        """Start the brokers and wait until they are ready.
+
+        Raises:
+            UsageError: a port is taken, or Java or Kafka's jars are missing.
+            KafkaUnusable: a broker ended or was not ready in time.
+        """
+        try:
+            self._create()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._remove()
+
+    @property
+    def bootstrap(self) -> str:
+        """The brokers' listeners for clients, comma-separated."""
+        return ",".join(node.bootstrap for node in self.nodes)
+
+    def start(self, *nodes: Node) -> None:
+        """Start these nodes (all, if none is named) where they do not run, on their ports and data.
+
+        Raises:
+            KafkaUnusable: a broker ended or was not ready in time.
+        """
+        for node in nodes or self.nodes:
+            if not node.running:
+                node.start()
+        self.wait_until_ready(nodes or self.nodes)
+
+    def stop(self) -> None:
+        """End all brokers in order; `start` brings them back with their data."""
+        for node in self.nodes:
+            node.stop()
+
+    def wait_until_ready(self, nodes: Sequence[Node]) -> None:
+        """Return when the cluster itself says that these nodes take part.
+
+        Raises:
+            KafkaUnusable: one of them ended or was not ready in time.
+        """
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+        while not self._takes_part(nodes):
+            for node in nodes:
+                if not node.running:
+                    raise KafkaUnusable(f"the local broker {node.node_id} ended: {node.last_words()}")
+            if time.monotonic() > deadline:
+                raise KafkaUnusable(f"the local broker was not ready after {READY_TIMEOUT_SECONDS:.0f} s")
+            time.sleep(_POLL_SECONDS)
+
+    def create_topics(
+        self, topics: Mapping[str, int], configs: Mapping[str, str] | None = None, *, exist_ok: bool = False
+    ) -> None:
+        """Create topics and wait until every partition has a leader.
+
+        Args:
+            topics: number of partitions by topic name.
+            configs: topic configuration for all of them, such as {"max.message.bytes": "2000000"}.
+            exist_ok: leave a topic that exists as it is.
+
+        Raises:
+            kafka.errors.KafkaError: refused by the cluster, for example TopicAlreadyExistsError.
+        """
+        with self.admin() as admin:
+            wanted = set(topics) - set(admin.list_topics() if exist_ok else ())
+            if wanted:
+                options = {name: {"num_partitions": topics[name], "configs": dict(configs or {})} for name in wanted}
+                admin.create_topics(options, wait_for_metadata=True)
+
+    @contextmanager
+    def admin(self) -> Iterator[Any]:
+        """A kafka-python `KafkaAdminClient` on the internal listener: all rights, no password, past any proxy."""
+        from kafka import KafkaAdminClient
+
+        running = [node.internal for node in self.nodes if node.running]
+        client = KafkaAdminClient(bootstrap_servers=running, bootstrap_timeout_ms=_ADMIN_TIMEOUT_MS)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def _create(self) -> None:
+        if self._data_dir is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="review-consumer-kafka-"))
+        for port in self._given_ports:
+            if port is not None and not is_free(port):
+                raise UsageError(
+                    f"port {port} of {HOST} is taken: choose another with --port, or end what listens there"
+                )
+        for attempt in range(1, _START_ATTEMPTS + 1):
+            self._lay_out()
+            try:
+                self.start()
+                break
+            except KafkaUnusable:
+                # Somebody may have taken a port between the look and Kafka's bind.
+                if attempt == _START_ATTEMPTS or not any(node.found_port_taken() for node in self.nodes):
+                    raise
+                self._kill()
+
+    def _lay_out(self) -> None:
+        """Choose ports, write each node's properties and prepare its data directory."""
+        ports = [Ports.free(port) for port in self._given_ports]
+        base = (self._temporary or self._data_dir or Path()).absolute()
+        self.nodes = []
+        for index, advertised in enumerate(self._advertised):
+            directory = base / f"broker-{index + 1}"
+            properties = server_properties(
+                index + 1,
+                ports,
+                directory / "data",
+                protocol=self._protocol,
+                advertised=advertised,
+                extra=self._properties,
+            )
+            self.nodes.append(Node(directory, properties, ports[index], self._temporary))
+        for node in self.nodes:
+            node.format()
+
+    def _takes_part(self, nodes: Sequence[Node]) -> bool:
+        from kafka.errors import KafkaError
+
+        try:
+            for node in nodes:
+                socket.create_connection((HOST, node.ports.internal), timeout=1).close()
+            with self.admin() as admin:
+                known = {broker["broker_id"] for broker in admin.describe_cluster()["brokers"]}
+        except (OSError, KafkaError):
+            return False
+        return known.issuperset(node.node_id for node in nodes)
+
+    def _kill(self) -> None:
+        for node in self.nodes:
+            node.kill()
+
+    def _remove(self) -> None:
+        if self._temporary is None:
+            self.stop()
+        else:
+            self._kill()  # nobody will read this data again
+            shutil.rmtree(self._temporary, ignore_errors=True)

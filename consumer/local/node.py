@@ -1,0 +1,187 @@
+"""One Kafka process: a broker that is its own KRaft controller, on loopback, in a directory of its own."""
+
+import base64
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from consumer.errors import KafkaUnusable
+from consumer.local import supervise, tools
+
+HOST = "127.0.0.1"
+#: Where free ports are looked for. Below Linux's ephemeral range (32768 and up): a client that reconnects to a broker
+#: that is down may otherwise be given the broker's own port as its source, connect to itself and keep the port taken.
+PORTS = range(15_000, 32_000)
+#: 16 bytes in base64. The same for all local clusters: a kept data directory fits any number of brokers and restarts.
+CLUSTER_ID = base64.urlsafe_b64encode(b"review-consumer!").decode().rstrip("=")
+STOP_TIMEOUT_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The three listeners of a node: for clients, for brokers and administration, for controllers."""
+
+    client: int
+    internal: int
+    controller: int
+
+    @classmethod
+    def free(cls, client: int | None = None) -> Self:
+        """Ports that nothing listened on a moment ago; `client` is kept as given."""
+        taken = {client} if client else set()
+        found = [client] if client else []
+        while len(found) < 3:
+            port = secrets.choice(PORTS)
+            if port not in taken and is_free(port):
+                found.append(port)
+            taken.add(port)
+        return cls(*found)
+
+
+def is_free(port: int) -> bool:
+    """Whether a broker could listen on this port of the loopback interface now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kafka does: TIME_WAIT is no obstacle
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+class Node:
+    """A broker process that can be started, stopped, killed and paused, and keeps its data and ports in between.
+
+    Args:
+        directory: its own; holds server.properties, kafka.log and the data.
+        properties: the whole server.properties; see `consumer.local.config`.
+        ports: where it listens, as in `properties`.
+        temporary: the cluster's directory if it is to vanish with the parent process, else None.
+    """
+
+    def __init__(self, directory: Path, properties: Mapping[str, str], ports: Ports, temporary: Path | None) -> None:
+        self.node_id = int(properties["node.id"])
+        self.ports = ports
+        self.log_path = directory / "kafka.log"
+        self._directory = directory
+        self._data = Path(properties["log.dirs"].split(",")[0])
+        self._temporary = temporary
+        self._supervisor: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+        self._log_start = 0
+        self._config = directory / "server.properties"
+        (directory / "tmp").mkdir(parents=True, exist_ok=True)
+        self._config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()), "utf-8")
+
+    @property
+    def bootstrap(self) -> str:
+        """HOST:PORT of the listener for clients."""
+        return f"{HOST}:{self.ports.client}"
+
+    @property
+    def internal(self) -> str:
+        """HOST:PORT of the listener for brokers and administration."""
+        return f"{HOST}:{self.ports.internal}"
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives (a paused one does)."""
+        return self._supervisor is not None and self._supervisor.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process id of the broker's JVM.
+
+        Raises:
+            RuntimeError: it is not running.
+        """
+        if not self.running:
+            raise RuntimeError(f"broker {self.node_id} is not running")
+        return self._pid
+
+    def format(self) -> None:
+        """Prepare an empty data directory; one that was prepared before is left as it is.
+
+        Raises:
+            KafkaUnusable: Kafka refused, for example because of a wrong property.
+        """
+        if (self._data / "meta.properties").exists():
+            return
+        command = tools.tool("storage", ["format", "--cluster-id", CLUSTER_ID, "--config", str(self._config)])
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise KafkaUnusable(f"Kafka's storage tool refused {self._config}: {last_line(done.stdout + done.stderr)}")
+
+    def start(self) -> None:
+        """Start the process on its ports and its data, without waiting for it to be ready."""
+        command = tools.java_command("kafka.Kafka", [str(self._config)], self._options())
+        supervisor = [sys.executable, "-I", "-S", supervise.__file__, str(self._temporary or ""), *command]
+        with self.log_path.open("ab") as log:
+            self._log_start = log.tell()
+            # A session of its own: Ctrl-C reaches this program alone, which then ends the broker in order.
+            self._supervisor = subprocess.Popen(
+                supervisor, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            )
+        if self._supervisor.stdout is not None:
+            self._pid = int(self._supervisor.stdout.readline() or 0)
+
+    def stop(self) -> None:
+        """End it in order (SIGTERM), by force if that takes too long."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL), as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP): connections stay open and nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused process go on (SIGCONT)."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def last_words(self) -> str:
+        """The most telling line that it logged since it was last started."""
+        return last_line(self._log())
+
+    def found_port_taken(self) -> bool:
+        """Whether it ended because another process listens on one of its ports."""
+        return not self.running and "Address already in use" in self._log()
+
+    def _log(self) -> str:
+        return self.log_path.read_bytes()[self._log_start :].decode(errors="replace")
+
+    def _options(self) -> Sequence[str]:
+        # Compression libraries unpack themselves into java.io.tmpdir.
+        return ("-Xms256m", "-Xmx512m", f"-Djava.io.tmpdir={self._directory / 'tmp'}")
+
+    def _end(self, how: signal.Signals) -> None:
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is None:
+            return
+        if supervisor.poll() is None:
+            os.kill(self._pid, how)
+            os.kill(self._pid, signal.SIGCONT)
+            try:
+                supervisor.wait(STOP_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(supervisor.pid, signal.SIGKILL)
+                supervisor.wait()
+        for pipe in (supervisor.stdin, supervisor.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def last_line(text: str) -> str:
+    """The last line that says something: an error or an exception if there is one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
+    telling = [line for line in lines if "ERROR" in line or "Exception" in line]
+    return (telling or lines or ["no output"])[-1]
