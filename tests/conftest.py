@@ -1,0 +1,30 @@
+"""One real Kafka broker for the whole session, and topics of its own for every test that asks for them.
+
+A broker that does not start is a failure, never a skip: without it the promises of this package are untested.
+"""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from consumer.local.broker import LocalBroker
+from tests.kafka_helpers import Topics
+
+PARTITIONS = 4
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[LocalBroker]:
+    """A running broker, shared by all tests: break a broker of your own, not this one."""
+    with LocalBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def topics(kafka: LocalBroker) -> Topics:
+    """Empty topics (input with 4 partitions, output with 4, dead letters with 4) and an unused group id."""
+    name = f"t-{uuid.uuid4().hex[:12]}"
+    made = Topics(kafka.bootstrap, f"{name}.input", f"{name}.output", f"{name}.dead-letter", f"{name}.group")
+    kafka.create_topics(dict.fromkeys((made.input, made.output, made.dead_letter), PARTITIONS))
+    return made
