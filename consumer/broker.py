@@ -1,0 +1,367 @@
+"""Kafka, behind the few verbs that the worker needs: connect, poll, publish, rewind. The only worker file with `kafka`.
+
+Where each line comes from is written down, with the test that shows it, in docs/delivery.md.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
+
+from consumer.errors import GaveUp, KafkaUnusable, ReviewsError
+from consumer.kafka_client import Clients, LastWarning, connection, fatal_cause, reason_of
+from consumer.messages import Record
+from consumer.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+#: Bytes that Kafka adds to a record and its batch at most, with room to spare.
+RECORD_OVERHEAD_BYTES = 1024
+#: One attempt to reach the cluster; several fit into the start timeout, so that a wrong password is told at once.
+BOOTSTRAP_SECONDS = 5.0
+
+
+class NotPublished(ReviewsError):  # noqa: N818 - the state of a poll, not of our program
+    """Nothing of this poll became visible and no offset moved; rewind and take it again."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to produce; `partition` is the source partition, so that its order is kept."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+    @property
+    def size(self) -> int:
+        """Upper bound of its size in a batch of its own, in bytes."""
+        body = len(self.key or b"") + len(self.value or b"")
+        return body + sum(len(name.encode()) + len(value) + 10 for name, value in self.headers) + RECORD_OVERHEAD_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What one poll returned, with the group metadata of that moment."""
+
+    records: list[Record]
+    first: dict[TopicPartition, int]
+    next: dict[TopicPartition, int]
+    group: ConsumerGroupMetadata
+
+
+class Broker:
+    """One consumer and one producer. Used by one thread.
+
+    Args:
+        settings: addresses, topics, group, timeouts.
+        on_waiting: told, in one line, what a slow start is waiting for.
+    """
+
+    def __init__(self, settings: WorkerSettings, on_waiting: Callable[[str], None] = lambda _: None) -> None:
+        self._settings = settings
+        self._on_waiting = on_waiting
+        self._consumer: Any = None
+        self._producer: Any = None
+        self._partitions: dict[str, int] = {}
+        self._committed: dict[TopicPartition, int] = {}
+        self._drain_to: dict[TopicPartition, int] = {}
+
+    def connect(self, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Wait until the cluster answers and the three topics exist; join the group; take over our transactional id.
+
+        Raises:
+            KafkaUnusable: wrong credentials or rights, or nothing usable within `start_timeout_seconds`.
+        """
+        deadline = time.monotonic() + self._settings.start_timeout_seconds
+        with LastWarning() as warning:
+            while self._consumer is None and not stopping():
+                self._consumer = self._attempt(self._new_consumer, warning, deadline)
+            while not stopping() and (missing := self._missing_topics()):
+                self._wait(f"topic {missing} does not exist (create it: this worker never does)", deadline)
+            while self._producer is None and not stopping():
+                self._producer = self._attempt(self._new_producer, warning, deadline)
+        if stopping():
+            return
+        self._consumer.subscribe([self._settings.input_topic])
+        if self._settings.drain:
+            self._drain_to = self._undone()
+
+    def poll(self, max_records: int, timeout_seconds: float = 0.5) -> Poll:
+        """Return what is there, at once if there is something, else after `timeout_seconds`.
+
+        Raises:
+            GaveUp: what the broker returned cannot be read (corrupt batch, unknown codec), or rights were withdrawn.
+        """
+        try:
+            polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
+        except (KafkaError, ValueError, AssertionError) as error:
+            raise GaveUp(
+                f"cannot read {self._settings.input_topic}: {reason_of(error)}; nothing was skipped, see docs/runbook.md"
+            ) from error
+        # Taken now: after inference the client may have left the group, and the broker accepts the metadata of
+        # a consumer that is in no group.
+        group = self._consumer.group_metadata()
+        records, first, after = [], {}, {}
+        for partition, messages in polled.items():
+            records += [
+                Record(m.topic, m.partition, m.offset, m.timestamp, m.key, m.value, tuple(m.headers)) for m in messages
+            ]
+            first[partition] = messages[0].offset
+            after[partition] = messages[-1].offset + 1
+        return Poll(records, first, after, group)
+
+    def publish(self, poll: Poll, outgoing: Sequence[Outgoing]) -> None:
+        """Make `outgoing` and the offsets of `poll` visible: together, or not at all, if delivery is exactly once.
+
+        1. refuse a poll that was taken outside the group
+        2. begin the transaction (after inference, so that it lives for milliseconds)
+        3. send predictions and dead letters
+        4. send the offsets with the group metadata of the poll, so that a stale one is fenced
+        5. commit
+
+        Raises:
+            NotPublished: aborted; the caller rewinds and retries.
+            GaveUp: the outcome is unknown or the producer is unusable; only a new process is safe.
+        """
+        offsets = {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in poll.next.items()}
+        if poll.group.generation_id < 0:  # 1
+            raise NotPublished("this worker has left its group")
+        if self._settings.is_exactly_once:
+            self._publish_in_transaction(outgoing, offsets, poll.group)
+        else:
+            self._publish_then_commit(outgoing, offsets)
+        self._committed.update(poll.next)
+
+    def _publish_in_transaction(
+        self,
+        outgoing: Sequence[Outgoing],
+        offsets: dict[TopicPartition, OffsetAndMetadata],
+        group: ConsumerGroupMetadata,
+    ) -> None:
+        sent: list[Any] = []
+        try:
+            self._producer.begin_transaction()  # 2
+            sent += [self._send(record) for record in outgoing]  # 3
+            self._producer.send_offsets_to_transaction(offsets, group)  # 4
+            self._producer.commit_transaction()  # 5
+        except KafkaError as error:
+            cause = next((reason_of(future.exception) for future in sent if future.failed()), reason_of(error))
+            self._abort(cause)
+            raise NotPublished(cause) from error
+
+    def _abort(self, cause: str) -> None:
+        try:
+            self._producer.abort_transaction()
+        except KafkaError as error:
+            raise GaveUp(
+                f"the transaction can be neither committed nor aborted ({cause}; {reason_of(error)}); "
+                "start the worker again, it resumes from the last commit"
+            ) from error
+
+    def _publish_then_commit(
+        self, outgoing: Sequence[Outgoing], offsets: dict[TopicPartition, OffsetAndMetadata]
+    ) -> None:
+        try:
+            sent = [self._send(record) for record in outgoing]
+            self._producer.flush(timeout=self._settings.request_timeout_seconds * 2)
+            for future in sent:
+                future.get(timeout=0)
+            self._consumer.commit(offsets, timeout_ms=int(self._settings.request_timeout_seconds * 1000))
+        except KafkaError as error:
+            raise NotPublished(reason_of(error)) from error
+
+    def _send(self, record: Outgoing) -> Any:
+        # The client refuses a null value with a null key, which Kafka allows: the serializer below writes the null.
+        value = _NULL if record.value is None else record.value
+        partition = record.partition % self._partitions[record.topic]
+        return self._producer.send(record.topic, value, record.key, record.headers, partition)
+
+    def rewind(self, poll: Poll) -> None:
+        """Go back to the first record of `poll` in each partition that is still ours; aborting alone does not."""
+        for partition in self._consumer.assignment() & poll.first.keys():
+            self._consumer.seek(partition, poll.first[partition])
+
+    def assignment(self) -> frozenset[int]:
+        """Partitions of the input topic that are ours now."""
+        return frozenset(partition.partition for partition in self._consumer.assignment())
+
+    def lag(self) -> dict[int, int]:
+        """Records that wait behind our position, per partition, as the last fetch knew; no request is sent."""
+        lag = {}
+        for partition in self._consumer.assignment():
+            end, position = self._consumer.highwater(partition), self._consumer.position(partition, timeout_ms=0)
+            if end is not None and position is not None:
+                lag[partition.partition] = max(0, end - position)
+        return lag
+
+    def answers(self, timeout_seconds: float) -> bool:
+        """Whether the input topic's leaders answer within `timeout_seconds`; one request."""
+        partitions = self._consumer.assignment() or {TopicPartition(self._settings.input_topic, 0)}
+        try:
+            self._consumer.end_offsets(list(partitions), timeout_ms=int(timeout_seconds * 1000))
+        except KafkaError:
+            return False
+        return True
+
+    def settle(self) -> None:
+        """Commit positions that moved without a record (transaction markers, compacted tails): lag reaches 0.
+
+        Raises:
+            NotPublished, GaveUp: as `publish`.
+        """
+        group = self._consumer.group_metadata()
+        if group.generation_id < 0:
+            return
+        moved = {}
+        for partition in self._consumer.assignment():
+            position = self._consumer.position(partition, timeout_ms=0)
+            if position is not None and position > self._known_commit(partition, position):
+                moved[partition] = position
+        if moved:
+            self.publish(Poll([], {}, moved, group), [])
+
+    def forget(self) -> None:
+        """Drop what was known of commits, after the assignment changed."""
+        self._committed.clear()
+
+    def drained(self) -> bool:
+        """Whether the group has committed everything up to the end offsets seen at start, in every partition."""
+        self._drain_to = {
+            partition: end
+            for partition, end in self._drain_to.items()
+            if (self._consumer.committed(partition, timeout_ms=self._request_ms) or 0) < end
+        }
+        return not self._drain_to
+
+    def close(self, timeout_seconds: float) -> None:
+        """Leave the group and close, within `timeout_seconds`; safe to call at any time."""
+        if self._producer is not None:
+            self._quietly("producer", lambda: self._producer.close(timeout=timeout_seconds / 2))
+        if self._consumer is not None:
+            self._quietly(
+                "consumer",
+                lambda: self._consumer.close(autocommit=False, timeout_ms=int(timeout_seconds / 2 * 1000)),
+            )
+
+    @staticmethod
+    def _quietly(what: str, close: Callable[[], None]) -> None:
+        try:
+            close()
+        except KafkaError as error:
+            log.warning("the %s did not close cleanly: %s", what, reason_of(error))
+
+    @property
+    def _request_ms(self) -> int:
+        return int(self._settings.request_timeout_seconds * 1000)
+
+    def _known_commit(self, partition: TopicPartition, position: int) -> int:
+        """Committed offset; `position` where there is none, so that a fresh group commits nothing before it reads."""
+        if partition not in self._committed:
+            committed = self._consumer.committed(partition, timeout_ms=self._request_ms)
+            # With an end to drain to, a partition without records has to be committed as well.
+            self._committed[partition] = committed if committed is not None else -1 if self._drain_to else position
+        return self._committed[partition]
+
+    def _undone(self) -> dict[TopicPartition, int]:
+        topic = self._settings.input_topic
+        partitions = [TopicPartition(topic, number) for number in range(self._partitions[topic])]
+        ends = self._consumer.end_offsets(partitions, timeout_ms=self._request_ms)
+        starts = self._consumer.beginning_offsets(partitions, timeout_ms=self._request_ms)
+        return {partition: end for partition, end in ends.items() if end > starts[partition]}
+
+    def _new_consumer(self, clients: Clients) -> Any:
+        settings = self._settings
+        session_ms = int(settings.session_timeout_seconds * 1000)
+        return KafkaConsumer(
+            **connection(settings, BOOTSTRAP_SECONDS, settings.request_timeout_seconds),
+            kafka_client=clients,
+            group_id=settings.group_id,
+            group_instance_id=settings.instance_id if settings.static_membership else None,
+            isolation_level="read_committed",  # also makes a new owner wait for offsets that are being committed
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            max_poll_records=settings.max_poll_records,
+            max_poll_interval_ms=int(settings.max_poll_interval_seconds * 1000),
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 3,
+        )
+
+    def _new_producer(self, clients: Clients) -> Any:
+        settings = self._settings
+        producer = KafkaProducer(
+            **connection(settings, BOOTSTRAP_SECONDS, settings.request_timeout_seconds),
+            kafka_client=clients,
+            **(
+                {
+                    "transactional_id": settings.transactional_id,
+                    "transaction_timeout_ms": int(settings.transaction_timeout_seconds * 1000),
+                }
+                if settings.is_exactly_once
+                else {}
+            ),
+            allow_auto_create_topics=False,
+            delivery_timeout_ms=int(settings.max_poll_interval_seconds * 500),
+            linger_ms=5,
+            batch_size=131_072,
+            max_request_size=settings.max_request_bytes,
+            max_block_ms=self._request_ms,
+            retry_backoff_ms=5,  # the default of 100 sleeps up to 220 ms between two transactions
+            value_serializer=_null_or_bytes,
+        )
+        if settings.is_exactly_once:
+            producer.init_transactions()
+        return producer
+
+    def _attempt(self, build: Callable[[Clients], Any], warning: LastWarning, deadline: float) -> Any:
+        """One try to build a client; None when it is worth another."""
+        clients = Clients()
+        try:
+            return build(clients)
+        except (KafkaError, ValueError, OSError) as error:
+            clients.close()
+            cause = warning.text or reason_of(error)
+            if fatal := fatal_cause(cause, error):
+                raise KafkaUnusable(f"{self._settings.bootstrap_servers}: {fatal}") from error
+            self._wait(f"no answer from {self._settings.bootstrap_servers} ({cause})", deadline, error)
+            return None
+
+    def _wait(self, what: str, deadline: float, error: Exception | None = None) -> None:
+        if time.monotonic() >= deadline:
+            seconds = self._settings.start_timeout_seconds
+            raise KafkaUnusable(f"gave up after {seconds:g} s: {what}") from error
+        self._on_waiting(what)
+        time.sleep(0.5)
+
+    def _missing_topics(self) -> str | None:
+        for topic in self._topics():
+            try:
+                partitions = self._consumer.partitions_for_topic(topic)
+            except KafkaTimeoutError:
+                return topic
+            except KafkaError as error:
+                raise KafkaUnusable(f"topic {topic}: {reason_of(error)}") from error
+            if not partitions:
+                return topic
+            self._partitions[topic] = len(partitions)
+        return None
+
+    def _topics(self) -> Iterable[str]:
+        return self._settings.input_topic, self._settings.output_topic, self._settings.dead_letter_topic
+
+
+_NULL = object()
+
+
+def _null_or_bytes(value: Any) -> bytes | None:
+    return None if value is _NULL else value

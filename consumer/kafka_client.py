@@ -1,0 +1,102 @@
+"""What kafka-python needs around it: connection settings, the cause behind its time-outs, tidy failed attempts."""
+
+import logging
+from typing import Any
+
+from kafka.errors import AuthorizationError, KafkaConfigurationError, SaslAuthenticationFailedError
+from kafka.net.compat import KafkaNetClient
+
+from consumer.settings import KafkaSettings
+
+#: What a warning of the client says when waiting longer cannot help, and what to do about it.
+_HOPELESS = {
+    "SaslAuthenticationFailed": "wrong user name or password; check sasl_username, sasl_password and sasl_mechanism",
+    "UnsupportedSaslMechanism": "the broker does not offer this sasl_mechanism",
+    "CERTIFICATE_VERIFY_FAILED": "the broker's certificate is not trusted; check ssl_cafile, its host name and dates",
+    "certificate required": "the broker asks for a client certificate; set ssl_certfile and ssl_keyfile",
+    "ertificate unknown": "the broker refused the client certificate; check ssl_certfile",
+    "WRONG_VERSION_NUMBER": "this port does not speak TLS; check security_protocol and the port",
+}
+
+
+def connection(settings: KafkaSettings, bootstrap_seconds: float, request_seconds: float = 30.0) -> dict[str, Any]:
+    """Arguments that every kafka-python client of this program shares."""
+
+    def secret(value: Any) -> str | None:
+        return value.get_secret_value() if value is not None else None
+
+    def path(value: Any) -> str | None:
+        return str(value) if value is not None else None
+
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap_servers.split(","),
+        "client_id": "review-consumer",
+        "security_protocol": settings.security_protocol,
+        "ssl_cafile": path(settings.ssl_cafile),
+        "ssl_certfile": path(settings.ssl_certfile),
+        "ssl_keyfile": path(settings.ssl_keyfile),
+        "ssl_password": secret(settings.ssl_key_password),
+        "bootstrap_timeout_ms": int(bootstrap_seconds * 1000),
+        "request_timeout_ms": int(request_seconds * 1000),
+        # The default of 30 s would leave a worker idle for half a minute after a short outage.
+        "reconnect_backoff_max_ms": 2000,
+    }
+    if settings.security_protocol.startswith("SASL_"):
+        arguments["sasl_mechanism"] = settings.sasl_mechanism
+        arguments["sasl_plain_username"] = settings.sasl_username
+        arguments["sasl_plain_password"] = secret(settings.sasl_password)
+    return arguments
+
+
+class Clients:
+    """Stands in for the client class, so that a constructor that fails does not leave its network thread behind."""
+
+    def __init__(self) -> None:
+        self._built: list[Any] = []
+
+    def __call__(self, **configuration: Any) -> Any:
+        """Build the network client that a consumer or producer asks for."""
+        client = KafkaNetClient(**configuration)
+        self._built.append(client)
+        return client
+
+    def close(self) -> None:
+        """End the network threads of everything built here."""
+        for client in self._built:
+            client.close()
+
+
+class LastWarning(logging.Handler):
+    """Keeps the last warning of the client: its exceptions say "timed out" where its log says why."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember the first line."""
+        if record.name.startswith("kafka."):
+            self.text = record.getMessage().partition("\n")[0][:300]
+
+    def __enter__(self) -> "LastWarning":
+        logging.getLogger("kafka").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("kafka").removeHandler(self)
+
+
+def fatal_cause(cause: str, error: Exception) -> str | None:
+    """Advice, if no amount of waiting will help; None for a broker that may still come up."""
+    if isinstance(error, AuthorizationError | SaslAuthenticationFailedError | KafkaConfigurationError):
+        return reason_of(error)
+    return next((advice for sign, advice in _HOPELESS.items() if sign in cause), None)
+
+
+def reason_of(error: BaseException | None) -> str:
+    """One line that names a client error; never a payload."""
+    if error is None:
+        return "unknown"
+    text = str(error).partition("\n")[0][:300]
+    name = type(error).__name__
+    return text if name in text else f"{name}: {text}" if text else name

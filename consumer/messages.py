@@ -1,0 +1,228 @@
+"""The three JSON contracts, and the way from bytes to one of them.
+
+    bytes ── parse ──▶ Review ── (classifier) ──▶ Prediction
+                  └──▶ DeadLetter ◀── a review that the model fails on
+
+A bad record is a value, never an exception: every byte sequence has exactly one of these outcomes.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import jiter
+import simplejson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+#: No spaces, control characters or quotes: an id may stand in a log line, a header or a shell command.
+ID_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"
+_ID = re.compile(ID_PATTERN, re.ASCII)
+
+
+class Reason(StrEnum):
+    """Why a record became a dead letter; a closed set, used as a header and as a metric label."""
+
+    TOMBSTONE = "tombstone"
+    TOO_LARGE = "too_large"
+    NOT_JSON = "not_json"
+    NOT_AN_OBJECT = "not_an_object"
+    INVALID_TEXT = "invalid_text"
+    EMPTY_TEXT = "empty_text"
+    TEXT_TOO_LONG = "text_too_long"
+    INVALID_ID = "invalid_id"
+    MODEL_ERROR = "model_error"
+    PREDICTION_TOO_LARGE = "prediction_too_large"
+
+
+class Review(BaseModel):
+    """Value of an input record. Fields that are not named here are carried to the prediction untouched."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", title="Review")
+
+    text: str = Field(min_length=1, description="the review; not blank")
+    id: Annotated[str, StringConstraints(pattern=ID_PATTERN)] | int | None = Field(
+        None, description="identity of the review; default: topic-partition-offset"
+    )
+
+
+class Model(BaseModel):
+    """Which model gave a prediction."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+    digest: str = Field(description="SHA-256 of the bundle's manifest.json", pattern=r"^[0-9a-f]{64}$")
+    variant: str = Field(description="precision variant, for example int8")
+
+
+class Source(BaseModel):
+    """Coordinates of the input record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    topic: str
+    partition: int = Field(ge=0)
+    offset: int = Field(ge=0)
+    timestamp: AwareDatetime | None = Field(description="timestamp of the input record; null where it has none")
+
+
+class Prediction(BaseModel):
+    """Value of an output record, with the fields of the review that are not named here beside these.
+
+    A field of the review that bears a name of this list is found under `carried`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", title="Prediction")
+
+    id: str = Field(description="id of the review, as a string")
+    label: str = Field(description="the most probable label")
+    score: float = Field(ge=0, le=1, description="its probability")
+    probabilities: dict[str, float] = Field(description="probability of each label")
+    model: Model
+    source: Source
+    tokens: int = Field(ge=0, description="tokens that the model read")
+    truncated: bool = Field(description="whether the model read only a part of the text")
+    processed_at: AwareDatetime
+    carried: dict[str, Any] | None = Field(None, description="fields of the review whose names are taken above")
+
+
+class DeadLetter(BaseModel):
+    """Headers of a dead-letter record, beside those of the input record; its key and value are the original bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="DeadLetter", populate_by_name=True)
+
+    source_topic: str = Field(alias="source-topic")
+    source_partition: str = Field(alias="source-partition", pattern=r"^\d+$")
+    source_offset: str = Field(alias="source-offset", pattern=r"^\d+$")
+    reason: Reason = Field(alias="dead-letter-reason")
+    sha256: str = Field(alias="dead-letter-sha256", description="SHA-256 of the original value; of nothing for null")
+    value_bytes: str = Field(alias="dead-letter-bytes", description="size of the original value; -1 for null")
+    cut: str | None = Field(
+        None, alias="dead-letter-cut", description="what was left out of a record too large to copy: value, headers"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One Kafka record, as bytes. `timestamp_ms` is epoch milliseconds, below 0 for none."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedReview:
+    """A review that can be labelled; `fields` are its other fields, numbers as exact decimals."""
+
+    id: str
+    text: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Names and bounds of an input value."""
+
+    text_field: str = "text"
+    id_field: str = "id"
+    max_record_bytes: int = 1_048_576
+    max_text_characters: int = 1_000_000
+
+
+def parse(record: Record, limits: Limits) -> ParsedReview | Reason:
+    """Read the value of `record`: a review, or the reason why it is a dead letter."""
+    if record.value is None:
+        return Reason.TOMBSTONE
+    if len(record.value) > limits.max_record_bytes:
+        return Reason.TOO_LARGE
+    try:
+        # Strict UTF-8, no lone surrogates, no NaN, no repeated names, bounded nesting; numbers lose no digit.
+        fields = jiter.from_json(
+            record.value, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True, float_mode="decimal"
+        )
+    except ValueError:
+        return Reason.NOT_JSON
+    if not isinstance(fields, dict):
+        return Reason.NOT_AN_OBJECT
+    text = fields.pop(limits.text_field, None)
+    if not isinstance(text, str):
+        return Reason.INVALID_TEXT
+    if not text.strip():
+        return Reason.EMPTY_TEXT
+    if len(text) > limits.max_text_characters:
+        return Reason.TEXT_TOO_LONG
+    identity = fields.pop(limits.id_field, None)
+    if identity is None:
+        identity = f"{record.topic}-{record.partition}-{record.offset}"
+    elif isinstance(identity, int) and not isinstance(identity, bool):
+        identity = str(identity)
+        if len(identity) > 64:
+            return Reason.INVALID_ID
+    elif not isinstance(identity, str) or not _ID.fullmatch(identity):
+        return Reason.INVALID_ID
+    return ParsedReview(identity, text, fields)
+
+
+_OWN_FIELDS = frozenset(Prediction.model_fields)
+
+
+def prediction_json(review: ParsedReview, source: Record, own: dict[str, Any]) -> bytes:
+    """Value of the output record. `own` holds label, score, probabilities, model, tokens and truncated."""
+    taken = {name: value for name, value in review.fields.items() if name in _OWN_FIELDS}
+    prediction = {
+        "id": review.id,
+        **own,
+        "source": {
+            "topic": source.topic,
+            "partition": source.partition,
+            "offset": source.offset,
+            "timestamp": _utc(source.timestamp_ms),
+        },
+        "processed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        **{name: value for name, value in review.fields.items() if name not in _OWN_FIELDS},
+    }
+    if taken:
+        prediction["carried"] = taken
+    return simplejson.dumps(
+        prediction, ensure_ascii=False, use_decimal=True, allow_nan=False, separators=(",", ":")
+    ).encode()
+
+
+def source_headers(source: Record) -> list[tuple[str, bytes]]:
+    """The coordinates that every output and dead-letter record carries, after the headers of its input."""
+    return [
+        ("source-topic", source.topic.encode("ascii")),
+        ("source-partition", b"%d" % source.partition),
+        ("source-offset", b"%d" % source.offset),
+    ]
+
+
+def dead_letter_headers(source: Record, reason: Reason, cut: str | None = None) -> list[tuple[str, bytes]]:
+    """Headers of a dead letter after those of its input; see `DeadLetter`."""
+    value = source.value
+    headers = [
+        *source_headers(source),
+        ("dead-letter-reason", reason.encode()),
+        ("dead-letter-sha256", hashlib.sha256(value or b"").hexdigest().encode()),
+        ("dead-letter-bytes", b"%d" % (-1 if value is None else len(value))),
+    ]
+    return headers if cut is None else [*headers, ("dead-letter-cut", cut.encode())]
+
+
+def _utc(timestamp_ms: int) -> str | None:
+    """ISO 8601; None for a record without a timestamp, or with one that no calendar reaches."""
+    if timestamp_ms < 0:
+        return None
+    try:
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    except (OverflowError, ValueError, OSError):
+        return None

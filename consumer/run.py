@@ -1,0 +1,170 @@
+"""`review-consumer run`: settings, then model, then Kafka, then the loop; each fails with its own exit code."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import tomllib
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from consumer import logs
+from consumer.broker import Broker
+from consumer.bundle import Bundle, load_bundle
+from consumer.classifier import Classifier
+from consumer.engines import open_engine
+from consumer.errors import GaveUp, UsageError
+from consumer.health import Health, HealthServer
+from consumer.messages import Model
+from consumer.metrics import Metrics
+from consumer.settings import CONFIG_VARIABLE, KafkaSettings, WorkerSettings
+from consumer.watchdog import Watchdog
+from consumer.worker import Worker
+
+log = logging.getLogger("consumer")
+
+PARSER: dict[str, Any] = {
+    "description": "Label reviews until stopped. Each setting is a flag, an environment variable (REVIEWS_ and its "
+    "name in capitals) or a line of the TOML settings file; flags win over environment, environment over file.",
+    "formatter_class": argparse.RawTextHelpFormatter,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser, model: type[KafkaSettings] = WorkerSettings) -> None:
+    """One flag per setting; secrets have none, for a command line is visible to every user of the machine."""
+    parser.add_argument("--config", metavar="FILE", help="TOML settings file [REVIEWS_CONFIG]")
+    for name, field in model.model_fields.items():
+        if "SecretStr" in str(field.annotation):
+            continue
+        kind: dict[str, Any] = (
+            {"action": argparse.BooleanOptionalAction} if field.annotation is bool else {"metavar": _metavar(field)}
+        )
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            default=argparse.SUPPRESS,
+            help=f"{field.description} (default: {_shown(field)})".replace("%", "%%"),
+            **kind,
+        )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM, SIGINT or the end of a drain."""
+    settings = read_settings(arguments)
+    logs.set_up(settings.log_format, settings.log_level)
+    return serve(settings, lambda bundle: open_classifier(settings, bundle))
+
+
+def read_settings(arguments: argparse.Namespace) -> WorkerSettings:
+    """Merge flags, environment and settings file.
+
+    Raises:
+        UsageError: with one line for each wrong setting; values are not repeated, one may be a secret.
+    """
+    flags = {name: value for name, value in vars(arguments).items() if name in WorkerSettings.model_fields}
+    if arguments.config is not None:
+        os.environ[CONFIG_VARIABLE] = arguments.config
+    file = os.environ.get(CONFIG_VARIABLE)
+    if file and not Path(file).is_file():
+        raise UsageError(f"settings file {file} does not exist")
+    try:
+        return WorkerSettings(**flags, _secrets_dir=os.environ.get("REVIEWS_SECRETS_DIR"))
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        raise UsageError(f"{problems} (see review-consumer run --help)") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"settings file {file} is not TOML: {error}") from None
+
+
+def open_classifier(settings: WorkerSettings, bundle: Bundle) -> Classifier:
+    """Open the engine, replay the golden texts and warm up.
+
+    Raises:
+        BundleError: the model does not answer as it did when it was made.
+    """
+    engine = open_engine(bundle, settings.variant, settings.threads)
+    classifier = Classifier(bundle, engine, token_budget=settings.token_budget)
+    classifier.self_check()
+    return classifier
+
+
+def serve(settings: WorkerSettings, open_model: Callable[[Bundle], Classifier]) -> int:
+    """Open the parts in the order in which they can fail, run the loop, close them in the opposite order."""
+    metrics, health = Metrics(), Health(settings.watchdog_seconds)
+    with ExitStack() as closing:
+        server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry)
+        closing.callback(server.close)
+        log.info("metrics, /live and /ready on %s", server.url)
+        health.not_ready_because = "loading the model"
+        bundle = load_bundle(settings.bundle)
+        classifier = open_model(bundle)
+        closing.callback(classifier.close)
+        model = Model(
+            name=bundle.manifest.name,
+            version=bundle.manifest.version,
+            digest=bundle.digest,
+            variant=classifier.variant,
+        )
+        metrics.model.labels(model.name, model.version, model.variant, model.digest).set(1)
+        log.info("model %s %s (%s) is ready, digest %s", model.name, model.version, model.variant, model.digest[:12])
+
+        def waiting(what: str) -> None:
+            if health.not_ready_because != what:
+                health.not_ready_because = what
+                log.warning("waiting: %s", what)
+            health.turned()
+
+        watchdog = Watchdog(settings.watchdog_seconds)
+        closing.callback(watchdog.close)
+        broker = Broker(settings, waiting)
+        worker = Worker(settings, broker, classifier, model, metrics, health, watchdog)
+        _stop_on_signals(worker)
+        closing.callback(lambda: broker.close(settings.stop_timeout_seconds))
+        if settings.security_protocol == "PLAINTEXT" and not settings.on_this_machine:
+            log.warning("the connection to Kafka is not encrypted; set security_protocol to SASL_SSL or SSL")
+        health.not_ready_because = f"connecting to {settings.bootstrap_servers}"
+        broker.connect(lambda: worker.stopping)
+        if not worker.stopping:
+            health.not_ready_because = ""
+            log.info("ready: %s from %s", settings.delivery.value, settings.input_topic)
+            worker.run()
+        done = worker.counts
+        log.info(
+            "%s: %s labelled, %s dead-lettered",
+            "stopped" if worker.stopping else "drained",
+            done["labelled"],
+            done["dead_lettered"],
+        )
+    return 0
+
+
+def _stop_on_signals(worker: Worker) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if worker.stopping:  # asked twice: leave at once; what is not committed is taken again
+            os._exit(GaveUp.exit_code)
+        sys.stderr.write(f"{signal.Signals(number).name}: finishing the poll at hand; again to leave at once\n")
+        worker.stop()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+
+
+def _metavar(field: FieldInfo) -> str:
+    kinds = {int: "N", float: "SECONDS", Path: "PATH"}
+    return next((mark for kind, mark in kinds.items() if kind.__name__ in str(field.annotation)), "VALUE")
+
+
+def _shown(field: FieldInfo) -> str:
+    if field.default is None:
+        return "none"
+    return getattr(field.default, "value", None) or str(field.default)
