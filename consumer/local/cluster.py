@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from consumer.errors import KafkaUnusable, UsageError
+from consumer.local import tools
 from consumer.local.config import server_properties
 from consumer.local.node import HOST, Node, Ports, is_free
 
@@ -144,13 +145,14 @@ class LocalCluster:
             client.close()
 
     def _create(self) -> None:
-        if self._data_dir is None:
-            self._temporary = Path(tempfile.mkdtemp(prefix="review-consumer-kafka-"))
+        tools.prepare()
         for port in self._given_ports:
             if port is not None and not is_free(port):
                 raise UsageError(
                     f"port {port} of {HOST} is taken: choose another with --port, or end what listens there"
                 )
+        if self._data_dir is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="review-consumer-kafka-"))
         for attempt in range(1, _START_ATTEMPTS + 1):
             self._lay_out()
             try:

@@ -7,7 +7,13 @@ from consumer.local.node import HOST, Ports
 
 
 def server_properties(
-    node_id: int, cluster: Sequence[Ports], data: Path, *, protocol: str, advertised: str | None, extra: Mapping[str, str]
+    node_id: int,
+    cluster: Sequence[Ports],
+    data: Path,
+    *,
+    protocol: str,
+    advertised: str | None,
+    extra: Mapping[str, str],
 ) -> dict[str, str]:
     """The properties of one node.
 
@@ -47,8 +53,9 @@ def server_properties(
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
-        "broker.heartbeat.interval.ms": "1000",
-        "broker.session.timeout.ms": "4000",  # how long a killed broker keeps its partitions' leadership
+        # How long a killed broker keeps its partitions, and has to wait before it may come back.
+        "broker.session.timeout.ms": "2500",
+        "broker.heartbeat.interval.ms": "500",
         "num.network.threads": "2",
         "num.io.threads": "4",
         "log.cleaner.dedupe.buffer.size": str(4 << 20),  # 128 MiB of heap otherwise

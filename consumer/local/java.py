@@ -49,7 +49,9 @@ def _candidates() -> Iterator[tuple[str, str]]:
 def _major_version(executable: str) -> int:
     """17 for Java 17.0.15; 0 where it does not start (macOS has a /usr/bin/java that only tells where to buy one)."""
     try:
-        answer = subprocess.run([executable, "-version"], capture_output=True, text=True, timeout=60, check=True)
+        answer = subprocess.run(
+            [executable, "-XX:-UsePerfData", "-version"], capture_output=True, text=True, timeout=60, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return 0
     found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)

@@ -1,6 +1,7 @@
 """One Kafka process: a broker that is its own KRaft controller, on loopback, in a directory of its own."""
 
 import base64
+import contextlib
 import os
 import secrets
 import signal
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from consumer.errors import KafkaUnusable
 from consumer.local import supervise, tools
@@ -115,22 +116,28 @@ class Node:
         if (self._data / "meta.properties").exists():
             return
         command = tools.tool("storage", ["format", "--cluster-id", CLUSTER_ID, "--config", str(self._config)])
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise KafkaUnusable(f"Kafka's storage tool refused {self._config}: {last_line(done.stdout + done.stderr)}")
+        with self._supervise(command, stderr=subprocess.PIPE) as formatting:
+            output = formatting.stderr.read().decode(errors="replace") if formatting.stderr else ""
+        if formatting.returncode:
+            raise KafkaUnusable(f"Kafka's storage tool refused {self._config}: {last_line(output)}")
 
     def start(self) -> None:
         """Start the process on its ports and its data, without waiting for it to be ready."""
-        command = tools.java_command("kafka.Kafka", [str(self._config)], self._options())
-        supervisor = [sys.executable, "-I", "-S", supervise.__file__, str(self._temporary or ""), *command]
+        # Compression libraries unpack themselves into java.io.tmpdir.
+        options = ("-Xms256m", "-Xmx512m", f"-Djava.io.tmpdir={self._directory / 'tmp'}")
+        command = tools.java_command("kafka.Kafka", [str(self._config)], options)
         with self.log_path.open("ab") as log:
             self._log_start = log.tell()
-            # A session of its own: Ctrl-C reaches this program alone, which then ends the broker in order.
-            self._supervisor = subprocess.Popen(
-                supervisor, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
-            )
-        if self._supervisor.stdout is not None:
-            self._pid = int(self._supervisor.stdout.readline() or 0)
+            self._supervisor = self._supervise(command, stderr=log)
+        self._pid = int(self._supervisor.stdout.readline() or 0) if self._supervisor.stdout else 0
+
+    def _supervise(self, command: Sequence[str], stderr: IO[bytes] | int) -> subprocess.Popen[bytes]:
+        """Run a command that ends with this process, whatever ends that; its output all goes to `stderr`."""
+        supervisor = [sys.executable, "-I", "-S", supervise.__file__, str(self._temporary or ""), *command]
+        # A session of its own: Ctrl-C reaches this program alone, which then ends the broker in order.
+        return subprocess.Popen(
+            supervisor, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
+        )
 
     def stop(self) -> None:
         """End it in order (SIGTERM), by force if that takes too long."""
@@ -159,22 +166,22 @@ class Node:
     def _log(self) -> str:
         return self.log_path.read_bytes()[self._log_start :].decode(errors="replace")
 
-    def _options(self) -> Sequence[str]:
-        # Compression libraries unpack themselves into java.io.tmpdir.
-        return ("-Xms256m", "-Xmx512m", f"-Djava.io.tmpdir={self._directory / 'tmp'}")
-
     def _end(self, how: signal.Signals) -> None:
         supervisor, self._supervisor = self._supervisor, None
         if supervisor is None:
             return
-        if supervisor.poll() is None:
-            os.kill(self._pid, how)
-            os.kill(self._pid, signal.SIGCONT)
+        if supervisor.poll() is None and self._pid:
+            for number in (how, signal.SIGCONT):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._pid, number)
             try:
                 supervisor.wait(STOP_TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
                 os.killpg(supervisor.pid, signal.SIGKILL)
                 supervisor.wait()
+        if supervisor.returncode < 0:  # the supervisor itself was killed: the broker is alone in its process group
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(supervisor.pid, signal.SIGKILL)
         for pipe in (supervisor.stdin, supervisor.stdout):
             if pipe is not None:
                 pipe.close()

@@ -34,6 +34,16 @@ TOOLS: Mapping[str, str] = MappingProxyType(
 _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Djava.awt.headless=true")
 
 
+def prepare() -> None:
+    """Make sure that Kafka can be started here; fetches its jars on first use.
+
+    Raises:
+        UsageError: no Java, or Kafka's jars cannot be had.
+    """
+    java.find()
+    jars.resolve()
+
+
 def tool(name: str, arguments: Sequence[str]) -> list[str]:
     """The command line of one of Kafka's tools, for `subprocess.run`; it logs warnings only.
 
