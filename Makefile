@@ -7,7 +7,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: help env env-training env-dev demo test lint bench clean
+.PHONY: help env env-training env-dev demo test lint docs clean
 
 help:  ## show these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,10 @@ lint: env-dev  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python docs/generate.py --check
+
+docs: env-dev  ## the references that are made from code
+	$(BIN)/python docs/generate.py
 
 clean:  ## remove the environments and caches
 	rm -rf .venv .uv .pytest_cache .mypy_cache .ruff_cache .hypothesis
