@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TransferSpeedColumn
 
 from consumer.errors import UsageError
 from consumer.local.jars import KAFKA_VERSION, Jar, sha256
@@ -24,6 +25,7 @@ from consumer.local.jars import KAFKA_VERSION, Jar, sha256
 MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
 PARALLEL_DOWNLOADS = 8
 ATTEMPTS = 3
+RETRY_SECONDS = 0.5  # times the number of attempts so far
 TIMEOUT_SECONDS = 30
 MVN_TIMEOUT_SECONDS = 900
 # Pinned, so that no later plugin changes what the goal does.
@@ -41,7 +43,8 @@ def sources() -> list[Source]:
 
 def with_mvn(jars: Sequence[Jar], directory: Path) -> None:
     """Let Maven copy the jars; what it does not bring, or brings with another SHA-256, stays missing."""
-    with tempfile.TemporaryDirectory(dir=directory, prefix="mvn-") as scratch, _console().status(_title(jars)):
+    _announce(jars, "mvn")
+    with tempfile.TemporaryDirectory(dir=directory, prefix="mvn-") as scratch:
         Path(scratch, "pom.xml").write_text(_pom(jars), "utf-8")
         command = ["mvn", "--quiet", "--batch-mode", MVN_GOAL, f"-DoutputDirectory={scratch}"]
         try:
@@ -69,12 +72,13 @@ def over_https(jars: Sequence[Jar], directory: Path) -> None:
     base = os.environ.get("REVIEWS_MAVEN_URL", MAVEN_CENTRAL).rstrip("/")
     if not base.startswith(("https://", "http://")):
         raise UsageError("REVIEWS_MAVEN_URL has to be an http(s) address, such as " + MAVEN_CENTRAL)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = _announce(jars, base)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with (
-        Progress(*columns, console=_console(), transient=True) as progress,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
         ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool,
     ):
-        task = progress.add_task(_title(jars), total=sum(jar.bytes for jar in jars))
+        task = progress.add_task("", total=sum(jar.bytes for jar in jars))
         downloads = [pool.submit(_download, f"{base}/{jar.path}", jar, directory, progress, task) for jar in jars]
         try:
             for download in downloads:
@@ -99,6 +103,8 @@ def _download(url: str, jar: Jar, directory: Path, progress: Progress, task: Tas
                     file.write(chunk)
                     received += len(chunk)
                     progress.advance(task, len(chunk))
+            if received < jar.bytes:
+                raise OSError(f"{url} broke off after {received} of {jar.bytes} bytes")
             break
         except (OSError, http.client.HTTPException) as error:
             refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
@@ -106,6 +112,7 @@ def _download(url: str, jar: Jar, directory: Path, progress: Progress, task: Tas
                 part.unlink(missing_ok=True)
                 raise
             progress.advance(task, -received)
+            time.sleep(RETRY_SECONDS * attempt)
     if (found := sha256(part)) != jar.sha256:
         part.unlink()
         raise UsageError(
@@ -129,9 +136,8 @@ def _pom(jars: Sequence[Jar]) -> str:
     )
 
 
-def _title(jars: Sequence[Jar]) -> str:
-    return f"Kafka {KAFKA_VERSION}: {len(jars)} jars"
-
-
-def _console() -> Console:
-    return Console(stderr=True)
+def _announce(jars: Sequence[Jar], origin: str) -> Console:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    size = sum(jar.bytes for jar in jars) / 1e6
+    console.print(f"fetching Kafka {KAFKA_VERSION} from {origin} ({len(jars)} jars, {size:.0f} MB)", markup=False)
+    return console

@@ -38,11 +38,11 @@ class Jar:
 
 
 def sha256(path: Path) -> str:
-    """The hex digest of a file, or "" where there is none."""
+    """The hex digest of a file, or "" where none can be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
+    except OSError:
         return ""
 
 
@@ -75,7 +75,7 @@ def resolve(jars: Sequence[Jar] | None = None) -> Path:
     if _missing(jars, directory):
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            with _locked(directory.with_suffix(".lock")):
+            with _locked(directory.with_name(f"{directory.name}.lock")):
                 for source in fetch.sources():
                     if missing := _missing(jars, directory):
                         source(missing, directory)
