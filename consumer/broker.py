@@ -106,7 +106,8 @@ class Broker:
             polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
         except (KafkaError, ValueError, AssertionError) as error:
             raise GaveUp(
-                f"cannot read {self._settings.input_topic}: {reason_of(error)}; nothing was skipped, see docs/runbook.md"
+                f"cannot read {self._settings.input_topic}: {reason_of(error)}; "
+                "nothing was skipped, see docs/runbook.md"
             ) from error
         # Taken now: after inference the client may have left the group, and the broker accepts the metadata of
         # a consumer that is in no group.

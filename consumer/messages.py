@@ -192,9 +192,10 @@ def prediction_json(review: ParsedReview, source: Record, own: dict[str, Any]) -
     }
     if taken:
         prediction["carried"] = taken
-    return simplejson.dumps(
+    text: str = simplejson.dumps(
         prediction, ensure_ascii=False, use_decimal=True, allow_nan=False, separators=(",", ":")
-    ).encode()
+    )
+    return text.encode()
 
 
 def source_headers(source: Record) -> list[tuple[str, bytes]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from consumer import logs
@@ -100,6 +100,8 @@ def open_classifier(settings: WorkerSettings, bundle: Bundle) -> Classifier:
 
 def serve(settings: WorkerSettings, open_model: Callable[[Bundle], Classifier]) -> int:
     """Open the parts in the order in which they can fail, run the loop, close them in the opposite order."""
+    # Until there is a loop to stop; as process 1 of a container a signal without a handler would be ignored.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     metrics, health = Metrics(), Health(settings.watchdog_seconds)
     with ExitStack() as closing:
         server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry)
@@ -123,11 +125,12 @@ def serve(settings: WorkerSettings, open_model: Callable[[Bundle], Classifier]) 
                 health.not_ready_because = what
                 log.warning("waiting: %s", what)
             health.turned()
+            watchdog.rearm()
 
         watchdog = Watchdog(settings.watchdog_seconds)
         closing.callback(watchdog.close)
         broker = Broker(settings, waiting)
-        worker = Worker(settings, broker, classifier, model, metrics, health, watchdog)
+        worker = Worker(settings, broker, classifier, model=model, metrics=metrics, health=health, watchdog=watchdog)
         _stop_on_signals(worker)
         closing.callback(lambda: broker.close(settings.stop_timeout_seconds))
         if settings.security_protocol == "PLAINTEXT" and not settings.on_this_machine:

@@ -73,6 +73,7 @@ class Worker:
         settings: WorkerSettings,
         broker: Broker,
         classifier: Classifier,
+        *,
         model: Model,
         metrics: Metrics,
         health: Health,

@@ -1,0 +1,115 @@
+"""Settings that cannot work are refused with the fix in the message; secrets never show."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from consumer import run
+from consumer.errors import UsageError
+from consumer.settings import WorkerSettings
+
+SECRET = "hunter2-secret"
+
+
+def read(*flags: str) -> WorkerSettings:
+    """Parse `flags` as the command line does."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    run.add_arguments(parser)
+    return run.read_settings(parser.parse_args(flags))
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CONFIG", "GROUP_ID", "SECRETS_DIR", "DRAIN"):
+        # Set and then deleted, so that what the code sets itself is undone as well.
+        monkeypatch.setenv(f"REVIEWS_{name}", "")
+        monkeypatch.delenv(f"REVIEWS_{name}")
+
+
+def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documented order holds for one setting given in three places."""
+    file = tmp_path / "worker.toml"
+    file.write_text('group_id = "file"\noutput_topic = "from-file"\nmetrics_port = 0\n')
+    monkeypatch.setenv("REVIEWS_GROUP_ID", "environment")
+    assert read("--config", str(file), "--group-id", "flag").group_id == "flag"
+    settings = read("--config", str(file))
+    assert (settings.group_id, settings.output_topic, settings.metrics_port) == ("environment", "from-file", 0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--output-topic", "reviews"), "three different topics"),
+        (("--dead-letter-topic", "reviews.labeled"), "three different topics"),
+        (("--input-topic", "no spaces"), "input_topic"),
+        (("--delivery", "at_most_once"), "delivery"),
+        (("--metrics-port", "70000"), "metrics_port"),
+        (("--metrics-port", "http"), "metrics_port"),
+        (("--static-membership",), "instance_id"),
+        (("--security-protocol", "SASL_SSL"), "REVIEWS_SASL_PASSWORD"),
+        (("--ssl-cafile", "/does/not/exist.pem"), "ssl_cafile"),
+        (("--poll-target-seconds", "50", "--max-poll-interval-seconds", "60"), "poll_target_seconds"),
+        (("--transaction-timeout-seconds", "400"), "transaction_timeout_seconds"),
+        (("--text-field", "id"), "text_field"),
+        (("--config", "/does/not/exist.toml"), "does not exist"),
+    ],
+)
+def test_impossible_settings_are_refused_with_the_fix(flags: tuple[str, ...], says: str) -> None:
+    """The message names the setting or the way out, in one line."""
+    with pytest.raises(UsageError, match=says) as refused:
+        read(*flags)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["group_id = ", "no_such_setting = 1", 'metrics_port = "many"'])
+def test_a_bad_settings_file_is_a_usage_error(tmp_path: Path, text: str) -> None:
+    """A file that is not TOML, or names what does not exist, is told in one line."""
+    file = tmp_path / "worker.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError):
+        read("--config", str(file))
+
+
+def test_secrets_have_no_flag_and_never_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password comes from the environment; neither repr, str nor an error repeats it."""
+    monkeypatch.setenv("REVIEWS_SASL_PASSWORD", SECRET)
+    monkeypatch.setenv("REVIEWS_SASL_USERNAME", "worker")
+    settings = read("--security-protocol", "SASL_SSL")
+    assert settings.sasl_password is not None
+    assert settings.sasl_password.get_secret_value() == SECRET
+    assert SECRET not in repr(settings) + str(settings) + str(settings.model_dump())
+    with pytest.raises(UsageError) as refused:
+        read("--security-protocol", "PLAINTEXT")
+    assert SECRET not in str(refused.value)
+    with pytest.raises(SystemExit):
+        read("--sasl-password", SECRET)
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mounted secrets are read from REVIEWS_SECRETS_DIR, one file each."""
+    (tmp_path / "reviews_sasl_password").write_text(SECRET)
+    monkeypatch.setenv("REVIEWS_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("REVIEWS_SASL_USERNAME", "worker")
+    settings = read("--security-protocol", "SASL_SSL")
+    assert settings.sasl_password is not None
+    assert settings.sasl_password.get_secret_value() == SECRET
+
+
+def test_a_password_is_never_sent_in_the_clear_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PLAIN without TLS is for this machine only."""
+    monkeypatch.setenv("REVIEWS_SASL_PASSWORD", SECRET)
+    monkeypatch.setenv("REVIEWS_SASL_USERNAME", "worker")
+    flags = ("--security-protocol", "SASL_PLAINTEXT", "--sasl-mechanism", "PLAIN", "--bootstrap-servers")
+    assert read(*flags, "127.0.0.1:9092").on_this_machine
+    with pytest.raises(UsageError, match="unencrypted"):
+        read(*flags, "kafka.example.org:9092")
+
+
+def test_settings_are_frozen_and_ids_unique() -> None:
+    """Nothing changes after start, and two workers without an instance id never share a transactional id."""
+    first, second = read(), read()
+    assert first.transactional_id == first.transactional_id != second.transactional_id
+    assert read("--instance-id", "pod-1").transactional_id == "review-consumer-pod-1"
+    with pytest.raises(ValueError, match="frozen"):
+        first.group_id = "other"  # type: ignore[misc]
