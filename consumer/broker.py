@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 RECORD_OVERHEAD_BYTES = 1024
 #: One attempt to reach the cluster; several fit into the start timeout, so that a wrong password is told at once.
 BOOTSTRAP_SECONDS = 5.0
+
+#: The points between which a failure has a meaning of its own; tests stop a worker there.
+Step = Literal["polled", "inferred", "begun", "sent", "offsets_sent", "committed"]
 
 
 class NotPublished(ReviewsError):  # noqa: N818 - the state of a poll, not of our program
@@ -65,11 +68,18 @@ class Broker:
     Args:
         settings: addresses, topics, group, timeouts.
         on_waiting: told, in one line, what a slow start is waiting for.
+        at: called when a poll has come as far as this step.
     """
 
-    def __init__(self, settings: WorkerSettings, on_waiting: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        on_waiting: Callable[[str], None] = lambda _: None,
+        at: Callable[[Step], None] = lambda _: None,
+    ) -> None:
         self._settings = settings
         self._on_waiting = on_waiting
+        self._at = at
         self._consumer: Any = None
         self._producer: Any = None
         self._partitions: dict[str, int] = {}
@@ -119,6 +129,8 @@ class Broker:
             ]
             first[partition] = messages[0].offset
             after[partition] = messages[-1].offset + 1
+        if records:
+            self._at("polled")
         return Poll(records, first, after, group)
 
     def publish(self, poll: Poll, outgoing: Sequence[Outgoing]) -> None:
@@ -134,6 +146,7 @@ class Broker:
             NotPublished: aborted; the caller rewinds and retries.
             GaveUp: the outcome is unknown or the producer is unusable; only a new process is safe.
         """
+        self._at("inferred")
         offsets = {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in poll.next.items()}
         if poll.group.generation_id < 0:  # 1
             raise NotPublished("this worker has left its group")
@@ -141,6 +154,7 @@ class Broker:
             self._publish_in_transaction(outgoing, offsets, poll.group)
         else:
             self._publish_then_commit(outgoing, offsets)
+        self._at("committed")
         self._committed.update(poll.next)
 
     def _publish_in_transaction(
@@ -152,8 +166,11 @@ class Broker:
         sent: list[Any] = []
         try:
             self._producer.begin_transaction()  # 2
+            self._at("begun")
             sent += [self._send(record) for record in outgoing]  # 3
+            self._at("sent")
             self._producer.send_offsets_to_transaction(offsets, group)  # 4
+            self._at("offsets_sent")
             self._producer.commit_transaction()  # 5
         except KafkaError as error:
             cause = next((reason_of(future.exception) for future in sent if future.failed()), reason_of(error))
@@ -177,6 +194,7 @@ class Broker:
             self._producer.flush(timeout=self._settings.request_timeout_seconds * 2)
             for future in sent:
                 future.get(timeout=0)
+            self._at("sent")
             self._consumer.commit(offsets, timeout_ms=int(self._settings.request_timeout_seconds * 1000))
         except KafkaError as error:
             raise NotPublished(reason_of(error)) from error

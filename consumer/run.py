@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from consumer import logs
-from consumer.broker import Broker
+from consumer.broker import Broker, Step
 from consumer.bundle import Bundle, load_bundle
 from consumer.classifier import Classifier
 from consumer.engines import open_engine
@@ -98,8 +98,18 @@ def open_classifier(settings: WorkerSettings, bundle: Bundle) -> Classifier:
     return classifier
 
 
-def serve(settings: WorkerSettings, open_model: Callable[[Bundle], Classifier]) -> int:
-    """Open the parts in the order in which they can fail, run the loop, close them in the opposite order."""
+def serve(
+    settings: WorkerSettings,
+    open_model: Callable[[Bundle], Classifier],
+    at: Callable[[Step], None] = lambda _: None,
+) -> int:
+    """Open the parts in the order in which they can fail, run the loop, close them in the opposite order.
+
+    Args:
+        settings: of this worker.
+        open_model: opens the classifier of a bundle; raises `BundleError` if the bundle is no good.
+        at: see `Broker`.
+    """
     # Until there is a loop to stop; as process 1 of a container a signal without a handler would be ignored.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     metrics, health = Metrics(), Health(settings.watchdog_seconds)
@@ -129,7 +139,7 @@ def serve(settings: WorkerSettings, open_model: Callable[[Bundle], Classifier]) 
 
         watchdog = Watchdog(settings.watchdog_seconds)
         closing.callback(watchdog.close)
-        broker = Broker(settings, waiting)
+        broker = Broker(settings, waiting, at)
         worker = Worker(settings, broker, classifier, model=model, metrics=metrics, health=health, watchdog=watchdog)
         _stop_on_signals(worker)
         closing.callback(lambda: broker.close(settings.stop_timeout_seconds))
