@@ -3,8 +3,10 @@
 A broker that does not start is a failure, never a skip: without it the promises of this package are untested.
 """
 
+import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,14 @@ def kafka() -> Iterator[LocalBroker]:
     """A running broker, shared by all tests: break a broker of your own, not this one."""
     with LocalBroker() as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Path:
+    """The model bundle that this project ships; REVIEWS_TEST_BUNDLE names another one."""
+    path = Path(os.environ.get("REVIEWS_TEST_BUNDLE", Path(__file__).parents[1] / "bundles/distilbert-imdb"))
+    assert path.is_dir(), f"{path} is missing"
+    return path
 
 
 @pytest.fixture

@@ -1,0 +1,111 @@
+"""Records that a broken or a malicious producer might send, from a seed."""
+
+import json
+import random
+
+from tests.kafka_helpers import Header, Record
+
+WORDS = "a film the plot was very good bad not acting boring lovely never mind".split()
+    "a",
+    "film",
+    "the",
+    "plot",
+    "was",
+    "very",
+    "good",
+    "bad",
+    "not",
+    "acting",
+    "music",
+    "boring",
+    "lovely",
+    "again",
+    "never",
+    "mind",
+]
+
+
+def review(rng: random.Random, words: int = 12) -> dict[str, object]:
+    """A well-formed review."""
+    return {"id": f"r-{rng.getrandbits(40):x}", "text": " ".join(rng.choices(WORDS, k=words)), "stars": rng.random()}
+
+
+def hostile(seed: int, count: int) -> list[Record]:
+    """`count` records, all kinds mixed; the same ones for the same seed."""
+    rng = random.Random(seed)
+    kinds = [
+        lambda: rng.randbytes(rng.randrange(200)),  # random bytes
+        lambda: _cut(rng),
+        lambda: _flipped(rng),
+        lambda: b'{"text":' * rng.randrange(1, 2000),  # deep, unclosed
+        lambda: b'{"text":"a","x":' + b"[" * (depth := rng.randrange(1, 2000)) + b"]" * depth + b"}",
+        lambda: None,  # tombstone
+        lambda: json.dumps(review(rng) | {"id": rng.choice(_ODD_IDS)}).encode(),
+        lambda: json.dumps({"text": "lone \ud800 surrogate"}).encode(),
+        lambda: b'{"text":"raw surrogate \xed\xa0\x80"}',
+        lambda: b"\xef\xbb\xbf" + json.dumps(review(rng)).encode(),  # byte order mark
+        lambda: json.dumps(review(rng)).encode(rng.choice(["utf-16", "utf-32", "utf-16-le"])),
+        lambda: json.dumps(rng.choice(_NOT_REVIEWS)).encode(),
+        lambda: json.dumps({"text": "\0\u202e\ufeff😀" * rng.randrange(1, 50)}).encode(),
+        lambda: json.dumps({"text": rng.choice(["", " ", "\n\t", "\u3000"])}).encode(),
+        lambda: b'{"text":"n","x":' + rng.choice([b"NaN", b"-Infinity", b"1e999", b"9" * 5000, b"01", b"-"]) + b"}",
+        lambda: json.dumps(review(rng) | {"label": "mine", "source": "too", "score": "x"}).encode(),
+    ]
+    made = []
+    for number in range(count):
+        value = b'{"text":"%s"}' % (b"x " * 500_000) if number % 2000 == 7 else rng.choice(kinds)()
+        key = rng.choice([None, b"", rng.randbytes(8), b"key"])
+        if value is None and key is None:
+            key = b"tombstone"  # kafka-python, which produces these, cannot send a null key with a null value
+        made.append(Record(value, key, tuple(_headers(rng))))
+    return made
+
+
+_ODD_IDS: list[object] = [
+    "",
+    " ",
+    "a b",
+    "line\nbreak",
+    "\r\n\r\nHTTP/1.1",
+    "x" * 65,
+    0,
+    -1,
+    10**70,
+    1.5,
+    True,
+    None,
+    [],
+    {},
+    "../..",
+    "ok",
+]
+_NOT_REVIEWS: list[object] = [
+    None,
+    True,
+    0,
+    "text",
+    [],
+    [{}],
+    {},
+    {"Text": "a"},
+    {"text": None},
+    {"text": 1},
+    {"text": {"text": "a"}},
+]
+
+
+def _cut(rng: random.Random) -> bytes:
+    whole = json.dumps(review(rng)).encode()
+    return whole[: rng.randrange(len(whole))]
+
+
+def _flipped(rng: random.Random) -> bytes:
+    whole = bytearray(json.dumps(review(rng)).encode())
+    for _ in range(rng.randrange(1, 4)):
+        whole[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+    return bytes(whole)
+
+
+def _headers(rng: random.Random) -> list[Header]:
+    names = ["traceparent", "", "ünïcode", "source-offset", "a" * 300]
+    return [(rng.choice(names), rng.randbytes(rng.randrange(40))) for _ in range(rng.randrange(4))]
