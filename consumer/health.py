@@ -86,7 +86,7 @@ def _handler(health: Health, metrics: Callable[[], bytes]) -> type[BaseHTTPReque
         timeout = CLIENT_SECONDS
         server_version, sys_version = "review-consumer", ""
 
-        def do_GET(self) -> None:  # noqa: N802 - the name is http.server's
+        def do_GET(self) -> None:
             match self.path.partition("?")[0]:
                 case "/metrics":
                     self._answer(HTTPStatus.OK, metrics(), CONTENT_TYPE_LATEST)

@@ -5,24 +5,7 @@ import random
 
 from tests.kafka_helpers import Header, Record
 
-WORDS = "a film the plot was very good bad not acting boring lovely never mind".split()
-    "a",
-    "film",
-    "the",
-    "plot",
-    "was",
-    "very",
-    "good",
-    "bad",
-    "not",
-    "acting",
-    "music",
-    "boring",
-    "lovely",
-    "again",
-    "never",
-    "mind",
-]
+WORDS = ("a", "film", "the", "plot", "was", "very", "good", "bad", "not", "boring", "lovely", "never", "again")
 
 
 def review(rng: random.Random, words: int = 12) -> dict[str, object]:
