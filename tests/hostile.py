@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable
 
 from tests.kafka_helpers import Header, Record
 
@@ -16,7 +17,7 @@ def review(rng: random.Random, words: int = 12) -> dict[str, object]:
 def hostile(seed: int, count: int) -> list[Record]:
     """`count` records, all kinds mixed; the same ones for the same seed."""
     rng = random.Random(seed)
-    kinds = [
+    kinds: list[Callable[[], bytes | None]] = [
         lambda: rng.randbytes(rng.randrange(200)),  # random bytes
         lambda: _cut(rng),
         lambda: _flipped(rng),
