@@ -78,7 +78,10 @@ class Source(_Part):
 
 
 class Manifest(_Part):
-    """manifest.json. `labels[i]` names the i-th logit; `served` is the variant served by default."""
+    """manifest.json. `labels[i]` names the i-th logit; `served` is the variant served by default.
+
+    `measured_only` has the accuracy of variants that were measured when the bundle was made but are not shipped in it.
+    """
 
     format: Literal[1] = 1
     name: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")
@@ -92,6 +95,7 @@ class Manifest(_Part):
     variants: dict[str, Variant] = Field(min_length=1)
     served: str
     training_data: tuple[Source, ...] = ()
+    measured_only: dict[str, Accuracy] = {}
     files: dict[RelativePath, FileSum]
 
     @model_validator(mode="after")
