@@ -114,7 +114,7 @@ class Broker:
         """
         try:
             polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
-        except (KafkaError, ValueError, AssertionError) as error:
+        except Exception as error:  # the client raises what its decoders raise
             raise GaveUp(
                 f"cannot read {self._settings.input_topic}: {reason_of(error)}; "
                 "nothing was skipped, see docs/runbook.md"
@@ -242,10 +242,14 @@ class Broker:
         if group.generation_id < 0:
             return
         moved = {}
-        for partition in self._consumer.assignment():
-            position = self._consumer.position(partition, timeout_ms=0)
-            if position is not None and position > self._known_commit(partition, position):
-                moved[partition] = position
+        try:
+            for partition in self._consumer.assignment():
+                position = self._consumer.position(partition, timeout_ms=0)
+                if position is not None and position > self._known_commit(partition, position):
+                    moved[partition] = position
+        except KafkaError as error:
+            log.warning("committed offsets are not known now: %s", reason_of(error))
+            return
         if moved:
             self.publish(Poll([], {}, moved, group), [])
 
@@ -255,11 +259,15 @@ class Broker:
 
     def drained(self) -> bool:
         """Whether the group has committed everything up to the end offsets seen at start, in every partition."""
-        self._drain_to = {
-            partition: end
-            for partition, end in self._drain_to.items()
-            if (self._consumer.committed(partition, timeout_ms=self._request_ms) or 0) < end
-        }
+        try:
+            self._drain_to = {
+                partition: end
+                for partition, end in self._drain_to.items()
+                if (self._consumer.committed(partition, timeout_ms=self._request_ms) or 0) < end
+            }
+        except KafkaError as error:
+            log.warning("whether all is drained is not known now: %s", reason_of(error))
+            return False
         return not self._drain_to
 
     def close(self, timeout_seconds: float) -> None:
@@ -294,8 +302,11 @@ class Broker:
     def _undone(self) -> dict[TopicPartition, int]:
         topic = self._settings.input_topic
         partitions = [TopicPartition(topic, number) for number in range(self._partitions[topic])]
-        ends = self._consumer.end_offsets(partitions, timeout_ms=self._request_ms)
-        starts = self._consumer.beginning_offsets(partitions, timeout_ms=self._request_ms)
+        try:
+            ends = self._consumer.end_offsets(partitions, timeout_ms=self._request_ms)
+            starts = self._consumer.beginning_offsets(partitions, timeout_ms=self._request_ms)
+        except KafkaError as error:
+            raise KafkaUnusable(f"the end of {topic} is not known: {reason_of(error)}") from error
         return {partition: end for partition, end in ends.items() if end > starts[partition]}
 
     def _new_consumer(self, clients: Clients) -> Any:

@@ -1,13 +1,12 @@
 """Command line of the worker: `review-consumer COMMAND --help` lists each setting with its default and unit."""
 
 import argparse
-import logging
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
-from consumer.errors import ReviewsError
-
-log = logging.getLogger("consumer")
+from consumer.errors import GaveUp, ReviewsError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        # A bug of ours: say where it is, not what it says, for the message may hold a piece of a review.
+        frames = reversed(traceback.extract_tb(error.__traceback__))
+        places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+        message = f"unexpected {type(error).__name__} at {places}; start again, and please report this"
+        print(f"review-consumer: {message}", file=sys.stderr)  # noqa: T201
+        return GaveUp.exit_code
 
 
 if __name__ == "__main__":

@@ -52,6 +52,15 @@ class KafkaSettings(BaseSettings):
         None, description="password of the client key; environment or settings file only"
     )
 
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _addresses(cls, servers: str) -> str:
+        for server in servers.split(","):
+            host, _, port = server.rpartition(":")
+            if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+                raise ValueError("must be host:port, or several of them separated by commas")
+        return servers
+
     @field_validator("ssl_cafile", "ssl_certfile", "ssl_keyfile")
     @classmethod
     def _readable(cls, path: Path | None) -> Path | None:
@@ -83,8 +92,8 @@ class KafkaSettings(BaseSettings):
     @property
     def on_this_machine(self) -> bool:
         """Whether every bootstrap server is a loopback address."""
-        hosts = [server.rpartition(":")[0].strip("[]") or server for server in self.bootstrap_servers.split(",")]
-        return all(_is_loopback(host) for host in hosts)
+        hosts = (server.rpartition(":")[0].strip("[]") for server in self.bootstrap_servers.split(","))
+        return all(map(_is_loopback, hosts))
 
     @classmethod
     def settings_customise_sources(

@@ -43,6 +43,8 @@ def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path, mo
         (("--output-topic", "reviews"), "three different topics"),
         (("--dead-letter-topic", "reviews.labeled"), "three different topics"),
         (("--input-topic", "no spaces"), "input_topic"),
+        (("--bootstrap-servers", "localhost"), "host:port"),
+        (("--bootstrap-servers", "a:1,b:x"), "host:port"),
         (("--delivery", "at_most_once"), "delivery"),
         (("--metrics-port", "70000"), "metrics_port"),
         (("--metrics-port", "http"), "metrics_port"),
