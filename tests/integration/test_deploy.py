@@ -1,0 +1,166 @@
+"""What stands in deploy/ and docker-compose.yml is valid, hardened, and speaks of metrics that exist."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from consumer.errors import ReviewsError
+from consumer.metrics import Metrics
+from consumer.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+PROMETHEUS = DEPLOY / "prometheus"
+OURS = ("worker", "producer")
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana/dashboards/reviews.json").read_text())
+ALERTS: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"][0]["rules"]
+EXPRESSIONS = {
+    **{f"panel {panel['title']}": t["expr"] for panel in DASHBOARD["panels"] for t in panel["targets"]},
+    **{f"alert {alert['alert']}": alert["expr"] for alert in ALERTS},
+}
+
+
+def promtool(*arguments: str | Path) -> str:
+    """Run promtool; its absence fails in CI and skips elsewhere."""
+    if shutil.which("promtool") is None:
+        absent = pytest.fail if os.environ.get("CI") else pytest.skip
+        absent("promtool is not installed (Debian, Ubuntu: package prometheus)")
+    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False, cwd=PROMETHEUS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_prometheus_accepts_its_configuration_and_the_alerts() -> None:
+    """Prometheus would start with these files."""
+    assert f"{len(ALERTS)} rules found" in promtool("check", "config", "prometheus.yml")
+
+
+def test_each_alert_fires_when_it_should_and_not_before() -> None:
+    """The unit tests of the alerts pass, and no alert is without one."""
+    promtool("test", "rules", "alerts.test.yml")
+    fired = {
+        case["alertname"]
+        for test in yaml.safe_load((PROMETHEUS / "alerts.test.yml").read_text())["tests"]
+        for case in test["alert_rule_test"]
+        if case.get("exp_alerts")
+    }
+    assert fired == {alert["alert"] for alert in ALERTS}
+
+
+def test_each_panel_asks_something_that_prometheus_can_answer(tmp_path: Path) -> None:
+    """Every expression of the dashboard is valid PromQL."""
+    rules = [
+        {"record": f"panel:{number}", "expr": expression.replace("$__rate_interval", "1m")}
+        for number, expression in enumerate(EXPRESSIONS.values())
+    ]
+    file = tmp_path / "panels.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    assert f"{len(EXPRESSIONS)} rules found" in promtool("check", "rules", "--lint=none", file)
+
+
+def _exported() -> Iterator[str]:
+    suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
+    for family in Metrics().registry.collect():
+        yield from (family.name + suffix for suffix in suffixes[family.type])
+
+
+@pytest.mark.parametrize("where", EXPRESSIONS)
+def test_each_metric_that_is_asked_for_exists(where: str) -> None:
+    """Dashboard and alerts name metrics that the worker exports."""
+    asked = set(re.findall(r"\b(?:reviews|process)_\w+", EXPRESSIONS[where]))
+    assert asked or "up{" in EXPRESSIONS[where]
+    assert asked <= set(_exported())
+
+
+def _anchors() -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w-]", "", title.lower().replace(" ", "-")) for title in titles}
+
+
+def test_each_alert_and_each_exit_code_has_its_section_in_the_runbook() -> None:
+    """Whoever is woken up finds what to do."""
+    anchors = _anchors()
+    for alert in ALERTS:
+        file, _, anchor = alert["annotations"]["runbook"].partition("#")
+        assert file == "docs/runbook.md"
+        assert anchor == alert["alert"].lower()
+        assert anchor in anchors
+    codes = {error.exit_code for error in ReviewsError.__subclasses__() if error.__module__ == "consumer.errors"}
+    assert {f"exit-code-{code}" for code in {0, *codes}} <= anchors
+    assert set(re.findall(r"\(#([\w-]+)\)", (ROOT / "docs/runbook.md").read_text())) <= anchors
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_no_service_can_gain_rights_or_take_the_machine(name: str) -> None:
+    """No capabilities, no new privileges, bounded memory and processes, a pinned image."""
+    service = COMPOSE["services"][name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["pids_limit"] <= 512
+    assert service["mem_limit"]
+    assert not {"privileged", "cap_add", "devices", "network_mode", "pid", "ipc"} & set(service)
+    assert name in OURS or re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", service["image"])
+    assert "docker.sock" not in str(service.get("volumes"))
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_ports_are_open_to_this_machine_only(name: str) -> None:
+    """Nothing listens on an address that a neighbour can reach."""
+    assert all(port.startswith("127.0.0.1:") for port in COMPOSE["services"][name].get("ports", []))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_have_no_root_nothing_to_write_to_and_no_way_out(name: str) -> None:
+    """A review that took over the worker could neither change its files nor reach the internet."""
+    service = COMPOSE["services"][name]
+    assert service["user"] == "10001:10001"
+    assert service["read_only"] is True
+    assert "noexec" in service["tmpfs"][0]
+    assert service["networks"] == ["internal"]
+    assert COMPOSE["networks"]["internal"] == {"internal": True}
+    assert "volumes" not in service
+
+
+def test_a_worker_that_is_stopped_has_time_to_leave() -> None:
+    """The grace periods cover the poll at hand and the worker's own stop timeout; its settings are valid."""
+    worker = COMPOSE["services"]["worker"]
+    values = {name.removeprefix("REVIEWS_").lower(): value for name, value in worker["environment"].items()}
+    settings = WorkerSettings(**values)
+    need = settings.stop_timeout_seconds + settings.poll_target_seconds
+    assert float(worker["stop_grace_period"].removesuffix("s")) > need
+    assert _deployment()["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > need
+    assert worker["restart"] == "unless-stopped"
+
+
+def _manifests() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / "kubernetes/worker.yaml").read_text()))
+
+
+def _deployment() -> dict[str, Any]:
+    return next(manifest for manifest in _manifests() if manifest["kind"] == "Deployment")
+
+
+def test_kubernetes_accepts_the_example() -> None:
+    """Each manifest follows the schema of its kind, and names settings that exist."""
+    for manifest in _manifests():
+        kubernetes_validate.validate(manifest, "1.37", strict=True)
+    (container,) = _deployment()["spec"]["template"]["spec"]["containers"]
+    named = {variable["name"].removeprefix("REVIEWS_").lower() for variable in container["env"]}
+    assert named - {"secrets_dir"} <= set(WorkerSettings.model_fields)
+
+
+def test_the_image_is_built_by_the_installer_of_the_makefile() -> None:
+    """One version of uv resolves, installs and builds."""
+    version = re.search(r"UV_VERSION := (\S+)", (ROOT / "Makefile").read_text())
+    assert version
+    assert f"\nuv=={version[1]} " in (DEPLOY / "docker/build-requirements.txt").read_text()
