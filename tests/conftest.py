@@ -16,6 +16,11 @@ from tests.kafka_helpers import Topics
 PARTITIONS = 4
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Tests that draw at random print their seed; this replays it."""
+    parser.addoption("--seed", type=int, default=7, help="seed of everything random in the fault tests (7)")
+
+
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[LocalBroker]:
     """A running broker, shared by all tests: break a broker of your own, not this one."""

@@ -15,12 +15,12 @@ from typing import Self
 from prometheus_client.parser import text_string_to_metric_families
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float, what: str) -> None:
-    """Poll `condition` until it is true; an AssertionError names `what` did not happen in `timeout_s` seconds."""
+def wait_until(condition: Callable[[], object], timeout_s: float, what: str, every_s: float = 0.05) -> None:
+    """Ask `condition` every so often until it is true; an AssertionError names what did not happen in `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s"
-        time.sleep(0.05)
+        time.sleep(every_s)
 
 
 class WorkerProcess:

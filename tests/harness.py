@@ -1,0 +1,209 @@
+"""What a fault test stands on: topics, records, workers with a fake model, a reader that watches, and the oracle."""
+
+import json
+import random
+import signal
+import sys
+import threading
+import uuid
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from kafka.errors import KafkaError
+
+from consumer.errors import GaveUp
+from consumer.local.cluster import LocalCluster
+from tests import oracle
+from tests.fake_worker import Script
+from tests.kafka_helpers import Record, Topics, committed_offsets, end_offsets, produce
+from tests.worker_process import WorkerProcess, wait_until
+
+#: Seconds that suit a test, where the defaults suit production.
+FAST: dict[str, object] = {
+    "session_timeout_seconds": 6,
+    "transaction_timeout_seconds": 10,
+    "request_timeout_seconds": 5,
+    "max_poll_interval_seconds": 60,
+    "stop_timeout_seconds": 6,
+    "watchdog_seconds": 40,
+    "max_poll_records": 50,
+}
+COMMAND = (sys.executable, "-m", "tests.fake_worker")
+
+
+class FakeWorker(WorkerProcess):
+    """A worker with a fake model, which can be waited for and released at the points of its script."""
+
+    def __init__(self, flags: list[str], directory: Path, script: Script) -> None:
+        directory.mkdir(exist_ok=True)
+        self._directory = directory
+        placed = Script(**{**vars(script), "directory": str(directory)})
+        super().__init__(flags, directory / "log", COMMAND, placed.environment())
+
+    def reached(self, point: str) -> bool:
+        """Whether it came to this point, such as "sent:2"."""
+        return (self._directory / point).exists()
+
+    def await_point(self, point: str, timeout_s: float = 60) -> None:
+        """Wait until it comes to this point; fails at once if the process ended otherwise."""
+
+        def there() -> bool:
+            here = self.reached(point)
+            assert here or self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log}"
+            return here
+
+        wait_until(there, timeout_s, f"the worker comes to {point}")
+
+    def release(self, point: str) -> None:
+        """Let it go on from a pause."""
+        (self._directory / f"{point}.go").touch()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would, and collect it."""
+        self.process.kill()
+        self.process.wait()
+
+
+class Harness:
+    """One test's topics, records and workers. Everything started here ends with the `with` block.
+
+    Args:
+        kafka: the cluster.
+        directory: for logs and points.
+        seed: of everything random, printed.
+        bootstrap: what workers are told to connect to; the cluster's own listener if None.
+        partitions: of each topic.
+    """
+
+    def __init__(
+        self, kafka: LocalCluster, directory: Path, seed: int, *, bootstrap: str | None = None, partitions: int = 4
+    ) -> None:
+        name = f"f-{uuid.uuid4().hex[:12]}"
+        self.kafka = kafka
+        self.topics = Topics(
+            bootstrap or kafka.bootstrap, f"{name}.input", f"{name}.output", f"{name}.dead-letter", f"{name}.group"
+        )
+        self.partitions = partitions
+        self.produced: list[Record] = []
+        self.workers: list[FakeWorker] = []
+        self.live: oracle.LiveReader | None = None
+        self.random = random.Random(seed)
+        self._directory = directory
+        self._ending = ExitStack()
+        print(f"seed {seed}, group {self.topics.group}")
+
+    def __enter__(self) -> Self:
+        names = (self.topics.input, self.topics.output, self.topics.dead_letter)
+        self.kafka.create_topics(dict.fromkeys(names, self.partitions))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.close()
+
+    def watch(self) -> oracle.LiveReader:
+        """Start the `read_committed` reader that the oracle compares with."""
+        self.live = self._ending.enter_context(oracle.LiveReader(self.kafka, self.topics))
+        return self.live
+
+    def produce(self, count: int, *, bad: float = 0.0) -> list[Record]:
+        """Produce reviews with keys and a header, spread over the partitions; a share of `bad` ones is not JSON."""
+        start = len(self.produced)
+        records = []
+        for number in range(start, start + count):
+            value = json.dumps({"id": f"r-{number}", "text": f"review {number} was {self.random.random()}"}).encode()
+            if self.random.random() < bad:
+                value = b"{broken" + value
+            records.append(Record(value, b"k-%d" % number, [("trace", b"%d" % number)], number % self.partitions))
+        return self.produce_records(records)
+
+    def produce_records(self, records: list[Record | bytes | None]) -> list[Record]:
+        """Produce these, past any proxy, and remember them for the oracle."""
+        made = produce(oracle.internal(self.kafka), self.topics.input, records)
+        self.produced += made
+        return made
+
+    def worker(self, script: Script | None = None, **settings: object) -> FakeWorker:
+        """Start a worker; `settings` by their names in `WorkerSettings`, over those of `FAST`."""
+        flags = list(self.topics.flags)
+        for name, value in {**FAST, **settings}.items():
+            flag = f"--{name.replace('_', '-')}"
+            flags += [flag] if value is True else [flag, str(value)]
+        directory = self._directory / f"worker-{len(self.workers) + 1}"
+        worker = self._ending.enter_context(FakeWorker(flags, directory, script or Script()))
+        self.workers.append(worker)
+        return worker
+
+    def supervised(self, script: Script | None = None, **settings: object) -> "Supervisor":
+        """A worker that is started again whenever it gives up, as every deployment does."""
+        return self._ending.enter_context(Supervisor(self, script, settings))
+
+    def committed(self) -> int:
+        """Records of the input that are committed; 0 while no broker can say."""
+        try:
+            return sum(committed_offsets(self.kafka, self.topics.group, self.topics.input).values())
+        except KafkaError:
+            return 0
+
+    def await_done(self, timeout_s: float = 90) -> None:
+        """Wait until every record of the input is committed."""
+        total = sum(end_offsets(oracle.internal(self.kafka), self.topics.input).values())
+
+        def done() -> bool:
+            ended = [worker for worker in self.workers if worker.process.poll() is None]
+            assert ended, f"no worker is left; the last one said:\n{self.workers[-1].log}"
+            return self.committed() >= total
+
+        wait_until(done, timeout_s, f"all {total} records are committed", every_s=0.3)
+
+    def finish(self, timeout_s: float = 90, *, exactly_once: bool = True) -> oracle.Verdict:
+        """Wait until all is done, stop the workers that are left in order, and let the oracle decide."""
+        self.await_done(timeout_s)
+        self.stop()
+        return self.verdict(exactly_once=exactly_once)
+
+    def stop(self) -> None:
+        """SIGTERM to every worker that is left; each must end with exit code 0."""
+        running = [worker for worker in self.workers if worker.process.poll() is None]
+        for worker in running:
+            worker.send(signal.SIGTERM)
+        for worker in running:
+            assert worker.wait_exit() == 0, worker.log
+
+    def verdict(self, *, exactly_once: bool = True) -> oracle.Verdict:
+        """What the oracle says when all workers have ended."""
+        found = oracle.check(self.kafka, self.topics, self.produced, self.live, exactly_once=exactly_once)
+        print(f"checked {found.checked}: {found.predicted} predictions, {found.dead} dead letters")
+        return found
+
+
+class Supervisor:
+    """Starts a worker again whenever it ends with the exit code for that, as systemd or Kubernetes would."""
+
+    def __init__(self, harness: Harness, script: Script | None, settings: dict[str, object]) -> None:
+        self.exits: list[int] = []
+        self.worker = harness.worker(script, **settings)
+        self._harness, self._settings = harness, settings
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            code = self.worker.process.wait()
+            self.exits.append(code)
+            if code != GaveUp.exit_code or self._stopping.is_set():
+                return
+            self.worker = self._harness.worker(**self._settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self.worker.process.kill()
+        self._thread.join(30)

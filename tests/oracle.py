@@ -1,0 +1,247 @@
+"""Decides whether every record of a test ended exactly once, and counts what it looked at so that it cannot be vacuous.
+
+Records are told apart by the coordinates that the worker wrote into their headers, never by their content.
+"""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from consumer.local.cluster import LocalCluster
+from tests.fake_model import NAN_MARK, OUT_OF_MEMORY_MARK, label_and_score
+from tests.kafka_helpers import Record, Topics, committed_offsets, end_offsets, read_all
+from tests.worker_process import wait_until
+
+#: A killed member stays in the group for its session, an open transaction until its timeout.
+SETTLE_SECONDS = 60.0
+
+Source = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the oracle found: `checked` records, of which `predicted` and `dead` (dead letters)."""
+
+    checked: int
+    predicted: int
+    dead: int
+
+
+def check(
+    kafka: LocalCluster,
+    topics: Topics,
+    produced: Sequence[Record],
+    live: "LiveReader | None" = None,
+    *,
+    exactly_once: bool = True,
+) -> Verdict:
+    """Assert that the work on `produced` is finished and right. Call when every worker has ended.
+
+    1. the group is empty and no transaction is open
+    2. source coordinates over outputs and dead letters are those of `produced`: none missing, none twice
+    3. outputs stand in the order of their source partition, and so do dead letters
+    4. scores are those of the fake model, dead letters carry the original bytes
+    5. the committed offset of each partition is its end
+    6. a `read_committed` reader that ran during the faults saw the same records in the same order
+    7. as many records were checked as were produced
+
+    Args:
+        kafka: the cluster; asked on its internal listener, past any proxy.
+        topics: of the test.
+        produced: acknowledged records, with their coordinates.
+        live: the reader of point 6, closed here.
+        exactly_once: False for at-least-once delivery, where a record may come more than once.
+
+    Raises:
+        AssertionError: naming the first few coordinates that are wrong.
+    """
+    bootstrap = internal(kafka)
+    _settled(kafka, topics)  # 1
+    results = {topic: read_all(bootstrap, topic) for topic in (topics.output, topics.dead_letter)}
+    expected = {(record.topic, record.partition or 0, record.offset): record for record in produced}
+    assert len(expected) == len(produced), "the test itself listed a record twice"
+    _same(Counter(r.source for found in results.values() for r in found), Counter(expected.keys()), exactly_once)  # 2
+    checked: set[Source] = set()
+    for topic, records in results.items():
+        _in_order(topic, records, exactly_once)  # 3
+        for record in records:
+            _right(record, expected[record.source], topic == topics.dead_letter)  # 4
+            checked.add(record.source)
+    committed, ends = committed_offsets(kafka, topics.group, topics.input), end_offsets(bootstrap, topics.input)
+    assert {p: committed.get(p, 0) for p in ends} == ends, "committed offsets and ends of the input differ"  # 5
+    if live is not None:
+        live.agrees_with(results)  # 6
+    assert len(checked) == len(produced), f"checked {len(checked)} of {len(produced)}"  # 7
+    return Verdict(len(checked), len(results[topics.output]), len(results[topics.dead_letter]))
+
+
+def internal(kafka: LocalCluster) -> str:
+    """Addresses on which no test interferes with the network."""
+    return ",".join(node.internal for node in kafka.nodes if node.running)
+
+
+def _settled(kafka: LocalCluster, topics: Topics) -> None:
+    with kafka.admin() as admin:
+
+        def empty() -> bool:
+            group = admin.describe_groups([topics.group])[topics.group]
+            return group["group_state"] in {"Empty", "Dead"} and not group["members"]
+
+        def open_transactions() -> list[str]:
+            states = [each for listed in admin.list_transactions().values() for each in listed]
+            return [each.transactional_id for each in states if str(each.state.value) in {"Ongoing", "PrepareCommit"}]
+
+        wait_until(empty, SETTLE_SECONDS, "the group is empty")
+        wait_until(
+            lambda: not [name for name in open_transactions() if name.startswith(topics.group)],
+            SETTLE_SECONDS,
+            "no transaction is open",
+        )
+    for topic in (topics.output, topics.dead_letter):
+        wait_until(lambda topic=topic: stable(kafka, topic), SETTLE_SECONDS, f"{topic} is stable to its end")
+
+
+def stable(kafka: LocalCluster, topic: str) -> bool:
+    """Whether readers of committed records reach the end of every partition: last stable offset = high watermark."""
+    bootstrap = internal(kafka)
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=None, isolation_level="read_committed")
+    try:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+        seen = {where.partition: end for where, end in consumer.end_offsets(partitions).items()}
+    finally:
+        consumer.close()
+    return seen == end_offsets(bootstrap, topic)
+
+
+def _same(found: Counter[Source], expected: Counter[Source], exactly_once: bool) -> None:
+    lost, more = expected - found, found - expected
+    unknown = found.keys() - expected.keys()
+    assert not lost, f"{lost.total()} records lost: {sorted(lost)[:5]}"
+    assert not unknown, f"{len(unknown)} results of records that nobody produced: {sorted(unknown)[:5]}"
+    assert not (exactly_once and more), f"{more.total()} records more than once: {sorted(more)[:5]}"
+
+
+def _in_order(topic: str, records: Sequence[Record], exactly_once: bool) -> None:
+    """Each source partition's records follow each other; with repeats allowed, the first appearances do."""
+    last: dict[tuple[int | None, int], int] = {}
+    seen: set[Source] = set()
+    for record in records:
+        _, source, offset = record.source
+        if not exactly_once and record.source in seen:
+            continue
+        seen.add(record.source)
+        where = (record.partition, source)
+        assert offset > last.get(where, -1), f"{topic}: {record.source} comes after offset {last[where]}"
+        last[where] = offset
+    partitions = Counter(source for _, source in last)
+    assert all(times == 1 for times in partitions.values()), f"{topic}: a source partition went to several partitions"
+
+
+def _right(result: Record, source: Record, dead: bool) -> None:
+    assert result.key == source.key, f"{result.source}: another key"
+    assert list(result.headers)[: len(source.headers)] == list(source.headers), f"{result.source}: headers changed"
+    text = text_of(source.value)
+    if dead:
+        assert text is None, f"{result.source} is a dead letter and could have been labelled"
+        assert result.value == source.value, f"{result.source}: the dead letter is not the original"
+        return
+    assert text is not None, f"{result.source} was labelled and should be a dead letter"
+    prediction = json.loads(result.value or b"")
+    assert (prediction["label"], prediction["score"]) == label_and_score(text), f"{result.source}: wrong score"
+
+
+def text_of(value: bytes | None) -> str | None:
+    """The text that the fake model can label, read without the worker's own parser; None for a dead letter."""
+    try:
+        text = json.loads(value or b"")["text"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    bad = not isinstance(text, str) or not text.strip() or NAN_MARK in text or OUT_OF_MEMORY_MARK in text
+    return None if bad else text
+
+
+class LiveReader:
+    """Reads outputs and dead letters with `read_committed`, from the start, while the faults happen."""
+
+    def __init__(self, kafka: LocalCluster, topics: Topics) -> None:
+        self._seen: dict[str, list[tuple[int, Source]]] = {topics.output: [], topics.dead_letter: []}
+        self._ended = threading.Event()
+        self._error: Exception | None = None
+        self._consumer: Any = KafkaConsumer(
+            bootstrap_servers=internal(kafka),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            reconnect_backoff_max_ms=1000,
+        )
+        self._consumer.assign(
+            [
+                TopicPartition(topic, number)
+                for topic in self._seen
+                for number in self._consumer.partitions_for_topic(topic)
+            ]
+        )
+        self._thread = threading.Thread(target=self._read, name="live-reader", daemon=True)
+        self._thread.start()
+
+    @property
+    def count(self) -> int:
+        """Records seen so far."""
+        return sum(map(len, self._seen.values()))
+
+    def agrees_with(self, results: dict[str, list[Record]]) -> None:
+        """Assert that it saw, partition by partition, what is there now; ends it.
+
+        Raises:
+            AssertionError: it saw something that is gone, or in another order, or not all.
+        """
+        expected = {
+            topic: _by_partition((r.partition or 0, r.source) for r in found) for topic, found in results.items()
+        }
+        total = sum(map(len, results.values()))
+        try:
+            wait_until(lambda: self.count >= total or self._ended.is_set(), SETTLE_SECONDS, f"a reader sees {total}")
+        finally:
+            self.close()
+        assert self._error is None, f"the reader that ran during the faults failed: {self._error}"
+        seen = {topic: _by_partition(records) for topic, records in self._seen.items()}
+        assert seen == expected, "a reader during the faults saw other records than there are now"
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._ended.set()
+        self._thread.join(30)
+        self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._ended.is_set():
+            self.close()
+
+    def _read(self) -> None:
+        while not self._ended.is_set():
+            try:
+                polled = self._consumer.poll(timeout_ms=100)
+            except KafkaError as error:
+                self._error = error
+                return
+            for where, records in polled.items():
+                self._seen[where.topic] += [
+                    (where.partition, Record(None, headers=tuple(each.headers)).source) for each in records
+                ]
+
+
+def _by_partition(records: Any) -> dict[int, list[Source]]:
+    found: dict[int, list[Source]] = {}
+    for partition, source in records:
+        found.setdefault(partition, []).append(source)
+    return found

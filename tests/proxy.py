@@ -1,0 +1,162 @@
+"""A TCP proxy between clients and a broker, for the faults of a network: slow, silent, gone, or gone at a bad moment.
+
+It knows one thing about Kafka: a request is four bytes of length and two bytes of API key. That is enough to fail
+exactly the request that a test is about.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, Literal, Self
+
+#: API keys of the requests that tests interfere with.
+PRODUCE, FETCH, ADD_OFFSETS_TO_TXN, END_TXN, TXN_OFFSET_COMMIT = 0, 1, 25, 26, 28
+
+#: What becomes of a chosen request. `lose_answer`: the broker gets it and acts on it, then the connection breaks before
+#: the client hears of it. `lose_request`: the connection breaks before the broker hears of it. `silence`: nothing
+#: passes any more, on any connection, and nothing breaks.
+Fault = Literal["lose_answer", "lose_request", "silence"]
+
+_CHUNK = 65_536
+
+
+class Proxy:
+    """Listens on a free loopback port as soon as it is built; `target_port` may be set later, before the first client.
+
+    All attributes may be changed at any time; they act on the next bytes.
+
+    Attributes:
+        delay_seconds: wait before passing anything on, each way.
+        bytes_per_second: limit of each direction of each connection; None for none.
+        silent: take bytes and connections and pass nothing on, in both directions.
+        refusing: close new connections at once.
+        seen: how often each API key was requested.
+        hits: how often a chosen request was failed.
+    """
+
+    def __init__(self, target_port: int = 0) -> None:
+        self.target_port = target_port
+        self.delay_seconds = 0.0
+        self.bytes_per_second: float | None = None
+        self.silent = False
+        self.refusing = False
+        self.seen: dict[int, int] = {}
+        self.hits = 0
+        self._faults: dict[int, tuple[Fault, int]] = {}
+        self._open: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._thread.start()
+        self._server = self._do(asyncio.start_server(self._connected, "127.0.0.1", 0))
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT that clients connect to."""
+        return f"127.0.0.1:{self.port}"
+
+    def fail(self, api_key: int, how: Fault, times: int = 1) -> None:
+        """Let the next `times` requests with this API key end in the given way."""
+        self._faults[api_key] = (how, times)
+
+    def cut(self) -> None:
+        """Break every connection that is open now."""
+        self._do(self._cut())
+
+    def heal(self) -> None:
+        """Pass everything on again; connections that were silenced are broken, as after a network split."""
+        self.delay_seconds, self.bytes_per_second, self.refusing = 0.0, None, False
+        self._faults.clear()
+        was_silent, self.silent = self.silent, False
+        if was_silent:
+            self.cut()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, what: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(30)
+
+    async def _stop(self) -> None:
+        self._server.close()
+        await self._cut()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _cut(self) -> None:
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refusing:
+            writer.transport.abort()
+            return
+        try:
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
+        except OSError:  # the broker is down: the client sees what it would see without a proxy
+            writer.transport.abort()
+            return
+        self._open |= {writer, up_writer}
+        lost = asyncio.Event()  # set when the answer to a chosen request is to be lost
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._upstream(reader, up_writer, lost))
+                both.create_task(self._downstream(up_reader, writer, lost))
+        except* (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._open -= {writer, up_writer}
+            for end in (writer, up_writer):
+                end.transport.abort()
+
+    async def _upstream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
+        """Pass requests on one by one; raises when the connection is to be broken."""
+        while True:
+            size = await reader.readexactly(4)
+            body = await reader.readexactly(int.from_bytes(size, "big"))
+            match self._fault_of(int.from_bytes(body[:2], "big")):
+                case "lose_request":
+                    raise ConnectionAbortedError
+                case "lose_answer":
+                    lost.set()
+                case "silence":
+                    self.silent = True
+            await self._pass(size + body, writer)
+
+    async def _downstream(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event
+    ) -> None:
+        while data := await reader.read(_CHUNK):
+            if lost.is_set():  # the broker has answered, so it has acted
+                raise ConnectionAbortedError
+            await self._pass(data, writer)
+        raise ConnectionAbortedError
+
+    def _fault_of(self, api_key: int) -> Fault | None:
+        self.seen[api_key] = self.seen.get(api_key, 0) + 1
+        how, times = self._faults.get(api_key, ("silence", 0))
+        if not times:
+            return None
+        self._faults[api_key] = (how, times - 1)
+        self.hits += 1
+        return how
+
+    async def _pass(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        if self.delay_seconds:
+            await asyncio.sleep(self.delay_seconds)
+        for start in range(0, len(data), 4096) if self.bytes_per_second else (0,):
+            piece = data[start : start + 4096] if self.bytes_per_second else data
+            while self.silent:
+                await asyncio.sleep(0.02)
+            if self.bytes_per_second:
+                await asyncio.sleep(len(piece) / self.bytes_per_second)
+            writer.write(piece)
+            await writer.drain()
