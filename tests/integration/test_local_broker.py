@@ -1,8 +1,17 @@
-"""The local broker is a real Kafka that is ready when it says so and leaves nothing behind."""
+"""The local broker is a real Kafka that is ready when it says so."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from kafka import KafkaProducer
 from kafka.admin import ConfigResource
+from kafka.errors import KafkaTimeoutError
 
+from consumer.errors import KafkaUnusable, UsageError
+from consumer.local import tools
 from consumer.local.broker import LocalBroker
 from tests.kafka_helpers import Record, Topics, end_offsets, produce, read_all
 
@@ -26,8 +35,6 @@ def test_what_was_produced_is_read_back_with_key_headers_and_order(topics: Topic
 
 def test_a_reader_of_committed_records_does_not_see_an_aborted_transaction(topics: Topics) -> None:
     """Transactions work: what was aborted is invisible to `read_committed` and visible without."""
-    from kafka import KafkaProducer
-
     # Given an aborted and a committed transaction
     producer = KafkaProducer(bootstrap_servers=topics.bootstrap, transactional_id=topics.group)
     producer.init_transactions()
@@ -54,3 +61,94 @@ def test_topics_are_created_with_the_configuration_asked_for(kafka: LocalBroker,
         configs = admin.describe_configs([ConfigResource("topic", name, ["max.message.bytes"])])
     assert len(described["partitions"]) == 3
     assert "12345" in str(configs)
+
+
+def test_kafkas_own_console_producer_is_a_foreign_client(topics: Topics) -> None:
+    """The tools among the jars talk to the broker, with their own arguments, input and exit code."""
+    tool = [sys.executable, "-m", "consumer", "kafka", "--tool", "console-producer"]
+    arguments = ["--bootstrap-server", topics.bootstrap, "--topic", topics.input]
+    # When lines are piped into Kafka's console producer
+    done = subprocess.run(
+        [*tool, *arguments], input="one\ntwo\n", text=True, check=False, capture_output=True, timeout=60
+    )
+    # Then each is a record
+    assert done.returncode == 0, done.stderr
+    assert sorted(r.value or b"" for r in read_all(topics.bootstrap, topics.input)) == [b"one", b"two"]
+    # And what it refuses ends with its own exit code
+    refused = subprocess.run(
+        tools.tool("console-producer", ["--nonsense"]), check=False, capture_output=True, timeout=60
+    )
+    assert refused.returncode == 1
+
+
+def test_a_port_that_is_taken_is_wrong_usage(kafka: LocalBroker, tmp_path: Path) -> None:
+    """A fixed port that somebody listens on gives one line and exit code 2, and leaves nothing behind."""
+    with pytest.raises(UsageError, match=f"port {kafka.port} .* taken"), LocalBroker(port=kafka.port):
+        pass
+    done = subprocess.run(
+        [sys.executable, "-m", "consumer", "kafka", "--port", str(kafka.port)],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_outlives_kill_stop_and_a_new_start_in_the_same_directory(tmp_path: Path) -> None:
+    """A broker comes back on its port with its records: after SIGKILL, after a stop, and in a later program."""
+    # Given a broker with a data directory of its own and one record
+    with LocalBroker(data_dir=tmp_path) as kafka:
+        kafka.create_topics({"kept": 1})
+        produce(kafka.bootstrap, "kept", [b"first"])
+        port, pid = kafka.port, kafka.pid
+        # When it is killed and started again
+        kafka.kill()
+        kafka.start()
+        # Then it is another process on the same port with the same record
+        assert (kafka.port, kafka.pid != pid) == (port, True)
+        assert [r.value for r in read_all(kafka.bootstrap, "kept")] == [b"first"]
+        # And frozen, it answers nobody until it is resumed
+        producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
+        producer.partitions_for("kept")
+        kafka.pause()
+        waiting = producer.send("kept", b"second")
+        with pytest.raises(KafkaTimeoutError):
+            waiting.get(timeout=1)
+        kafka.resume()
+        assert waiting.get(timeout=30).offset == 1
+        producer.close()
+    # And a later broker in the same directory, on another port, still has them
+    with LocalBroker(data_dir=tmp_path) as kafka:
+        assert [r.value for r in read_all(kafka.bootstrap, "kept")] == [b"first", b"second"]
+
+
+def test_the_listener_for_clients_may_ask_for_a_password() -> None:
+    """Security is a matter of properties; readiness and topics do not depend on it."""
+    login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    properties = {
+        "listener.name.client.sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.client.plain.sasl.jaas.config": f'{login} user_worker="sesame";',
+    }
+    client = {
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "worker",
+        "api_version": (4, 0),  # kafka-python leaks its sockets where it fails while it asks for the version
+        "max_block_ms": 2000,
+    }
+    # Given a broker that knows one user
+    with LocalBroker(protocol="SASL_PLAINTEXT", properties=properties) as kafka:
+        kafka.create_topics({"guarded": 1})
+        # Then the right password gets in and a wrong one does not
+        produce(kafka.bootstrap, "guarded", [b"open"], sasl_plain_password="sesame", **client)
+        with pytest.raises(KafkaTimeoutError):
+            produce(kafka.bootstrap, "guarded", [b"shut"], sasl_plain_password="wrong", **client)
+
+
+def test_a_property_that_kafka_refuses_is_reported_with_its_reason() -> None:
+    """A broker that cannot start says why, in Kafka's words."""
+    with pytest.raises(KafkaUnusable, match=r"num\.io\.threads"), LocalBroker(properties={"num.io.threads": "many"}):
+        pass

@@ -1,0 +1,102 @@
+"""Several brokers are one cluster, and no broker outlives the program that started it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from consumer.local.cluster import LocalCluster
+from consumer.local.node import is_free
+from tests.kafka_helpers import produce, read_all
+
+pytestmark = pytest.mark.broker
+
+PROGRAM = """
+import sys
+from consumer.local.broker import LocalBroker
+with LocalBroker() as kafka:
+    print(kafka.pid, kafka.port, flush=True)
+    sys.stdin.read()
+"""
+
+
+def _tree(program: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Everything that the program started: the broker and what watches over it."""
+    started = psutil.Process(program.pid).children(recursive=True)
+    assert any("java" in process.name() for process in started)
+    return started
+
+
+def _start(command: list[str], directory: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "TMPDIR": str(directory)}
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_cluster_of_three_goes_on_when_one_broker_is_killed() -> None:
+    """With two of three brokers left, acknowledged records are there and new ones are accepted."""
+    # Given three brokers and a topic on all of them
+    with LocalCluster(3) as kafka:
+        kafka.create_topics({"kept": 3})
+        produce(kafka.bootstrap, "kept", [b"%d" % n for n in range(30)])
+        # When one is killed
+        kafka.nodes[0].kill()
+        others = ",".join(node.bootstrap for node in kafka.nodes[1:])
+        # Then all is readable and writable through the others
+        produce(others, "kept", [b"%d" % n for n in range(30, 60)], retries=20)
+        assert {r.value for r in read_all(others, "kept")} == {b"%d" % n for n in range(60)}
+        # And the third comes back to the same address
+        address = kafka.nodes[0].bootstrap
+        kafka.start(kafka.nodes[0])
+        assert {r.value for r in read_all(address, "kept")} == {b"%d" % n for n in range(60)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_or_directory_outlives_a_program_that_dies(tmp_path: Path, number: signal.Signals) -> None:
+    """A program that is killed, and cleans up nothing, still leaves nothing."""
+    # Given a program with a broker, even a frozen one
+    with _start([sys.executable, "-c", PROGRAM], tmp_path) as program:
+        pid, port = (int(word) for word in (program.stdout.readline() if program.stdout else "").split())
+        started = _tree(program)
+        assert len(list(tmp_path.iterdir())) == 1
+        os.kill(pid, signal.SIGSTOP)
+        # When it dies
+        program.send_signal(number)
+    # Then so do the broker and its watcher, and the directory and the port are free
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert not alive
+    assert not list(tmp_path.iterdir())
+    assert is_free(port)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_ends_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    """`review-consumer kafka` stops on Ctrl-C and SIGTERM with exit code 0 and leaves nothing behind."""
+    command = [sys.executable, "-m", "consumer", "kafka", "--port", "0", "--topics", "a:2,b"]
+    # Given the command, ready
+    with _start(command, tmp_path) as program:
+        assert program.stdout is not None
+        assert "ready on 127.0.0.1:" in program.stdout.readline()
+        assert program.stdout.readline() == "  topic a, 2 partitions\n"
+        started = _tree(program)
+        # When it is asked to stop
+        program.send_signal(number)
+    # Then it leaves with 0 and nothing remains
+    assert program.returncode == 0
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert not alive
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_says_so_when_the_broker_dies(tmp_path: Path) -> None:
+    """A broker that ends by itself is not mistaken for a stop: exit code 5."""
+    with _start([sys.executable, "-m", "consumer", "kafka", "--port", "0"], tmp_path) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        (broker,) = [process for process in _tree(program) if "java" in process.name()]
+        broker.kill()
+    assert program.returncode == 5
+    assert not list(tmp_path.iterdir())
