@@ -1,0 +1,123 @@
+"""The training loop: every row once an epoch, little padding, and a resumed run that equals an uninterrupted one."""
+
+from pathlib import Path
+
+import pytest
+
+from consumer.encoder import Encoder, Truncation
+from tests.tiny_encoder import make_base, write_reviews
+from training.batches import micro_batches, rows_of_step, total_steps
+
+pytestmark = pytest.mark.training
+
+SEED = 5
+
+
+def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
+    """Steps that run over the end of an epoch go on with the next one and lose no row."""
+    steps = range(total_steps(rows=10, epochs=2, batch_size=4))
+    stream = [row for step in steps for row in rows_of_step(step, 10, 4, SEED)]
+    assert sorted(stream[:10]) == sorted(stream[10:20]) == list(range(10))
+    assert stream[:10] != stream[10:20]
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(0.5, 2), (1, 4), (1.5, 5), (2, 7)])
+def test_a_fraction_of_an_epoch_is_its_share_of_the_rows(epochs: float, steps: int) -> None:
+    """100 rows in batches of 32."""
+    assert total_steps(100, epochs, 32) == steps
+
+
+def test_micro_batches_keep_to_the_budget_and_hold_each_row_once() -> None:
+    """No group is larger than the budget once padded, but for a review that is longer on its own."""
+    lengths = [160, 10, 50, 160, 300, 12, 48, 160]
+    groups = micro_batches(range(8), lengths, max_tokens=320)
+    assert sorted(row for group in groups for row in group) == list(range(8))
+    assert [len(group) * max(lengths[row] for row in group) <= 320 for group in groups] == [True] * len(groups)
+    assert sorted(map(len, micro_batches(range(3), [999, 5, 5], max_tokens=320))) == [1, 2]
+
+
+def test_the_learning_rate_rises_and_falls_once() -> None:
+    """One cycle: up to the peak at the end of the warm-up, down to just above nothing at the last step."""
+    from training.loop import one_cycle
+
+    rates = [one_cycle(step, 100, 0.1) for step in range(100)]
+    assert max(rates) == rates[9] == 1
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert 0 < rates[-1] < 0.02
+    assert one_cycle(0, 1, 0.1) > 0
+
+
+class KilledError(Exception):
+    """Stands for the end of the process: nothing behind it is saved."""
+
+
+def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    """A run that dies some steps after its last checkpoint repeats those steps, dropout included."""
+    import torch
+
+    from training import checkpoint
+    from training.base import find_base, load_classifier, quiet_transformers
+    from training.checkpoint import RunState
+    from training.data import read_reviews
+    from training.loop import TrainingRows, make_optimizer, train
+    from training.settings import FitSettings
+
+    quiet_transformers()
+    settings = FitSettings(epochs=2, batch_size=8, learning_rate=1e-3, train_max_length=24, max_length=32, seed=SEED)
+    base = find_base(str(make_base(tmp_path / "base")))
+    data = read_reviews(write_reviews(tmp_path / "train.xlsx", 60, seed=SEED))
+    encoder = Encoder(base.tokenizer_json, 24, Truncation.HEAD_TAIL)
+    rows = TrainingRows(encoder.encode(data.texts), [data.label_names.index(label) for label in data.labels], 0)
+    steps = total_steps(60, 2, 8)
+
+    def run(directory: Path, save_at: int | None = None, die_at: int | None = None) -> dict[str, torch.Tensor]:
+        model = load_classifier(base, data.label_names, settings.seed)
+        optimizer = make_optimizer(model, settings)
+        start = RunState()
+        if header := checkpoint.read_header(directory):
+            start = header[1]
+            checkpoint.restore(directory, model, optimizer)
+
+        def on_step(state: RunState) -> bool:
+            if state.step == save_at:
+                checkpoint.save(directory, {}, state, model, optimizer)
+            if state.step == die_at:
+                raise KilledError
+            return True
+
+        def save(state: RunState) -> None:
+            checkpoint.save(directory, {}, state, model, optimizer)
+
+        end = train(model, optimizer, rows, settings, start=start, on_step=on_step, save=save, save_seconds=1e9)
+        assert end.step == steps
+        weights: dict[str, torch.Tensor] = model.state_dict()
+        return weights
+
+    # Given a run to its end, and one that dies four steps after a checkpoint
+    uninterrupted = run(tmp_path / "whole")
+    with pytest.raises(KilledError):
+        run(tmp_path / "dying", save_at=5, die_at=9)
+    # When the second one is started again
+    resumed = run(tmp_path / "dying")
+    # Then both ended in the same weights
+    assert resumed.keys() == uninterrupted.keys()
+    assert all(torch.equal(resumed[name], uninterrupted[name]) for name in resumed)
+
+
+def test_a_checkpoint_cut_short_counts_as_none(tmp_path: Path) -> None:
+    """A file that is no whole checkpoint is not resumed from."""
+    from training import checkpoint
+
+    (tmp_path / checkpoint.CHECKPOINT).write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
+    assert checkpoint.read_header(tmp_path) is None
+    assert checkpoint.read_header(tmp_path / "nowhere") is None
+
+
+def test_what_makes_two_runs_differ_is_named() -> None:
+    """A refused checkpoint says which setting or file changed."""
+    from training import checkpoint
+
+    found = {"rows": 10, "train_sha256": "a", "settings": {"epochs": 1.0, "seed": 1}}
+    wanted = {"rows": 10, "train_sha256": "b", "settings": {"epochs": 2.0, "seed": 1}}
+    assert checkpoint.differences(found, wanted) == ["epochs", "train_sha256"]

@@ -1,0 +1,73 @@
+"""The pretrained encoder that a run starts from: a directory, or a name on the Hugging Face hub."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from consumer.errors import UsageError
+from training.data import file_sha256
+
+FILES = ("config.json", "tokenizer.json", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A checkpoint with its files at hand. `name` is as the user gave it, without the directories above."""
+
+    name: str
+    directory: Path
+    sha256: str
+
+    @property
+    def tokenizer_json(self) -> str:
+        """Text of its `tokenizer.json`."""
+        return (self.directory / "tokenizer.json").read_text(encoding="utf-8")
+
+
+def find_base(name: str) -> Base:
+    """Find the checkpoint `name`, downloading it from the hub where it is no directory.
+
+    Raises:
+        UsageError: it is not there, or lacks one of `FILES`; weights in pickle files are never read.
+    """
+    directory = Path(name)
+    if not directory.is_dir():
+        from huggingface_hub import snapshot_download
+
+        try:
+            directory = Path(snapshot_download(name, allow_patterns=list(FILES)))
+        except Exception as error:  # network, HTTP, wrong name: the hub's client has many errors
+            raise UsageError(
+                f"base model {name!r} is no directory, and the hub did not give it ({type(error).__name__}): "
+                "name a directory that holds config.json, tokenizer.json and model.safetensors"
+            ) from error
+    if missing := [file for file in FILES if not (directory / file).is_file()]:
+        raise UsageError(f"base model {name!r} lacks {', '.join(missing)}")
+    return Base(Path(name).name, directory, file_sha256(directory / "model.safetensors"))
+
+
+def quiet_transformers() -> None:
+    """No bars and remarks of the transformers library between our own lines; its errors still show."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def load_classifier(base: Base, labels: tuple[str, ...], seed: int) -> Any:
+    """The encoder of `base` with a new classification head for `labels`, drawn with `seed`; fp32."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    names = dict(enumerate(labels))
+    config = AutoConfig.from_pretrained(
+        base.directory, num_labels=len(labels), id2label=names, label2id={name: i for i, name in names.items()}
+    )
+    # Dropout inside attention keeps torch from its fused kernel; fine-tuning hardly needs it (9.4 -> 10.9 reviews/s).
+    for field in ("attention_dropout", "attention_probs_dropout_prob"):
+        if hasattr(config, field):
+            setattr(config, field, 0.0)
+    torch.manual_seed(seed)
+    return AutoModelForSequenceClassification.from_pretrained(
+        base.directory, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    )

@@ -1,0 +1,47 @@
+"""Which reviews each optimiser step sees, and how a step is cut into micro-batches with little padding."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+#: Tokens of one micro-batch, padding included. On two CPU cores 8 reviews of 160 tokens train fastest; more rows only
+#: fall out of the cache. A GPU takes many times that.
+CPU_MICRO_BATCH_TOKENS = 1_280
+GPU_MICRO_BATCH_TOKENS = 32_768
+
+
+def total_steps(rows: int, epochs: float, batch_size: int) -> int:
+    """Optimiser steps of a run; a fraction of an epoch counts as its share of the rows."""
+    return math.ceil(epochs * rows / batch_size)
+
+
+def rows_of_step(step: int, rows: int, batch_size: int, seed: int) -> list[int]:
+    """Rows of optimiser step `step` (from 0): the next `batch_size` of an endless stream of shuffled epochs.
+
+    A pure function of its arguments, so that a resumed run sees what an uninterrupted one would have seen.
+    """
+    positions = range(step * batch_size, (step + 1) * batch_size)
+    orders = {
+        epoch: np.random.default_rng((seed, epoch)).permutation(rows)
+        for epoch in {positions[0] // rows, positions[-1] // rows}
+    }
+    return [int(orders[position // rows][position % rows]) for position in positions]
+
+
+def micro_batches(rows: Sequence[int], lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Cut `rows` into groups of like length, each at most `max_tokens` large once padded; a long review stands alone.
+
+    Args:
+        rows: indices into `lengths`.
+        lengths: tokens of every review.
+        max_tokens: bound of longest x count.
+    """
+    groups: list[list[int]] = []
+    for row in sorted(rows, key=lambda row: lengths[row], reverse=True):
+        # Sorted downwards: the first of a group is its longest.
+        if groups and lengths[groups[-1][0]] * (len(groups[-1]) + 1) <= max_tokens:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups

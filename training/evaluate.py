@@ -1,0 +1,129 @@
+"""How often the model is right, measured through the worker's own classifier: what is reported is what is served."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+from consumer.classifier import Classifier, Scored
+
+from consumer.bundle import load_bundle
+from consumer.engines import open_engine
+from consumer.errors import UsageError
+from training.prepare import read_and_report
+from training.progress import ProgressBar, say
+
+#: Reviews handed to the classifier at once; it sorts them by length and cuts them into batches itself.
+CHUNK = 256
+
+#: Probabilities below this count as this in the log loss, which a single 0 would make infinite.
+LEAST_PROBABILITY = 1e-12
+
+#: Probability of each label for one text; None where the classifier failed on it.
+Answer = Mapping[str, float] | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Measured on `rows` reviews.
+
+    `interval` is the 95 % Wilson interval of the accuracy; `log_loss` is in nats, over the rows with an answer;
+    `confusion[true][predicted]` counts rows; `failed` rows got no answer and count as wrong.
+    """
+
+    rows: int
+    accuracy: float
+    interval: tuple[float, float]
+    log_loss: float
+    confusion: dict[str, dict[str, int]]
+    failed: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields, ready for `json.dumps`."""
+        return asdict(self)
+
+
+@contextmanager
+def open_classifier(bundle: Path, variant: str | None) -> Iterator[Classifier]:
+    """The worker's own classifier on one variant of `bundle`; None: the served one."""
+    loaded = load_bundle(bundle)
+    with closing(Classifier(loaded, open_engine(loaded, variant, None))) as classifier:
+        yield classifier
+
+
+def evaluate_file(bundle: Path, file: Path, variant: str | None, limit: int | None) -> Evaluation:
+    """Measure `variant` of `bundle` on the first `limit` rows of `file`.
+
+    Raises:
+        UsageError: the file cannot be used, or has labels that the bundle does not know.
+        BundleError: the bundle is refused.
+    """
+    labels = load_bundle(bundle).manifest.labels
+    reviews = read_and_report(file, say)
+    if unknown := sorted(set(reviews.labels) - set(labels)):
+        raise UsageError(
+            f"{file} has the labels {', '.join(unknown)}; the bundle knows {', '.join(labels)}: rename them"
+        )
+    reviews = reviews.only(range(len(reviews))[:limit])
+    with open_classifier(bundle, variant) as classifier:
+        classifier.self_check()
+        return evaluate(classify_all(classifier, reviews.texts, "measuring"), reviews.labels, labels)
+
+
+def classify_all(classifier: Classifier, texts: Sequence[str], title: str) -> list[Answer]:
+    """Probabilities of each label for every text, in order, with a progress bar."""
+    answers: list[Answer] = []
+    with ProgressBar(title, len(texts)) as bar:
+        for start in range(0, len(texts), CHUNK):
+            results = classifier.classify(texts[start : start + CHUNK]).results
+            answers += [result.probabilities if isinstance(result, Scored) else None for result in results]
+            bar.update(len(answers))
+    return answers
+
+
+def evaluate(answers: Sequence[Answer], truth: Sequence[str], labels: Sequence[str]) -> Evaluation:
+    """Compare `answers` with `truth`; `labels` are those of the model."""
+    confusion = {true: dict.fromkeys(labels, 0) for true in labels}
+    losses: list[float] = []
+    for answer, true in zip(answers, truth, strict=True):
+        if answer is not None:
+            confusion[true][max(answer, key=answer.__getitem__)] += 1
+            losses.append(-math.log(max(answer[true], LEAST_PROBABILITY)))
+    right = sum(confusion[label][label] for label in labels)
+    return Evaluation(
+        rows=len(truth),
+        accuracy=right / len(truth),
+        interval=wilson_interval(right, len(truth)),
+        log_loss=sum(losses) / max(len(losses), 1),
+        confusion=confusion,
+        failed=len(truth) - len(losses),
+    )
+
+
+def wilson_interval(right: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of the share `right / rows`; unlike the normal one it is sound near 0 and 1."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, spread = right / rows, z * z / rows
+    half = z * math.sqrt(share * (1 - share) / rows + spread / (4 * rows))
+    centre = share + spread / 2
+    return max(0.0, (centre - half) / (1 + spread)), min(1.0, (centre + half) / (1 + spread))
+
+
+def as_text(evaluation: Evaluation) -> str:
+    """A few lines for people."""
+    low, high = evaluation.interval
+    names = list(evaluation.confusion)
+    width = max(len(name) for name in names) + 2
+    lines = [
+        f"accuracy {evaluation.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) on {evaluation.rows} reviews",
+        f"log loss {evaluation.log_loss:.4f}; {evaluation.failed} without an answer",
+        "truth".ljust(width) + "".join(f"-> {name}".rjust(width + 4) for name in names),
+    ]
+    lines += [
+        true.ljust(width) + "".join(str(count).rjust(width + 4) for count in row.values())
+        for true, row in evaluation.confusion.items()
+    ]
+    return "\n".join(lines)

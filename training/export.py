@@ -1,0 +1,93 @@
+"""The files of a bundle: weights for torch, OpenVINO IR in fp32 and int8, the tokenizer."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+import consumer.no_telemetry  # noqa: F401 - before openvino
+from consumer.bundle import TOKENIZER, Variant
+from consumer.encoder import Encoded
+
+FP32_IR = ("openvino/fp32.xml", "openvino/fp32.bin")
+INT8_IR = ("openvino/int8.xml", "openvino/int8.bin")
+TORCH_FILES = ("config.json", "model.safetensors")
+
+#: Every variant that `export` can make; `bf16` reads the fp32 files.
+VARIANTS = {
+    "int8": Variant(engine="openvino", compute="int8", files=INT8_IR),
+    "bf16": Variant(engine="openvino", compute="bf16", files=FP32_IR),
+    "fp32": Variant(engine="openvino", compute="fp32", files=FP32_IR),
+    "torch-fp32": Variant(engine="torch", compute="fp32", files=TORCH_FILES),
+}
+
+
+class _Logits(nn.Module):
+    """The one output and the two inputs that an engine knows."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits
+
+
+def export_tokenizer(tokenizer_json: str, bundle: Path) -> None:
+    """Write `tokenizer.json` without padding and truncation: the manifest says how long a text may be."""
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.save(str(bundle / TOKENIZER))
+
+
+def export_torch(model: Any, bundle: Path) -> None:
+    """Write `config.json` and `model.safetensors`, fp32."""
+    model.save_pretrained(bundle)
+
+
+def export_openvino(model: Any, bundle: Path) -> None:
+    """Write the fp32 IR: `input_ids` and `attention_mask`, int64 (batch, tokens), to `logits` (batch, labels)."""
+    import openvino as ov
+
+    model = model.eval().cpu()
+    example = {name: torch.ones(2, 16, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
+    dynamic = ov.PartialShape([-1, -1])
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the tracer's remarks about Python control flow
+        converted = ov.convert_model(
+            _Logits(model), example_input=example, input=[(name, dynamic, ov.Type.i64) for name in example]
+        )
+    for port, name in zip(converted.inputs, example, strict=True):
+        port.get_tensor().set_names({name})
+    converted.outputs[0].get_tensor().set_names({"logits"})
+    ov.save_model(converted, bundle / FP32_IR[0], compress_to_fp16=False)
+
+
+def export_int8(bundle: Path, calibration: Sequence[Encoded]) -> None:
+    """Quantise the fp32 IR of `bundle` to int8 weights and activations, with scales seen on `calibration`."""
+    import nncf
+    import openvino as ov
+
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    core = ov.Core()
+    model = core.read_model(bundle / FP32_IR[0])
+
+    def inputs(review: Encoded) -> dict[str, np.ndarray]:
+        ids = review.ids.astype(np.int64)[None]
+        return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+
+    quantized = nncf.quantize(
+        model,
+        nncf.Dataset(calibration, inputs),
+        subset_size=len(calibration),
+        model_type=nncf.ModelType.TRANSFORMER,
+    )
+    ov.save_model(quantized, bundle / INT8_IR[0], compress_to_fp16=False)
