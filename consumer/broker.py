@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
 from consumer.errors import GaveUp, KafkaUnusable, ReviewsError
 from consumer.kafka_client import Clients, LastWarning, connection, fatal_cause, reason_of
 from consumer.messages import Record
 from consumer.settings import WorkerSettings
+from consumer.stall import Progress
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +173,11 @@ class Broker:
             self._producer.send_offsets_to_transaction(offsets, group)  # 4
             self._at("offsets_sent")
             self._producer.commit_transaction()  # 5
+        except ProducerFencedError as error:
+            raise GaveUp(
+                "fenced: another worker has this transactional id, or the broker ended our transaction after "
+                "transaction_timeout_seconds; give each worker an instance_id of its own, and start this one again"
+            ) from error
         except KafkaError as error:
             cause = next((reason_of(future.exception) for future in sent if future.failed()), reason_of(error))
             self._abort(cause)
@@ -214,23 +220,21 @@ class Broker:
         """Partitions of the input topic that are ours now."""
         return frozenset(partition.partition for partition in self._consumer.assignment())
 
-    def lag(self) -> dict[int, int]:
-        """Records that wait behind our position, per partition, as the last fetch knew; no request is sent."""
-        lag = {}
-        for partition in self._consumer.assignment():
-            end, position = self._consumer.highwater(partition), self._consumer.position(partition, timeout_ms=0)
-            if end is not None and position is not None:
-                lag[partition.partition] = max(0, end - position)
-        return lag
-
-    def answers(self, timeout_seconds: float) -> bool:
-        """Whether the input topic's leaders answer within `timeout_seconds`; one request."""
-        partitions = self._consumer.assignment() or {TopicPartition(self._settings.input_topic, 0)}
+    def progress(self, timeout_seconds: float) -> dict[int, Progress] | None:
+        """Position and end of each partition of ours; one request. None if no answer came within `timeout_seconds`."""
+        ours = self._consumer.assignment()
         try:
-            self._consumer.end_offsets(list(partitions), timeout_ms=int(timeout_seconds * 1000))
+            ends = self._consumer.end_offsets(
+                list(ours or {TopicPartition(self._settings.input_topic, 0)}), timeout_ms=int(timeout_seconds * 1000)
+            )
         except KafkaError:
-            return False
-        return True
+            return None
+        positions = {partition: self._consumer.position(partition, timeout_ms=0) for partition in ours}
+        return {
+            partition.partition: Progress(position, ends[partition])
+            for partition, position in positions.items()
+            if position is not None
+        }
 
     def settle(self) -> None:
         """Commit positions that moved without a record (transaction markers, compacted tails): lag reaches 0.

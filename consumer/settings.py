@@ -172,6 +172,9 @@ class WorkerSettings(KafkaSettings):
     watchdog_seconds: float = Field(
         180, ge=1, le=86_400, description="dump all stacks and give up when one turn of the loop takes longer"
     )
+    stall_timeout_seconds: float = Field(
+        300, ge=1, le=86_400, description="give up when a partition in which records wait has not moved for this long"
+    )
     stop_timeout_seconds: float = Field(15, ge=1, le=600, description="time to leave the group cleanly on a stop")
 
     metrics_host: str = Field("127.0.0.1", description="address that /metrics, /live and /ready listen on")

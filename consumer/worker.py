@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from consumer.broker import Broker, NotPublished, Outgoing, Poll
@@ -23,13 +23,14 @@ from consumer.messages import (
 )
 from consumer.metrics import Metrics
 from consumer.settings import WorkerSettings
+from consumer.stall import Progress, StallDetector
 from consumer.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
 #: A poll that was not published is redone after 0.1 s, 0.2 s, 0.4 s ... and the worker gives up after this many.
 ATTEMPTS = 6
-#: An idle worker asks the broker for a sign of life, and a busy one refreshes its lag, this often.
+#: A worker, busy or idle, asks the broker for the ends of its partitions this often.
 PROBE_SECONDS = 5.0
 #: Outcomes over which the share of dead letters is taken.
 RATIO_WINDOW = 1000
@@ -90,6 +91,7 @@ class Worker:
             settings.text_field, settings.id_field, settings.max_record_bytes, settings.max_text_characters
         )
         self._pace = Pace(settings.poll_target_seconds, settings.max_poll_records)
+        self._stall = StallDetector(settings.stall_timeout_seconds)
         self._failures = 0
         self._assignment: frozenset[int] = frozenset()
         self._answered = self._probed = time.monotonic()
@@ -135,16 +137,26 @@ class Worker:
         return self._settings.drain and self._broker.drained()
 
     def _probe(self, now: float) -> None:
-        if self._broker.answers(PROBE_SECONDS):
+        progress = self._broker.progress(PROBE_SECONDS)
+        if progress is not None:
             self._answered = now
             self._health.not_ready_because = ""
+            self._look_for_stall(progress, now)
         elif (silent := time.monotonic() - self._answered) >= self._settings.broker_timeout_seconds:
             raise GaveUp(f"no broker has answered for {silent:.0f} s; start the worker again when Kafka is back")
         elif not self._health.not_ready_because:
             self._health.not_ready_because = f"no answer from {self._settings.bootstrap_servers}"
             log.warning("%s; waiting for it", self._health.not_ready_because)
         self._probed = time.monotonic()
-        self._show_lag()
+
+    def _look_for_stall(self, progress: Mapping[int, Progress], now: float) -> None:
+        for partition, seen in progress.items():
+            self._metrics.lag.labels(str(partition)).set(seen.lag)
+        if (partition := self._stall.stalled(progress, now)) is not None:
+            raise GaveUp(
+                f"partition {partition} has not moved for {self._settings.stall_timeout_seconds:g} s although records "
+                "wait in it; start the worker again"
+            )
 
     def _note_assignment(self) -> None:
         assignment = self._broker.assignment()
@@ -156,10 +168,6 @@ class Worker:
         self._assignment = assignment
         self._metrics.assigned.set(len(assignment))
         self._broker.forget()
-
-    def _show_lag(self) -> None:
-        for partition, records in self._broker.lag().items():
-            self._metrics.lag.labels(str(partition)).set(records)
 
     def _label(self, records: Sequence[Record]) -> list[Outcome]:
         """One outcome for each of `records`, in order."""
@@ -233,8 +241,7 @@ class Worker:
         self._metrics.stage_seconds.labels("publish").observe(self._answered - started)
         self._count(outcomes)
         if self._answered - self._probed >= PROBE_SECONDS:
-            self._probed = self._answered
-            self._show_lag()
+            self._probe(self._answered)
 
     def _failed(self, cause: str) -> None:
         """Nothing was published: wait a little longer each time, then leave it to a new process."""

@@ -14,16 +14,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+from kafka import KafkaConsumer
 
 from consumer import logs
 from consumer.broker import Step
 from consumer.bundle import Bundle
 from consumer.classifier import Classified, Classifier, Scored, Stats
-from consumer.errors import GaveUp, ReviewsError
+from consumer.errors import ReviewsError
 from consumer.run import add_arguments, read_settings, serve
 from tests.fake_model import LABELS, NAN_MARK, OUT_OF_MEMORY_MARK, label_and_score, positive_probability
 
 VARIABLE = "FAKE_WORKER"
+SIGNALS = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP, "term": signal.SIGTERM}
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,16 @@ class Script:
 
     Attributes:
         points: what happens at the n-th time of a step, such as {"sent:2": "pause"}. `pause` waits until the test
-            releases it, `kill` is SIGKILL, `exit` gives up at once, `term` is SIGTERM to itself.
+            releases it, `kill` is SIGKILL, `freeze` is SIGSTOP and `term` is SIGTERM, all to itself.
         directory: where a reached point is noted, as a file STEP:N, and released, as a file STEP:N.go.
         seconds_per_poll: how long the model takes.
+        stuck_partition: the client never reads this partition, as if it had forgotten it.
     """
 
     points: dict[str, str] = field(default_factory=dict)
     directory: str = "."
     seconds_per_poll: float = 0.0
+    stuck_partition: int | None = None
 
     def environment(self) -> dict[str, str]:
         """The environment of a worker that follows this script."""
@@ -84,17 +90,24 @@ def hook(script: Script) -> Callable[[Step], None]:
             return
         reached = Path(script.directory, point)
         reached.touch()
-        if action == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif action == "term":
-            os.kill(os.getpid(), signal.SIGTERM)
-        elif action == "exit":
-            raise GaveUp(f"told to by the test at {point}")
-        else:
-            while not Path(f"{reached}.go").exists():
-                time.sleep(0.01)
+        if action in SIGNALS:
+            os.kill(os.getpid(), SIGNALS[action])
+            return
+        while not Path(f"{reached}.go").exists():
+            time.sleep(0.01)
 
     return at
+
+
+def forget(partition: int) -> None:
+    """Give the client the fault of kafka-python 3.0.7: a partition that is assigned and not fetched."""
+    poll = KafkaConsumer.poll
+
+    def forgetful(self: Any, *arguments: Any, **options: Any) -> Any:
+        self.pause(*(each for each in self.assignment() if each.partition == partition))
+        return poll(self, *arguments, **options)
+
+    KafkaConsumer.poll = forgetful
 
 
 def main() -> int:
@@ -103,6 +116,8 @@ def main() -> int:
     commands = parser.add_subparsers(required=True)
     add_arguments(commands.add_parser("run"))
     script = Script(**json.loads(os.environ.get(VARIABLE, "{}")))
+    if script.stuck_partition is not None:
+        forget(script.stuck_partition)
     try:
         settings = read_settings(parser.parse_args())
         logs.set_up(settings.log_format, settings.log_level)

@@ -41,6 +41,11 @@ class FakeWorker(WorkerProcess):
         placed = Script(**{**vars(script), "directory": str(directory)})
         super().__init__(flags, directory / "log", COMMAND, placed.environment())
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
     def reached(self, point: str) -> bool:
         """Whether it came to this point, such as "sent:2"."""
         return (self._directory / point).exists()
@@ -50,7 +55,7 @@ class FakeWorker(WorkerProcess):
 
         def there() -> bool:
             here = self.reached(point)
-            assert here or self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log}"
+            assert here or self.is_running, f"ended with {self.process.returncode}:\n{self.log}"
             return here
 
         wait_until(there, timeout_s, f"the worker comes to {point}")
@@ -154,8 +159,8 @@ class Harness:
         total = sum(end_offsets(oracle.internal(self.kafka), self.topics.input).values())
 
         def done() -> bool:
-            ended = [worker for worker in self.workers if worker.process.poll() is None]
-            assert ended, f"no worker is left; the last one said:\n{self.workers[-1].log}"
+            left = any(worker.is_running for worker in self.workers)
+            assert left, f"no worker is left; the last one said:\n{self.workers[-1].log}"
             return self.committed() >= total
 
         wait_until(done, timeout_s, f"all {total} records are committed", every_s=0.3)
@@ -168,7 +173,7 @@ class Harness:
 
     def stop(self) -> None:
         """SIGTERM to every worker that is left; each must end with exit code 0."""
-        running = [worker for worker in self.workers if worker.process.poll() is None]
+        running = [worker for worker in self.workers if worker.is_running]
         for worker in running:
             worker.send(signal.SIGTERM)
         for worker in running:

@@ -1,0 +1,101 @@
+"""A network that loses answers, is slow, or swallows everything, between the worker and a real broker."""
+
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from consumer.local.broker import LocalBroker
+from tests.fake_worker import Script
+from tests.harness import Harness
+from tests.kafka_helpers import Record
+from tests.proxy import END_TXN, PRODUCE, TXN_OFFSET_COMMIT, Proxy
+from tests.worker_process import wait_until
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+
+Proxied = tuple[LocalBroker, Proxy]
+
+
+@pytest.fixture
+def harness(proxied: Proxied, harness_on: Callable[..., Harness]) -> Harness:
+    """Workers reach the broker through the proxy, everybody else past it."""
+    kafka, proxy = proxied
+    proxy.heal()
+    return harness_on(kafka, bootstrap=proxy.address)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("request_kind", [PRODUCE, TXN_OFFSET_COMMIT, END_TXN], ids=["produce", "offsets", "commit"])
+@pytest.mark.parametrize("fault", ["lose_answer", "lose_request"])
+def test_row_07_a_lost_answer_changes_nothing(
+    harness: Harness, proxied: Proxied, request_kind: int, fault: str
+) -> None:
+    """Whether the broker acted or not, when its answer is lost each record still gets one result."""
+    # Given a worker whose connection breaks around three requests of one kind
+    harness.produce(600, bad=0.05)
+    harness.watch()
+    supervised = harness.supervised()
+    supervised.worker.wait_ready()
+    proxied[1].fail(request_kind, fault, times=3)  # type: ignore[arg-type]
+    # When all is done, then the connection broke that often, and each record has one result
+    harness.produce(600, bad=0.05)
+    harness.await_done()
+    print(f"exits: {supervised.exits}")
+    assert proxied[1].hits >= 3
+    assert harness.finish().checked == 1200
+
+
+def test_row_07_fifty_lost_answers_to_commits(harness: Harness, proxied: Proxied) -> None:
+    """Fifty commits in a row whose outcome the worker cannot know: no record is lost, none comes twice."""
+    # Given fifty commits whose answer is lost
+    harness.produce(2000)
+    harness.watch()
+    hits = proxied[1].hits
+    proxied[1].fail(END_TXN, "lose_answer", times=50)
+    harness.supervised(max_poll_records=16)
+    # When all is done, then each record has one result
+    assert harness.finish(180).checked == 2000
+    assert proxied[1].hits - hits == 50
+
+
+def test_row_18_a_slow_network_slows_the_worker_down_and_nothing_else(harness: Harness, proxied: Proxied) -> None:
+    """Results that can only trickle out hold back the next poll: memory stays flat, the worker keeps its group."""
+    # Given results of 4 kB and a link of 100 kB/s
+    fields = '"note": "' + "x" * 4000 + '"'
+    harness.produce_records(
+        [Record(b'{"text": "slow %d", %s}' % (n, fields.encode()), partition=n % 4) for n in range(500)]
+    )
+    harness.watch()
+    worker = harness.worker(request_timeout_seconds=20).wait_ready()
+    proxied[1].bytes_per_second = 100_000.0
+    memory = psutil.Process(worker.process.pid).memory_info
+    before = harness.committed()
+    wait_until(lambda: harness.committed() > before, 60, "some results are out", every_s=0.5)
+    early = memory().rss
+    # When the backlog is worked off at the speed of the link
+    harness.await_done(120)
+    # Then the worker did not grow, did not leave its group, and each record has one result
+    assert memory().rss < early + 50e6
+    assert worker.log.count("partitions assigned") == 1
+    assert harness.finish().checked == 500
+
+
+@pytest.mark.smoke
+def test_row_30_a_worker_that_hangs_in_a_commit_ends_itself(harness: Harness, proxied: Proxied) -> None:
+    """The client waits for ever for an answer: the watchdog dumps all stacks and ends the process in time."""
+    # Given a network that swallows everything from the second commit on, and requests that wait longer than that
+    harness.produce(300)
+    harness.watch()
+    worker = harness.worker(Script({"offsets_sent:2": "pause"}), watchdog_seconds=8, request_timeout_seconds=25)
+    worker.await_point("offsets_sent:2")
+    proxied[1].fail(END_TXN, "silence")
+    worker.release("offsets_sent:2")
+    # Then it ends itself, and shows where it hung
+    assert worker.wait_exit(30) == 5
+    assert "no turn of the loop within 8 s" in worker.log
+    assert "in commit_transaction" in worker.log
+    # And after the network is back, the next one does the work once
+    proxied[1].heal()
+    harness.worker()
+    assert harness.finish().checked == 300

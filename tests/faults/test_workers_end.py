@@ -1,0 +1,172 @@
+"""Workers that are killed, frozen or told to stop, at every step of a commit."""
+
+import signal
+import time
+
+import pytest
+
+from tests.fake_worker import Script
+from tests.harness import Harness
+from tests.kafka_helpers import read_all
+from tests.worker_process import wait_until
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+
+STEPS = ("polled", "inferred", "begun", "sent", "offsets_sent")
+#: The same worker comes back: its partitions and its transactional id are its own again at once. The short session is
+#: for the end, when the broker waits for it once more.
+COMES_BACK = {"instance_id": "w", "static_membership": True, "session_timeout_seconds": 3}
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("step", STEPS)
+def test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind(harness: Harness, step: str) -> None:
+    """What a worker had begun when it was killed is invisible, and is done once by its next start."""
+    # Given a worker that is killed in its second poll
+    harness.produce(300, bad=0.05)
+    harness.watch()
+    first = harness.worker(Script({f"{step}:2": "kill"}), **COMES_BACK)
+    assert first.wait_exit() == -signal.SIGKILL
+    # When it starts again, then each record has one result
+    harness.worker(**COMES_BACK)
+    assert harness.finish().checked == 300
+
+
+@pytest.mark.smoke
+def test_row_01_an_open_transaction_of_a_worker_that_never_returns_is_aborted(harness: Harness) -> None:
+    """A worker with another name takes over; it waits for what the dead one left open, and then redoes it."""
+    # Given a worker killed when its results and offsets were sent and not committed
+    harness.produce(300)
+    harness.watch()
+    first = harness.worker(Script({"offsets_sent:2": "pause"}))
+    first.await_point("offsets_sent:2")
+    wait_until(lambda: _copies(harness) > harness.committed(), 20, "the results have reached the broker")
+    first.kill()
+    # When another one takes over, then each record has one result for readers of committed records
+    harness.worker()
+    assert harness.finish().checked == 300
+    # And the aborted copies are there for others to see, so this was the case that it claims to be
+    assert _copies(harness) > 300
+
+
+def test_row_01_twenty_kills_at_random(harness: Harness) -> None:
+    """A worker that is killed again and again makes progress, and each record has one result."""
+    # Given twenty lives, each ended at a random step of one of its first polls
+    harness.produce(2000, bad=0.05)
+    harness.watch()
+    for _ in range(20):
+        point = f"{harness.random.choice(STEPS)}:{harness.random.randint(1, 3)}"
+        worker = harness.worker(Script({point: "kill"}), max_poll_records=16, **COMES_BACK)
+        assert worker.wait_exit() == -signal.SIGKILL, worker.log
+    # When the next one lives, then each record has one result
+    harness.worker(**COMES_BACK)
+    assert harness.finish().checked == 2000
+
+
+def test_row_01_at_least_once_repeats_and_loses_nothing(harness: Harness) -> None:
+    """Without transactions a kill between results and offsets repeats that poll, and loses nothing."""
+    # Given a worker killed between the two
+    harness.produce(300, bad=0.05)
+    settings = {"delivery": "at_least_once", **COMES_BACK}
+    first = harness.worker(Script({"sent:2": "kill"}), **settings)
+    assert first.wait_exit() == -signal.SIGKILL
+    # When it starts again, then each record has a result, and some have two
+    harness.worker(**settings)
+    assert harness.finish(exactly_once=False).checked == 300
+    assert _copies(harness) > 300
+
+
+@pytest.mark.smoke
+def test_row_03_a_worker_frozen_past_its_session_is_fenced(harness: Harness) -> None:
+    """A worker that wakes up after others took its partitions cannot publish what it held in its hands."""
+    # Given a worker frozen with labelled reviews in its hands, whose partitions another one takes and finishes
+    harness.produce(300)
+    harness.watch()
+    frozen = harness.worker(Script({"inferred:2": "freeze"}), session_timeout_seconds=3)
+    frozen.await_point("inferred:2")
+    harness.worker(session_timeout_seconds=3)
+    harness.await_done()
+    # When it wakes up
+    frozen.send(signal.SIGCONT)
+    # Then it is refused, and each record has one result
+    wait_until(lambda: "not published" in frozen.log, 30, "the woken worker is refused")
+    assert harness.finish().checked == 300
+
+
+@pytest.mark.smoke
+def test_row_03_a_successor_waits_for_offsets_that_are_being_committed(harness: Harness) -> None:
+    """Who takes over partitions does not start from offsets that a pending transaction is about to replace."""
+    # Given a worker frozen between sending its offsets and committing them
+    harness.produce(300)
+    harness.watch()
+    settings = {"session_timeout_seconds": 3, "transaction_timeout_seconds": 40}
+    frozen = harness.worker(Script({"offsets_sent:2": "freeze"}), **settings)
+    frozen.await_point("offsets_sent:2")
+    before = _copies(harness)
+    # And a successor that has its partitions, and time to read them if it were as careless
+    successor = harness.worker(**settings)
+    wait_until(lambda: "assigned: [0, 1, 2, 3]" in successor.log, 60, "the successor has the partitions")
+    patience = time.monotonic() + 4
+    wait_until(lambda: time.monotonic() > patience or _copies(harness) > before + 50, 60, "the successor had its time")
+    # When the frozen one wakes up and commits, then each record has one result
+    frozen.send(signal.SIGCONT)
+    assert harness.finish().checked == 300
+
+
+@pytest.mark.smoke
+def test_row_08_the_older_of_two_workers_with_one_name_is_fenced(harness: Harness) -> None:
+    """A second worker with the same transactional id ends the first one, which says why."""
+    # Given a worker that holds an open transaction
+    harness.produce(300)
+    harness.watch()
+    older = harness.worker(Script({"offsets_sent:2": "pause"}), instance_id="twin")
+    older.await_point("offsets_sent:2")
+    # When its twin starts, and it then tries to commit
+    younger = harness.worker(instance_id="twin").wait_ready()
+    older.release("offsets_sent:2")
+    # Then it gives up and names the cause, and the twin does the work once
+    assert older.wait_exit() == 5
+    assert "instance_id" in older.last_line
+    assert younger.is_running
+    assert harness.finish().checked == 300
+
+
+def test_row_24_sigterm_at_any_moment_ends_in_order(harness: Harness) -> None:
+    """SIGTERM, whenever it comes, ends the worker with exit code 0 within 15 s and with nothing half done."""
+    # Given a worker that is stopped at a random step, and started again, 25 times
+    harness.produce(3000, bad=0.05)
+    harness.watch()
+    slowest = 0.0
+    for _ in range(25):
+        point = f"{harness.random.choice(STEPS)}:{harness.random.randint(1, 3)}"
+        worker = harness.worker(Script({point: "term"}), max_poll_records=16)
+        worker.await_point(point)
+        began = time.monotonic()
+        assert worker.wait_exit() == 0, worker.log
+        slowest = max(slowest, time.monotonic() - began)
+    # When the last one finishes, then each stop was quick and each record has one result
+    harness.worker()
+    assert harness.finish().checked == 3000
+    assert slowest < 15
+
+
+@pytest.mark.smoke
+def test_row_24_a_second_signal_ends_a_worker_at_once(harness: Harness) -> None:
+    """Who asks twice does not wait: exit code 5, and the next worker redoes what was in hand."""
+    # Given a worker that is busy with a poll
+    harness.produce(100)
+    busy = harness.worker(Script({"sent:1": "pause"}))
+    busy.await_point("sent:1")
+    # When it is told to stop, and told again
+    for count in (1, 2):
+        busy.send(signal.SIGTERM)
+        wait_until(lambda n=count: n == 2 or "again to leave at once" in busy.log, 20, "the first signal is noticed")
+    # Then it is gone, and another one does the work
+    assert busy.wait_exit(15) == 5
+    harness.worker()
+    assert harness.finish().checked == 100
+
+
+def _copies(harness: Harness) -> int:
+    """Records on the output topic for readers that do not ask for committed ones."""
+    return len(read_all(harness.topics.bootstrap, harness.topics.output, committed=False))

@@ -1,0 +1,108 @@
+"""Workers that are too late for their group, and groups that never come to rest."""
+
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.fake_worker import Script
+from tests.harness import FakeWorker, Harness
+from tests.worker_process import wait_until
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+
+#: A poll has to be finished within 6 s.
+HASTY = {
+    "max_poll_interval_seconds": 6,
+    "poll_target_seconds": 1,
+    "session_timeout_seconds": 4,
+    "transaction_timeout_seconds": 5,
+    "request_timeout_seconds": 2,
+}
+
+
+@pytest.mark.smoke
+def test_row_02_a_worker_that_is_late_publishes_nothing(harness: Harness) -> None:
+    """Inference that outlives the poll interval is thrown away: others have redone it, and the broker refuses it."""
+    # Given a worker that thinks about its second poll until another one has finished everything
+    harness.produce(300, bad=0.05)
+    harness.watch()
+    late = harness.worker(Script({"inferred:2": "pause"}), **HASTY)
+    late.await_point("inferred:2")
+    harness.worker(**HASTY)
+    harness.await_done()
+    # When it wants to publish
+    late.release("inferred:2")
+    # Then it is refused, joins the group again, and each record has one result
+    wait_until(lambda: "not published" in late.log, 30, "the late worker is refused")
+    assert harness.finish().checked == 300
+
+
+def test_row_02_a_late_worker_without_colleagues_redoes_its_poll(harness: Harness) -> None:
+    """The only worker of a group is refused as well, and does the same records again after it has joined anew."""
+    # Given a worker alone that has left its group without knowing
+    harness.produce(300)
+    harness.watch()
+    late = harness.worker(Script({"inferred:2": "pause"}), **HASTY)
+    late.await_point("inferred:2")
+    with harness.kafka.admin() as admin:
+        group = harness.topics.group
+        wait_until(lambda: not admin.describe_groups([group])[group]["members"], 30, "it has left the group")
+    # When it wants to publish, then it does not, and then does it right
+    late.release("inferred:2")
+    assert harness.finish().checked == 300
+    assert "not published" in late.log
+
+
+def test_row_04_progress_while_workers_come_and_go(harness: Harness) -> None:
+    """Three places whose workers start and stop at random: reviews get labelled in every 15 s, each once."""
+    # Given a stream of reviews, and places that are emptied or filled every 2 s for a minute
+    harness.watch()
+    ending = threading.Event()
+    stream = threading.Thread(target=_produce_until, args=(harness, ending))
+    stream.start()
+    places: list[FakeWorker | None] = [harness.worker(), None, None]
+    began, shown, progress = time.monotonic(), 0, []
+    try:
+        while (now := time.monotonic() - began) < 60:
+            place = harness.random.randrange(3)
+            worker = places[place]
+            if worker is None or not worker.is_running:
+                places[place] = harness.worker()
+            elif sum(each is not None and each.is_running for each in places) > 1:
+                worker.send(signal.SIGTERM)
+            if now > 15 * (len(progress) + 1):
+                done = harness.committed()
+                progress.append(done - shown)
+                shown = done
+            time.sleep(2)
+    finally:
+        ending.set()
+        stream.join()
+    # Then each window saw progress, every stop was in order, and each record has one result
+    print(f"committed per window: {progress}")
+    assert len(progress) == 3
+    assert min(progress) > 0
+    assert harness.finish().checked == len(harness.produced)
+    assert {worker.process.returncode for worker in harness.workers} == {0}
+
+
+@pytest.mark.smoke
+def test_row_30_a_partition_that_is_never_read_again_ends_the_worker(harness: Harness) -> None:
+    """The client stops reading one partition without a word: the worker notices, names it, and gives up."""
+    # Given a client with that fault (kafka-python 3.0.7 had it after a rebalance)
+    harness.produce(100)
+    harness.watch()
+    stuck = harness.worker(Script(stuck_partition=2), stall_timeout_seconds=3)
+    # Then the worker gives up, for a new process reads that partition
+    assert stuck.wait_exit(60) == 5
+    assert "partition 2" in stuck.last_line
+    # And the next one does the rest
+    harness.worker()
+    assert harness.finish().checked == 100
+
+
+def _produce_until(harness: Harness, ending: threading.Event) -> None:
+    while not ending.wait(0.5):
+        harness.produce(20, bad=0.05)
