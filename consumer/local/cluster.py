@@ -6,14 +6,15 @@ with LocalCluster(3) as kafka:
     kafka.start(kafka.nodes[0])
 """
 
+import fcntl
 import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from consumer.errors import KafkaUnusable, UsageError
 from consumer.local import tools
@@ -58,7 +59,10 @@ class LocalCluster:
         self._properties = dict(properties or {})
         self._protocol = protocol
         self._advertised: list[str | None] = list(advertised) or [None] * brokers
+        self._directory = Path()
         self._temporary: Path | None = None
+        self._lock: IO[str] | None = None
+        self._resources = ExitStack()
 
     def __enter__(self) -> Self:
         """Start the brokers and wait until they are ready.
@@ -151,8 +155,7 @@ class LocalCluster:
                 raise UsageError(
                     f"port {port} of {HOST} is taken: choose another with --port, or end what listens there"
                 )
-        if self._data_dir is None:
-            self._temporary = Path(tempfile.mkdtemp(prefix="review-consumer-kafka-"))
+        self._open_directory()
         for attempt in range(1, _START_ATTEMPTS + 1):
             self._lay_out()
             try:
@@ -164,13 +167,27 @@ class LocalCluster:
                     raise
                 self._kill()
 
+    def _open_directory(self) -> None:
+        """A temporary directory, or the given one, locked: two brokers that share their data destroy it."""
+        if self._data_dir is None:
+            self._directory = self._temporary = Path(tempfile.mkdtemp(prefix="review-consumer-kafka-"))
+            return
+        self._directory = self._data_dir.absolute()
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._lock = self._resources.enter_context((self._directory / ".lock").open("w"))
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"another broker uses {self._data_dir}: end it, or choose another --data-dir") from error
+        except OSError as error:
+            raise UsageError(f"cannot keep data in {self._data_dir} ({error}): choose another --data-dir") from error
+
     def _lay_out(self) -> None:
         """Choose ports, write each node's properties and prepare its data directory."""
         ports = [Ports.free(port) for port in self._given_ports]
-        base = (self._temporary or self._data_dir or Path()).absolute()
         self.nodes = []
         for index, advertised in enumerate(self._advertised):
-            directory = base / f"broker-{index + 1}"
+            directory = self._directory / f"broker-{index + 1}"
             properties = server_properties(
                 index + 1,
                 ports,
@@ -179,7 +196,7 @@ class LocalCluster:
                 advertised=advertised,
                 extra=self._properties,
             )
-            self.nodes.append(Node(directory, properties, ports[index], self._temporary))
+            self.nodes.append(Node(directory, properties, ports[index], temporary=self._temporary, lock=self._lock))
         for node in self.nodes:
             node.format()
 
@@ -205,3 +222,4 @@ class LocalCluster:
         else:
             self._kill()  # nobody will read this data again
             shutil.rmtree(self._temporary, ignore_errors=True)
+        self._resources.close()

@@ -54,7 +54,7 @@ def server_properties(
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
         # How long a killed broker keeps its partitions, and has to wait before it may come back.
-        "broker.session.timeout.ms": "2500",
+        "broker.session.timeout.ms": "4000",
         "broker.heartbeat.interval.ms": "500",
         "num.network.threads": "2",
         "num.io.threads": "4",

@@ -65,15 +65,25 @@ class Node:
         properties: the whole server.properties; see `consumer.local.config`.
         ports: where it listens, as in `properties`.
         temporary: the cluster's directory if it is to vanish with the parent process, else None.
+        lock: what says that the data is in use; held for as long as the process lives, even without its parent.
     """
 
-    def __init__(self, directory: Path, properties: Mapping[str, str], ports: Ports, temporary: Path | None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        properties: Mapping[str, str],
+        ports: Ports,
+        *,
+        temporary: Path | None = None,
+        lock: IO[str] | None = None,
+    ) -> None:
         self.node_id = int(properties["node.id"])
         self.ports = ports
         self.log_path = directory / "kafka.log"
         self._directory = directory
         self._data = Path(properties["log.dirs"].split(",")[0])
         self._temporary = temporary
+        self._held = (lock.fileno(),) if lock else ()
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._pid = 0
         self._log_start = 0
@@ -136,7 +146,12 @@ class Node:
         supervisor = [sys.executable, "-I", "-S", supervise.__file__, str(self._temporary or ""), *command]
         # A session of its own: Ctrl-C reaches this program alone, which then ends the broker in order.
         return subprocess.Popen(
-            supervisor, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
+            supervisor,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+            pass_fds=self._held,
         )
 
     def stop(self) -> None:

@@ -1,8 +1,10 @@
 """The local broker is a real Kafka that is ready when it says so."""
 
 import os
+import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,11 @@ from kafka.errors import KafkaTimeoutError
 from consumer.errors import KafkaUnusable, UsageError
 from consumer.local import tools
 from consumer.local.broker import LocalBroker
+from consumer.local.node import HOST, Ports
 from tests.kafka_helpers import Record, Topics, end_offsets, produce, read_all
 
-pytestmark = pytest.mark.broker
+# Each test starts brokers of its own; a machine that is busy besides needs its time.
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
 
 def test_what_was_produced_is_read_back_with_key_headers_and_order(topics: Topics) -> None:
@@ -104,6 +108,9 @@ def test_data_outlives_kill_stop_and_a_new_start_in_the_same_directory(tmp_path:
         kafka.create_topics({"kept": 1})
         produce(kafka.bootstrap, "kept", [b"first"])
         port, pid = kafka.port, kafka.pid
+        # Then no other broker gets at the same data
+        with pytest.raises(UsageError, match="another broker uses"), LocalBroker(data_dir=tmp_path):
+            pass
         # When it is killed and started again
         kafka.kill()
         kafka.start()
@@ -123,6 +130,26 @@ def test_data_outlives_kill_stop_and_a_new_start_in_the_same_directory(tmp_path:
     # And a later broker in the same directory, on another port, still has them
     with LocalBroker(data_dir=tmp_path) as kafka:
         assert [r.value for r in read_all(kafka.bootstrap, "kept")] == [b"first", b"second"]
+
+
+def test_a_directory_that_cannot_be_used_is_wrong_usage(tmp_path: Path) -> None:
+    """A data directory below a file is refused with a way out."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="--data-dir"), LocalBroker(data_dir=tmp_path / "file" / "data"):
+        pass
+
+
+def test_a_port_that_is_taken_at_the_last_moment_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between choosing a free port and Kafka's bind, somebody else may be faster: another one is tried."""
+    # Given a choice of ports that is out of date the first time
+    choose = Ports.free
+    with socket.create_server((HOST, 0)) as faster:
+        stale = [replace(choose(), controller=faster.getsockname()[1])]
+        monkeypatch.setattr(Ports, "free", lambda client=None: stale.pop() if stale else choose(client))
+        # Then the broker is ready on others
+        with LocalBroker() as kafka:
+            assert not stale
+            assert kafka.node.ports.controller != faster.getsockname()[1]
 
 
 def test_the_listener_for_clients_may_ask_for_a_password() -> None:

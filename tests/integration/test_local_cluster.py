@@ -13,7 +13,8 @@ from consumer.local.cluster import LocalCluster
 from consumer.local.node import is_free
 from tests.kafka_helpers import produce, read_all
 
-pytestmark = pytest.mark.broker
+# Each test starts brokers of its own; a machine that is busy besides needs its time.
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
 PROGRAM = """
 import sys
