@@ -1,0 +1,78 @@
+"""The flags of `review-consumer demo`, and how it ends. Light to import: every command's --help passes here."""
+
+import argparse
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+
+from consumer.bundle import MANIFEST
+from consumer.errors import BundleError, UsageError
+
+DEFAULT_BUNDLE = Path("bundles/distilbert-imdb")
+DEFAULT_RATE = 20.0
+MAX_RATE = 10_000.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the demo."""
+    parser.description = (
+        "Start a real Kafka and a worker on this machine, send a sample of reviews through them, show what comes out, "
+        "check it, and leave nothing behind. Exit codes: 0 everything came out as promised; 1 it did not; 2 no Java or "
+        "no Kafka to be had; 3 bundle refused; 4 or 5 as the worker ended; 130 Ctrl-C."
+    )
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        default=DEFAULT_BUNDLE,
+        metavar="DIR",
+        help="directory of the model bundle (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=DEFAULT_RATE,
+        metavar="R",
+        help="records sent per second; 0 sends all at once (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--produce-to",
+        metavar="HOST:PORT",
+        help="start nothing: send the sample to the Kafka there (no encryption), again and again, until Ctrl-C",
+    )
+    parser.add_argument(
+        "--keep-running",
+        action="store_true",
+        help="leave Kafka and the worker running after the check, until Ctrl-C, for a look at /metrics or own reviews",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo; returns its exit code.
+
+    Raises:
+        ReviewsError: it could not run, the worker ended, or what came out is not as promised.
+    """
+    from consumer.demo.course import demo
+    from consumer.demo.interrupts import Interrupts
+    from consumer.demo.produce import produce
+
+    if not 0 <= arguments.rate <= MAX_RATE:
+        raise UsageError(f"--rate has to be from 0 to {MAX_RATE:.0f} records per second")
+    bundle = arguments.bundle.resolve()
+    if not arguments.produce_to and not (bundle / MANIFEST).is_file():
+        raise BundleError(f"there is no model bundle in {bundle}: run this in the project's checkout, or set --bundle")
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters arrives as an exception
+    with Interrupts() as interrupts:
+        try:
+            with ExitStack() as stack:
+                try:
+                    if arguments.produce_to:
+                        produce(arguments.produce_to, arguments.rate)
+                    else:
+                        demo(stack, bundle, arguments.rate, arguments.keep_running)
+                finally:
+                    interrupts.hold()
+        except KeyboardInterrupt:
+            print("interrupted; nothing is left running")  # noqa: T201
+            return interrupts.exit_code
+    return 0
