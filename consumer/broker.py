@@ -13,6 +13,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
+from consumer import header_names
 from consumer.errors import GaveUp, KafkaUnusable, ReviewsError
 from consumer.kafka_client import Clients, LastWarning, connection, fatal_cause, reason_of
 from consumer.messages import Record
@@ -257,9 +258,24 @@ class Broker:
         if moved:
             self.publish(Poll([], {}, moved, group), [])
 
-    def forget(self) -> None:
-        """Drop what was known of commits, after the assignment changed."""
+    def take_stock(self, partitions: Iterable[int]) -> dict[int, int]:
+        """After the assignment changed: forget known commits, and look at `partitions`, which are new to us.
+
+        Returns:
+            Records that retention deleted before the group read them, for each partition where there are any.
+        """
         self._committed.clear()
+        new = [TopicPartition(self._settings.input_topic, partition) for partition in partitions]
+        missed = {}
+        try:
+            starts = self._consumer.beginning_offsets(new, timeout_ms=self._request_ms) if new else {}
+            for partition in (each for each in new if starts[each] > 0):
+                gap = starts[partition] - self._known_commit(partition, starts[partition])
+                if gap > 0:
+                    missed[partition.partition] = gap
+        except KafkaError as error:
+            log.warning("could not compare commits with the start of the log: %s", reason_of(error))
+        return missed
 
     def drained(self) -> bool:
         """Whether the group has committed everything up to the end offsets seen at start, in every partition."""
@@ -315,6 +331,7 @@ class Broker:
 
     def _new_consumer(self, clients: Clients) -> Any:
         settings = self._settings
+        header_names.tolerate()
         session_ms = int(settings.session_timeout_seconds * 1000)
         return KafkaConsumer(
             **connection(settings, BOOTSTRAP_SECONDS, settings.request_timeout_seconds),
@@ -325,6 +342,7 @@ class Broker:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             allow_auto_create_topics=False,
+            metadata_max_age_ms=int(settings.metadata_max_age_seconds * 1000),
             max_poll_records=settings.max_poll_records,
             max_poll_interval_ms=int(settings.max_poll_interval_seconds * 1000),
             session_timeout_ms=session_ms,

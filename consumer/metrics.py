@@ -19,6 +19,9 @@ class Metrics:
         self.dead_lettered = Counter("reviews_dead_lettered", "Committed dead letters", ["reason"], registry=registry)
         self.truncated = Counter("reviews_truncated", "Labelled reviews that the model read in part", registry=registry)
         self.not_published = Counter("reviews_not_published", "Polls that were aborted and redone", registry=registry)
+        self.deleted_unread = Counter(
+            "reviews_deleted_unread", "Records that retention deleted before they were read", registry=registry
+        )
         self.stage_seconds = Histogram(
             "reviews_stage_seconds", "Time of one poll by stage", ["stage"], buckets=_SECONDS, registry=registry
         )

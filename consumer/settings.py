@@ -172,6 +172,9 @@ class WorkerSettings(KafkaSettings):
     watchdog_seconds: float = Field(
         180, ge=1, le=86_400, description="dump all stacks and give up when one turn of the loop takes longer"
     )
+    metadata_max_age_seconds: float = Field(
+        60, ge=1, le=86_400, description="new partitions and leaders are noticed after this time at most"
+    )
     stall_timeout_seconds: float = Field(
         300, ge=1, le=86_400, description="give up when a partition in which records wait has not moved for this long"
     )

@@ -165,9 +165,12 @@ class Worker:
         log.info("partitions assigned: %s", sorted(assignment) or "none")
         for partition in self._assignment - assignment:
             self._metrics.lag.remove(str(partition))
+        missed = self._broker.take_stock(assignment - self._assignment)
+        for partition, records in missed.items():
+            self._metrics.deleted_unread.inc(records)
+            log.error("partition %s: %s records were deleted by retention before they were read", partition, records)
         self._assignment = assignment
         self._metrics.assigned.set(len(assignment))
-        self._broker.forget()
 
     def _label(self, records: Sequence[Record]) -> list[Outcome]:
         """One outcome for each of `records`, in order."""

@@ -15,6 +15,7 @@ from kafka.errors import KafkaError
 from consumer.errors import GaveUp
 from consumer.local.cluster import LocalCluster
 from tests import oracle
+from tests.fake_bundle import write_bundle
 from tests.fake_worker import Script
 from tests.kafka_helpers import Record, Topics, committed_offsets, end_offsets, produce
 from tests.worker_process import WorkerProcess, wait_until
@@ -99,6 +100,7 @@ class Harness:
         self.live: oracle.LiveReader | None = None
         self.random = random.Random(seed)
         self._directory = directory
+        self._bundle = write_bundle(directory / "bundle")
         self._ending = ExitStack()
         print(f"seed {seed}, group {self.topics.group}")
 
@@ -135,7 +137,7 @@ class Harness:
     def worker(self, script: Script | None = None, **settings: object) -> FakeWorker:
         """Start a worker; `settings` by their names in `WorkerSettings`, over those of `FAST`."""
         flags = list(self.topics.flags)
-        for name, value in {**FAST, **settings}.items():
+        for name, value in {**FAST, "bundle": self._bundle, **settings}.items():
             flag = f"--{name.replace('_', '-')}"
             flags += [flag] if value is True else [flag, str(value)]
         directory = self._directory / f"worker-{len(self.workers) + 1}"

@@ -1,0 +1,54 @@
+"""A bundle that is complete and correct, and holds no model: its tokenizer reads one character as one token."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+from tests.fake_model import LABELS, positive_probability
+
+VARIANT = "int8"
+WEIGHTS = "openvino/model.bin"
+MAX_LENGTH = 512
+CHARACTERS = "".join(map(chr, range(32, 127)))
+GOLDEN_TEXT = "a golden text"
+
+
+def write_bundle(directory: Path) -> Path:
+    """Write it to `directory`, which is returned."""
+    tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, **{c: i for i, c in enumerate(CHARACTERS, 1)}}, "[PAD]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    positive = positive_probability(GOLDEN_TEXT)
+    golden = {
+        "tolerance": {VARIANT: 0.01},
+        "texts": [
+            {"text": GOLDEN_TEXT, "probabilities": {VARIANT: dict(zip(LABELS, (1 - positive, positive), strict=True))}}
+        ],
+    }
+    files = {
+        WEIGHTS: b"no weights",
+        "tokenizer.json": tokenizer.to_str().encode(),
+        "golden.json": json.dumps(golden).encode(),
+    }
+    manifest = {
+        "name": "fake",
+        "version": "1",
+        "created": "2026-01-01T00:00:00Z",
+        "base_model": "none",
+        "labels": LABELS,
+        "max_length": MAX_LENGTH,
+        "truncation": "head_tail",
+        "parameters": 1,
+        "variants": {VARIANT: {"engine": "openvino", "compute": VARIANT, "files": [WEIGHTS]}},
+        "served": VARIANT,
+        "files": {
+            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in files.items()
+        },
+    }
+    for name, content in {**files, "manifest.json": json.dumps(manifest).encode()}.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return directory

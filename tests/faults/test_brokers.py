@@ -1,0 +1,164 @@
+"""Brokers that die, freeze, lose their leader or their disk."""
+
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from consumer.local.broker import LocalBroker
+from consumer.local.cluster import LocalCluster
+from tests.fake_worker import Script
+from tests.harness import Harness
+from tests.worker_process import wait_until
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(400)]
+
+SLOW = Script(seconds_per_poll=0.2)
+
+
+@pytest.fixture
+def harness(broker: LocalBroker, harness_on: Callable[..., Harness]) -> Harness:
+    """On a broker of this test alone."""
+    return harness_on(broker)
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[LocalCluster]:
+    """Three brokers; topics are on all of them, and two have to agree."""
+    with LocalCluster(3) as made:
+        yield made
+
+
+@pytest.mark.smoke
+def test_row_05_an_idle_worker_outlives_its_broker(harness: Harness, broker: LocalBroker) -> None:
+    """A worker whose broker dies says that it is not ready, waits, and goes on when the broker is back."""
+    # Given a worker that has nothing to do, and no broker
+    harness.produce(100)
+    harness.watch()
+    worker = harness.worker()
+    harness.await_done()
+    broker.kill()
+    wait_until(lambda: worker.get("/ready")[0] == 503, 60, "not ready")
+    assert worker.get("/live")[0] == 200
+    assert "no answer from" in worker.get("/ready")[1]
+    # When the broker is back with more to do, then the same process does it
+    broker.start()
+    harness.produce(100)
+    assert harness.finish().checked == 200
+    assert len(harness.workers) == 1
+
+
+def test_row_05_a_busy_worker_resumes_after_twenty_seconds_without_broker(
+    harness: Harness, broker: LocalBroker
+) -> None:
+    """A broker killed under load and gone for 20 s: nothing is lost, nothing comes twice."""
+    # Given a busy worker
+    harness.produce(1500, bad=0.02)
+    harness.watch()
+    supervised = harness.supervised(SLOW)
+    wait_until(lambda: harness.committed() > 100, 60, "work is under way")
+    # When its broker is dead for 20 s
+    broker.kill()
+    time.sleep(20)
+    broker.start()
+    # Then each record has one result; the worker waited, or was started again
+    assert harness.finish(120).checked == 1500
+    assert set(supervised.exits) <= {0, 4, 5}
+
+
+def test_row_05_a_worker_may_start_before_its_broker(harness: Harness, broker: LocalBroker) -> None:
+    """Started without a broker, a worker says what it waits for, and begins when the broker is there."""
+    # Given a backlog on a broker that is down
+    harness.produce(100)
+    broker.kill()
+    worker = harness.worker()
+    wait_until(lambda: "no answer from" in worker.get("/ready")[1], 60, "it says what it waits for")
+    assert worker.get("/ready")[0] == 503
+    # When the broker comes, then the same process does the work
+    broker.start()
+    assert harness.finish().checked == 100
+    assert len(harness.workers) == 1
+
+
+@pytest.mark.parametrize("role", ["input", "output", "transactions", "group"])
+def test_row_05_another_broker_takes_the_lead(
+    three: LocalCluster, harness_on: Callable[..., Harness], role: str
+) -> None:
+    """The leader of a topic, of the transaction log or of the groups is killed: the others take over, all once."""
+    # Given a busy worker on a cluster of three
+    harness = harness_on(three)
+    harness.produce(1500)
+    harness.watch()
+    supervised = harness.supervised(SLOW)
+    wait_until(lambda: harness.committed() > 100, 60, "work is under way")
+    # When the broker that leads is killed, for good as far as this test goes
+    topic = {
+        "input": harness.topics.input,
+        "output": harness.topics.output,
+        "transactions": "__transaction_state",
+        "group": "__consumer_offsets",
+    }[role]
+    leader = _leader(three, topic)
+    three.nodes[leader - 1].kill()
+    # Then the work is finished by the other two
+    harness.await_done(120)
+    three.start(three.nodes[leader - 1])
+    assert harness.finish().checked == 1500
+    print(f"exits: {supervised.exits}")
+
+
+@pytest.mark.smoke
+def test_row_06_a_frozen_broker_ends_the_worker_and_loses_nothing(harness: Harness, broker: LocalBroker) -> None:
+    """A broker that stops answering in the middle of a commit: the worker gives up in time and is started again."""
+    # Given a worker whose broker freezes while a transaction is open
+    harness.produce(600)
+    harness.watch()
+    supervised = harness.supervised(Script({"sent:2": "pause"}))
+    first = supervised.worker
+    first.await_point("sent:2")
+    broker.pause()
+    # When it goes on, then it gives up within its timeouts rather than wait for ever
+    first.release("sent:2")
+    assert first.wait_exit(60) == 5
+    # And when the broker wakes up, its next start does the work once
+    broker.resume()
+    assert harness.finish(120).checked == 600
+
+
+def test_row_24_sigterm_while_the_broker_is_down(harness: Harness, broker: LocalBroker) -> None:
+    """A worker can be stopped in order although nobody answers it."""
+    # Given an idle worker without a broker
+    harness.produce(50)
+    worker = harness.worker(stop_timeout_seconds=4)
+    harness.await_done()
+    broker.kill()
+    # When it is told to stop, then it does within its time
+    began = time.monotonic()
+    assert worker.stop(signal.SIGTERM) == 0, worker.log
+    assert time.monotonic() - began < 20
+
+
+def test_row_27_a_full_disk_stops_the_broker_and_loses_nothing(harness: Harness, broker: LocalBroker) -> None:
+    """The broker can write no more and dies; with space again, all acknowledged records have one result."""
+    # Given a busy worker
+    harness.produce(1000)
+    harness.watch()
+    harness.supervised(SLOW)
+    wait_until(lambda: harness.committed() > 100, 60, "work is under way")
+    # When no file of the broker may grow any more, which is what a full disk does to it, without being root
+    resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    wait_until(lambda: not broker.node.running, 60, "the broker gives up its disk")
+    # And is started again with space
+    broker.start()
+    # Then each record has one result
+    assert harness.finish(150).checked == 1000
+
+
+def _leader(kafka: LocalCluster, topic: str) -> int:
+    """The broker that leads most partitions of a topic."""
+    with kafka.admin() as admin:
+        (described,) = admin.describe_topics([topic])
+    leaders = [int(partition["leader_id"]) for partition in described["partitions"]]
+    return max(set(leaders), key=leaders.count)
