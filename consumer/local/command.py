@@ -22,12 +22,20 @@ _POLL_SECONDS = 0.5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `review-consumer kafka`."""
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to listen on, 0 for a free one (9092)")
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, help="port to listen on, 0 for any free one (default: %(default)s)"
+    )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep the data here (default: temporary)")
     parser.add_argument(
-        "--topics", type=_topics, default=DEFAULT_TOPICS, metavar="NAME:PARTITIONS,...", help=f"({DEFAULT_TOPICS})"
+        "--topics",
+        type=_topics,
+        default=DEFAULT_TOPICS,
+        metavar="NAME:PARTITIONS,...",
+        help="topics to create where they are missing (default: %(default)s)",
     )
-    parser.add_argument("--brokers", type=int, default=1, metavar="N", help="brokers on consecutive ports (1)")
+    parser.add_argument(
+        "--brokers", type=int, default=1, metavar="N", help="brokers, on consecutive ports (default: %(default)s)"
+    )
     parser.add_argument(
         "--tool",
         nargs=argparse.REMAINDER,

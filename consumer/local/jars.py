@@ -1,8 +1,10 @@
 """Kafka's own jars, pinned by SHA-256 in jars.txt and kept in the user's cache directory.
 
-REVIEWS_KAFKA_LIBS    use the jars of this directory (`libs` of an unpacked Kafka) and fetch nothing
-REVIEWS_KAFKA_CACHE   where fetched jars are kept (default: review-consumer in the user's cache directory)
-REVIEWS_MAVEN_URL     the Maven repository to fetch from (default: `mvn` where there is one, else Maven Central)
+    REVIEWS_KAFKA_LIBS    use the jars of this directory (`libs` of an unpacked Kafka) and fetch nothing
+    REVIEWS_KAFKA_CACHE   where fetched jars are kept (default: review-consumer in the user's cache directory)
+    REVIEWS_MAVEN_URL     the Maven repository to fetch from (default: `mvn` where there is one, else Maven Central)
+
+A line of jars.txt is a SHA-256, a size in bytes and a path in a Maven repository.
 """
 
 import fcntl
