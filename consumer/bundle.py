@@ -9,13 +9,13 @@ Nothing in a bundle is executed or unpickled.
 """
 
 import hashlib
-import json
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from consumer.encoder import Encoder, Truncation
+from consumer.encoder import Truncation
 from consumer.errors import BundleError
 
 MANIFEST = "manifest.json"
@@ -38,6 +38,9 @@ RelativePath = Annotated[str, AfterValidator(_inside)]
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+_AnyPart = TypeVar("_AnyPart", bound=_Part)
 
 
 class FileSum(_Part):
@@ -125,3 +128,85 @@ class Golden(_Part):
 
     tolerance: dict[str, float]
     texts: tuple[GoldenText, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose every listed file is present and unchanged; `digest` is the SHA-256 of its manifest, in hex."""
+
+    path: Path
+    manifest: Manifest
+    golden: Golden
+    tokenizer_json: str
+    digest: str
+
+    def variant(self, name: str | None) -> tuple[str, Variant]:
+        """The variant called `name`, or the one served by default.
+
+        Raises:
+            BundleError: there is no such variant.
+        """
+        name = name or self.manifest.served
+        if name not in self.manifest.variants:
+            raise BundleError(
+                f"{self.path} has no variant {name!r}; it has {', '.join(sorted(self.manifest.variants))}"
+            )
+        return name, self.manifest.variants[name]
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read and verify the bundle at `path`. A file that the manifest does not list is never opened.
+
+    Raises:
+        BundleError: naming the file that is missing, changed or cannot be understood.
+    """
+    if not path.is_dir():
+        raise BundleError(f"bundle {path} is not a directory; make one with review-training fit, or name another")
+    manifest_bytes = _read(path, MANIFEST)
+    manifest = _understood(path, MANIFEST, Manifest, manifest_bytes)
+    for name, expected in manifest.files.items():
+        _verify(path, name, expected)
+    golden = _understood(path, GOLDEN, Golden, _read(path, GOLDEN))
+    if missing := set(manifest.variants) - set(golden.tolerance):
+        raise BundleError(
+            f"{path / GOLDEN} has no golden answers for {', '.join(sorted(missing))}; make the bundle anew"
+        )
+    return Bundle(
+        path,
+        manifest,
+        golden,
+        _read(path, TOKENIZER).decode("utf-8", "replace"),
+        hashlib.sha256(manifest_bytes).hexdigest(),
+    )
+
+
+def _verify(path: Path, name: str, expected: FileSum) -> None:
+    try:
+        # A link could point at anything that this user may read.
+        if not (path / name).resolve(strict=True).is_relative_to(path.resolve()):
+            raise BundleError(f"{path / name} leads out of the bundle")
+        size = (path / name).stat().st_size
+        with (path / name).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{path / name} cannot be read ({error.strerror}); copy the bundle again") from error
+    if size != expected.bytes or found != expected.sha256:
+        raise BundleError(f"{path / name} is not the file that the manifest describes; copy the bundle again")
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return (path / name).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path / name} cannot be read ({error.strerror}); copy the bundle again") from error
+
+
+def _understood(path: Path, name: str, model: type[_AnyPart], content: bytes) -> _AnyPart:
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise BundleError(
+            f"{path / name} cannot be understood ({where}: {first['msg']}); make the bundle anew"
+        ) from None

@@ -1,0 +1,72 @@
+"""Which texts share a batch, and what that batch looks like in memory. Pure functions, no model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.encoder import TokenIds
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """How an engine likes its batches.
+
+    Padding is work that is thrown away, so texts of about the same length go together, and a batch is bounded by what
+    it costs, which is its padded tokens, not its rows.
+
+    Args:
+        token_budget: padded tokens of a batch (longest text x rows); a longer text is a batch of its own.
+        max_rows: texts of a batch.
+        round_to: widths are rounded up to a multiple of this, so that the engine sees few different shapes.
+        parallel: batches that the engine computes at the same time; fewer texts are spread over all of them.
+    """
+
+    token_budget: int
+    max_rows: int
+    round_to: int = 16
+    parallel: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Padded texts: `ids` and `mask` are int64 of shape (rows, width); `mask` is 1 on tokens and 0 on padding."""
+
+    ids: npt.NDArray[np.int64]
+    mask: npt.NDArray[np.int64]
+
+
+def rounded(length: int, policy: BatchPolicy, max_length: int) -> int:
+    """Width of a batch whose longest text has `length` tokens; never above `max_length`, where positions end."""
+    return min(-(-length // policy.round_to) * policy.round_to, max_length)
+
+
+def plan(lengths: Sequence[int], policy: BatchPolicy, max_length: int) -> list[list[int]]:
+    """Group texts by their lengths in tokens.
+
+    Returns:
+        Indices into `lengths`, each exactly once. Batches come longest first, which keeps the tail short when several
+        are computed at the same time.
+    """
+    widths = [rounded(length, policy, max_length) for length in lengths]
+    budget = min(policy.token_budget, -(-sum(widths) // policy.parallel))
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        batch = batches[-1] if batches else []
+        fits = bool(batch) and widths[batch[0]] * (len(batch) + 1) <= budget and len(batch) < policy.max_rows
+        if fits:
+            batch.append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def pad(rows: Sequence[TokenIds], width: int, pad_id: int) -> TokenBatch:
+    """Lay `rows`, each of shape (tokens,) with at most `width` tokens, into one batch."""
+    ids = np.full((len(rows), width), pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), width), dtype=np.int64)
+    for row, tokens in enumerate(rows):
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    return TokenBatch(ids, mask)

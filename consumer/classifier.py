@@ -1,0 +1,184 @@
+"""Texts to labels: tokenise ▸ batch by length ▸ infer ▸ softmax. One bad text never costs its neighbours."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from consumer.batching import pad, plan, rounded
+from consumer.bundle import Bundle
+from consumer.encoder import Encoded, Encoder
+from consumer.engines import Engine, EngineFailure, Logits
+from consumer.errors import BundleError, GaveUp
+
+#: If this many texts all fail, a golden text is asked before each of them is called bad.
+SUSPICIOUS_FAILURES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The most probable label of a text, and the probability of each."""
+
+    label: str
+    score: float
+    probabilities: dict[str, float]
+    tokens: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A text that the engine fails on even alone; `kind` names the error, not the text."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What one call cost. `padded_tokens` are those computed, `tokens` those of the texts."""
+
+    tokenise_seconds: float = 0.0
+    infer_seconds: float = 0.0
+    batches: int = 0
+    tokens: int = 0
+    padded_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """One result for each text, in order."""
+
+    results: list[Scored | Failed]
+    stats: Stats
+
+
+class Classifier:
+    """The model of a bundle, as the worker serves it and as training measures it. Used by one thread.
+
+    Args:
+        bundle: verified.
+        engine: closed with the classifier.
+        token_budget: padded tokens of one model batch; default: what suits the engine.
+    """
+
+    def __init__(self, bundle: Bundle, engine: Engine, *, token_budget: int | None = None) -> None:
+        manifest = bundle.manifest
+        self._bundle = bundle
+        self._engine = engine
+        self._labels = manifest.labels
+        self._encoder = Encoder(bundle.tokenizer_json, manifest.max_length, manifest.truncation)
+        self._policy = replace(engine.policy, token_budget=token_budget) if token_budget else engine.policy
+
+    @property
+    def variant(self) -> str:
+        """Name of the precision variant served."""
+        return self._engine.variant
+
+    def classify(self, texts: Sequence[str]) -> Classified:
+        """Label `texts`; equal ones are computed once.
+
+        Raises:
+            GaveUp: the engine fails on everything, a text that it knows included.
+        """
+        started = time.perf_counter()
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        encoded = self._encoder.encode(list(places))
+        tokenised = time.perf_counter()
+        rows, batches, padded = self._infer(encoded)
+        if len(rows) >= SUSPICIOUS_FAILURES and all(isinstance(row, EngineFailure) for row in rows):
+            self._ask_a_golden_text()
+        results = [self._result(text, row) for text, row in zip(encoded, rows, strict=True)]
+        stats = Stats(
+            tokenised - started,
+            time.perf_counter() - tokenised,
+            batches,
+            sum(text.tokens for text in encoded),
+            padded,
+        )
+        return Classified([results[places[text]] for text in texts], stats)
+
+    def self_check(self) -> None:
+        """Replay the golden texts, all together and one by one, which also warms the engine up.
+
+        Raises:
+            BundleError: an answer is not the one that the model gave when the bundle was made.
+        """
+        golden = self._bundle.golden
+        tolerance = golden.tolerance[self.variant]
+        texts = [golden_text.text for golden_text in golden.texts]
+        for results in (self.classify(texts).results, [self.classify([text]).results[0] for text in texts]):
+            for number, (golden_text, result) in enumerate(zip(golden.texts, results, strict=True)):
+                expected = golden_text.probabilities.get(self.variant, {})
+                if isinstance(result, Failed):
+                    raise BundleError(f"{self._bundle.path}: the model fails on golden text {number} ({result.kind})")
+                if expected.keys() != result.probabilities.keys():
+                    raise BundleError(f"{self._bundle.path}: golden text {number} has answers for other labels")
+                off = max(abs(expected[label] - result.probabilities[label]) for label in expected)
+                if off > tolerance:
+                    raise BundleError(
+                        f"{self._bundle.path}: the answer to golden text {number} is off by {off:.3f} (allowed: "
+                        f"{tolerance}); labels, tokenizer or weights are not those that were measured"
+                    )
+
+    def close(self) -> None:
+        """Free the model."""
+        self._engine.close()
+
+    def _infer(self, encoded: Sequence[Encoded]) -> tuple[list[Logits | EngineFailure], int, int]:
+        """One row of logits, shape (labels,), or a failure for each text; batches and padded tokens computed."""
+        max_length = self._encoder.max_length
+        rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")] * len(encoded)
+        todo = plan([text.tokens for text in encoded], self._policy, max_length)
+        computed = padded = 0
+        while todo:
+            batches = [
+                pad(
+                    [encoded[index].ids for index in group],
+                    rounded(max(encoded[index].tokens for index in group), self._policy, max_length),
+                    self._encoder.pad_id,
+                )
+                for group in todo
+            ]
+            computed += len(batches)
+            padded += sum(batch.ids.size for batch in batches)
+            halves: list[list[int]] = []
+            for group, result in zip(todo, self._engine.infer(batches), strict=True):
+                bad = _spread(group, result, rows)
+                if len(group) > 1 and bad:
+                    halves += _halved(bad)
+            todo = halves
+        return rows, computed, padded
+
+    def _ask_a_golden_text(self) -> None:
+        golden = self._encoder.encode([self._bundle.golden.texts[0].text])[0]
+        batch = pad([golden.ids], golden.tokens, self._encoder.pad_id)
+        rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")]
+        if _spread([0], self._engine.infer([batch])[0], rows):
+            raise GaveUp("the engine fails on every text, one that it knows included; start the worker again")
+
+    def _result(self, text: Encoded, row: Logits | EngineFailure) -> Scored | Failed:
+        if isinstance(row, EngineFailure):
+            return Failed(row.kind)
+        exponents = np.exp(row.astype(np.float64) - row.max())
+        probabilities = dict(zip(self._labels, (exponents / exponents.sum()).tolist(), strict=True))
+        label = max(probabilities, key=probabilities.__getitem__)
+        return Scored(label, probabilities[label], probabilities, text.tokens, text.truncated)
+
+
+def _spread(group: Sequence[int], result: Logits | EngineFailure, rows: list[Logits | EngineFailure]) -> list[int]:
+    """Put the result of a batch into `rows`; returns the texts that it failed on, all of them or those with NaN."""
+    bad = []
+    for place, index in enumerate(group):
+        row = result if isinstance(result, EngineFailure) else result[place]
+        if not isinstance(row, EngineFailure) and not np.isfinite(row).all():
+            row = EngineFailure("NotFinite")
+        rows[index] = row
+        if isinstance(row, EngineFailure):
+            bad.append(index)
+    return bad
+
+
+def _halved(group: list[int]) -> list[list[int]]:
+    middle = (len(group) + 1) // 2
+    return [half for half in (group[:middle], group[middle:]) if half]
