@@ -133,8 +133,11 @@ class WorkerSettings(KafkaSettings):
     bundle: Path = Field(Path("bundles/distilbert-imdb"), description="directory of the model bundle")
     variant: str | None = Field(None, description="precision variant to serve; default: the one the bundle names")
     threads: int | None = Field(None, ge=1, le=1024, description="inference threads; default: the cores available")
-    token_budget: int = Field(
-        2048, ge=64, le=1_048_576, description="padded tokens of one model batch at most (rows x longest row)"
+    token_budget: int | None = Field(
+        None,
+        ge=16,
+        le=1_048_576,
+        description="padded tokens of one model batch at most; default: what suits the engine",
     )
 
     poll_target_seconds: float = Field(
