@@ -6,11 +6,10 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
-from tests.fake_model import LABELS, positive_probability
+from tests.fake_model import LABELS, MAX_CHARACTERS, positive_probability
 
 VARIANT = "int8"
 WEIGHTS = "openvino/model.bin"
-MAX_LENGTH = 512
 CHARACTERS = "".join(map(chr, range(32, 127)))
 GOLDEN_TEXT = "a golden text"
 
@@ -37,7 +36,7 @@ def write_bundle(directory: Path) -> Path:
         "created": "2026-01-01T00:00:00Z",
         "base_model": "none",
         "labels": LABELS,
-        "max_length": MAX_LENGTH,
+        "max_length": MAX_CHARACTERS,
         "truncation": "head_tail",
         "parameters": 1,
         "variants": {VARIANT: {"engine": "openvino", "compute": VARIANT, "files": [WEIGHTS]}},

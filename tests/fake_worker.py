@@ -16,17 +16,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaConsumer
+import numpy as np
+from kafka import KafkaConsumer, codec
 
 from consumer import logs
+from consumer.batching import BatchPolicy, TokenBatch
 from consumer.broker import Step
 from consumer.bundle import Bundle
-from consumer.classifier import Classified, Classifier, Scored, Stats
+from consumer.classifier import Classifier
+from consumer.engines import EngineFailure, Logits
 from consumer.errors import ReviewsError
 from consumer.run import add_arguments, read_settings, serve
-from tests.fake_model import LABELS, NAN_MARK, OUT_OF_MEMORY_MARK, label_and_score, positive_probability
+from tests.fake_bundle import CHARACTERS, VARIANT
+from tests.fake_model import NAN_MARK, OUT_OF_MEMORY_MARK, positive_probability
 
 VARIABLE = "FAKE_WORKER"
+#: Text of each token id; padding and unknown characters have none.
+ALPHABET = np.array(["", *CHARACTERS])
 SIGNALS = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP, "term": signal.SIGTERM}
 
 
@@ -39,12 +45,16 @@ class Script:
             releases it, `kill` is SIGKILL, `freeze` is SIGSTOP and `term` is SIGTERM, all to itself.
         directory: where a reached point is noted, as a file STEP:N, and released, as a file STEP:N.go.
         seconds_per_poll: how long the model takes.
+        rows_that_fit: batches with more texts fail, as for want of memory.
+        without_zstd: the client lacks the library for that codec.
         stuck_partition: the client never reads this partition, as if it had forgotten it.
     """
 
     points: dict[str, str] = field(default_factory=dict)
     directory: str = "."
     seconds_per_poll: float = 0.0
+    rows_that_fit: int = 64
+    without_zstd: bool = False
     stuck_partition: int | None = None
 
     def environment(self) -> dict[str, str]:
@@ -52,30 +62,28 @@ class Script:
         return {**os.environ, VARIABLE: json.dumps(asdict(self))}
 
 
-class FakeClassifier:
-    """In place of `Classifier`, at its interface."""
+class FakeEngine:
+    """Reads the text back from its tokens, and answers what `fake_model` says."""
 
-    variant = "fake"
+    variant = VARIANT
+    policy = BatchPolicy(token_budget=8192, max_rows=64, round_to=1)
 
     def __init__(self, script: Script) -> None:
         self._script = script
 
-    def classify(self, texts: Sequence[str]) -> Classified:
-        """Score each text by its hash; a marked one is one that the model fails on."""
-        if self._script.seconds_per_poll:
-            time.sleep(self._script.seconds_per_poll)
-        return Classified([_scored(text) for text in texts], Stats())
+    def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
+        """Logits of shape (rows, 2): the logarithms of the probabilities."""
+        time.sleep(self._script.seconds_per_poll)
+        return [self._batch(["".join(ALPHABET[row]) for row in batch.ids * batch.mask]) for batch in batches]
+
+    def _batch(self, texts: list[str]) -> Logits | EngineFailure:
+        if len(texts) > self._script.rows_that_fit or any(OUT_OF_MEMORY_MARK in text for text in texts):
+            return EngineFailure("OutOfMemory")
+        positive = np.array([np.nan if NAN_MARK in text else positive_probability(text) for text in texts])
+        return np.log(np.stack([1 - positive, positive], axis=1)).astype(np.float32)
 
     def close(self) -> None:
         """Nothing to close."""
-
-
-def _scored(text: str) -> Scored | None:
-    if NAN_MARK in text or OUT_OF_MEMORY_MARK in text:
-        return None
-    label, score = label_and_score(text)
-    positive = positive_probability(text)
-    return Scored(label, score, dict(zip(LABELS, (1 - positive, positive), strict=True)), len(text), False)
 
 
 def hook(script: Script) -> Callable[[Step], None]:
@@ -118,12 +126,16 @@ def main() -> int:
     script = Script(**json.loads(os.environ.get(VARIABLE, "{}")))
     if script.stuck_partition is not None:
         forget(script.stuck_partition)
+    if script.without_zstd:
+        codec.zstd = None
     try:
         settings = read_settings(parser.parse_args())
         logs.set_up(settings.log_format, settings.log_level)
 
-        def open_model(_: Bundle) -> Classifier:
-            return FakeClassifier(script)  # type: ignore[return-value]
+        def open_model(bundle: Bundle) -> Classifier:
+            classifier = Classifier(bundle, FakeEngine(script))
+            classifier.self_check()
+            return classifier
 
         return serve(settings, open_model, hook(script))
     except ReviewsError as error:
