@@ -14,11 +14,11 @@ CHARACTERS = "".join(map(chr, range(32, 127)))
 GOLDEN_TEXT = "a golden text"
 
 
-def write_bundle(directory: Path) -> Path:
-    """Write it to `directory`, which is returned."""
+def write_bundle(directory: Path, golden_text: str = GOLDEN_TEXT) -> Path:
+    """Write it to `directory`, which is returned; with another `golden_text`, its golden answer is a wrong one."""
     tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, **{c: i for i, c in enumerate(CHARACTERS, 1)}}, "[PAD]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    positive = positive_probability(GOLDEN_TEXT)
+    positive = positive_probability(golden_text)
     golden = {
         "tolerance": {VARIANT: 0.01},
         "texts": [

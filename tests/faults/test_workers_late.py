@@ -95,8 +95,8 @@ def test_row_30_a_partition_that_is_never_read_again_ends_the_worker(harness: Ha
     harness.produce(100)
     harness.watch()
     stuck = harness.worker(Script(stuck_partition=2), stall_timeout_seconds=3)
-    harness.await_done()
-    # When that partition has more to read, then the worker gives up, for a new process reads it
+    wait_until(lambda: "partitions assigned" in stuck.log, 60, "it has partitions")
+    # When there is more to read, then the worker gives up, for a new process reads it
     harness.produce(100)
     assert stuck.wait_exit(60) == 5
     assert "partition 2" in stuck.last_line

@@ -1,0 +1,111 @@
+"""Links that must not come to be, rights that are missing, and what must not be written down."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from kafka.admin import ACLOperation, ResourceType
+
+from tests.faults.secure import PASSWORD, SecureBroker
+from tests.harness import Harness
+from tests.kafka_helpers import Record
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
+    """TLS, SCRAM, an authorizer."""
+    with SecureBroker(tmp_path_factory.mktemp("secure")) as made:
+        yield made
+
+
+@pytest.fixture
+def harness(secure: SecureBroker, harness_on: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch) -> Harness:
+    """Workers that know the password."""
+    monkeypatch.setenv("REVIEWS_SASL_PASSWORD", PASSWORD)
+    return harness_on(secure.kafka)
+
+
+@pytest.mark.smoke
+def test_row_28_the_least_rights_over_tls_are_enough(harness: Harness, secure: SecureBroker) -> None:
+    """With encryption, a password and only the documented rights, each record has one result."""
+    # Given a user with those rights
+    secure.allow(harness.topics)
+    harness.produce(200, bad=0.05)
+    harness.watch()
+    # When it works, then all is done, and the password is in no log
+    worker = harness.worker(**secure.settings())
+    assert harness.finish().checked == 200
+    assert PASSWORD not in worker.log
+
+
+@pytest.mark.smoke
+def test_row_28_a_wrong_password_is_refused_at_once(
+    harness: Harness, secure: SecureBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 4 with the cause, long before the start timeout, and without the password."""
+    # Given a wrong password
+    monkeypatch.setenv("REVIEWS_SASL_PASSWORD", "wrong-and-secret")
+    worker = harness.worker(**secure.settings(start_timeout_seconds=60))
+    # Then the start is refused
+    assert worker.wait_exit(45) == 4
+    assert "wrong user name or password" in worker.last_line
+    assert "wrong-and-secret" not in worker.log
+
+
+@pytest.mark.parametrize("fault", ["another host", "expired", "another authority", "plaintext"])
+def test_row_28_a_link_that_is_not_safe_is_refused(
+    harness: Harness, secure: SecureBroker, tmp_path: Path, fault: str
+) -> None:
+    """A certificate for another host, an expired one, one of a stranger: exit code 4, and never plaintext instead."""
+    # Given one of these
+    settings = secure.settings()
+    match fault:
+        case "another host":
+            secure.use_certificate("elsewhere.example")
+        case "expired":
+            secure.use_certificate("127.0.0.1", datetime.now(UTC) - timedelta(days=1))
+        case "another authority":
+            settings["ssl_cafile"] = SecureBroker(tmp_path).authority_file
+        case "plaintext":
+            settings |= {"security_protocol": "SASL_PLAINTEXT"}
+    try:
+        # When a worker starts, then it is refused and says what to look at
+        worker = harness.worker(**settings)
+        assert worker.wait_exit(60) == 4, worker.log
+        assert ("no answer from" if fault == "plaintext" else "certificate") in worker.last_line
+    finally:
+        if fault in {"another host", "expired"}:
+            secure.use_certificate("127.0.0.1")
+
+
+@pytest.mark.parametrize("missing", ["input", "output", "dead letters", "group", "transactions"])
+def test_row_28_each_missing_right_is_named(harness: Harness, secure: SecureBroker, missing: str) -> None:
+    """Without one of its rights the worker does not start, and names what it may not use."""
+    # Given all rights but one
+    secure.allow(harness.topics, without=[missing])
+    harness.produce(10)
+    worker = harness.worker(**secure.settings(start_timeout_seconds=8))
+    # Then it ends with the code for an unusable Kafka, or gives up, and commits nothing
+    assert worker.wait_exit(90) in {4, 5}
+    assert "uthoriz" in worker.last_line or harness.topics.input.partition(".")[0] in worker.last_line
+    assert harness.committed() == 0
+
+
+@pytest.mark.smoke
+def test_row_19_the_right_to_write_dead_letters_is_withdrawn(harness: Harness, secure: SecureBroker) -> None:
+    """A worker that may no longer write dead letters stops; it neither drops nor skips what should go there."""
+    # Given a worker at work
+    secure.allow(harness.topics)
+    harness.produce(50)
+    worker = harness.worker(**secure.settings())
+    harness.await_done()
+    # When the right is withdrawn, and a bad record comes
+    secure.deny((ResourceType.TOPIC, harness.topics.dead_letter, ACLOperation.WRITE))
+    harness.produce_records([Record(b"broken", partition=0)])
+    # Then the worker gives up, says why, and commits nothing of it
+    assert worker.wait_exit(90) == 5
+    assert "uthoriz" in worker.last_line
+    assert harness.committed() == 50

@@ -1,0 +1,138 @@
+"""Topics that are missing, deleted, damaged, that grow, or whose past is gone."""
+
+from collections.abc import Callable
+
+import pytest
+from kafka import TopicPartition
+
+from consumer.local.broker import LocalBroker
+from tests.fake_worker import Script
+from tests.harness import Harness
+from tests.kafka_helpers import Record, produce, read_all
+from tests.worker_process import wait_until
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+
+GOOD = b'{"text": "good"}'
+
+
+def test_row_12_a_corrupt_batch_ends_the_worker_and_is_never_skipped(
+    broker: LocalBroker, harness_on: Callable[..., Harness]
+) -> None:
+    """A flipped bit in the log: the worker gives up each time it is started, and commits nothing past it."""
+    # Given a partition whose middle batch was damaged on the broker's disk
+    harness = harness_on(broker, partitions=1)
+    for text in (b"before", b"DAMAGED", b"after"):
+        harness.produce_records([Record(b'{"text": "%s"}' % text, partition=0)])
+    broker.stop()
+    (segment,) = (broker.log_path.parent / "data").glob(f"{harness.topics.input}-0/*0.log")
+    content = segment.read_bytes()
+    segment.write_bytes(content.replace(b"DAMAGED", b"DAMAGEd"))
+    broker.start()
+    # When a worker starts, twice, then it gives up both times, and only what stands before is committed
+    for _ in range(2):
+        worker = harness.worker()
+        assert worker.wait_exit(60) == 5
+        assert "nothing was skipped" in worker.last_line
+        assert harness.committed() == 1
+    assert len(read_all(harness.topics.bootstrap, harness.topics.output)) == 1
+
+
+def test_row_12_a_codec_without_its_library_ends_the_worker(harness: Harness) -> None:
+    """A batch that cannot be unpacked is not skipped: the worker says which codec it lacks, and commits nothing."""
+    # Given a batch in zstd, and a worker without that library
+    produce(harness.topics.bootstrap, harness.topics.input, [Record(GOOD, partition=0)], compression_type="zstd")
+    worker = harness.worker(Script(without_zstd=True))
+    # Then it gives up, and nothing is committed
+    assert worker.wait_exit(60) == 5
+    assert "zstd" in worker.last_line
+    assert harness.committed() == 0
+
+
+def test_row_19_without_its_dead_letter_topic_a_worker_stops(harness: Harness) -> None:
+    """The dead-letter topic is deleted: nothing is dropped, nothing is committed, the worker gives up in time."""
+    # Given a worker whose dead-letter topic vanishes
+    harness.produce(100)
+    worker = harness.worker(max_poll_interval_seconds=12, request_timeout_seconds=3)
+    harness.await_done()
+    with harness.kafka.admin() as admin:
+        admin.delete_topics([harness.topics.dead_letter])
+    # When a record has to go there
+    harness.produce_records([Record(b"broken", partition=0), Record(GOOD, partition=0)])
+    # Then the worker gives up, and neither is committed nor visible
+    assert worker.wait_exit(150) == 5
+    assert harness.committed() == 100
+    assert len(read_all(harness.topics.bootstrap, harness.topics.output)) == 100
+    # And with the topic there again, the next one does both
+    harness.kafka.create_topics({harness.topics.dead_letter: harness.partitions})
+    harness.worker()
+    found = harness.finish()
+    assert (found.predicted, found.dead) == (101, 1)
+
+
+@pytest.mark.smoke
+def test_row_20_a_flood_of_dead_letters_stops_the_worker(harness: Harness) -> None:
+    """When most records turn bad at once, the worker stops rather than empty the topic into the dead letters."""
+    # Given producers that have changed their format
+    harness.produce_records([Record(b'{"review": "renamed"}', partition=n % 4) for n in range(4000)])
+    worker = harness.worker(max_dead_letter_ratio=0.5, max_poll_records=500)
+    # Then the worker stops within its window of 1,000 records, plus the poll in hand
+    assert worker.wait_exit(60) == 5
+    assert "dead letters" in worker.last_line
+    assert 1000 <= harness.committed() <= 1500
+
+
+@pytest.mark.smoke
+def test_row_21_a_missing_topic_ends_the_start(harness_on: Callable[..., Harness]) -> None:
+    """A worker whose topic does not exist waits for it, names it, gives up with exit code 4, and never creates it."""
+    # Given a broker that would create topics for anybody who asks, and a topic that is missing
+    with LocalBroker(properties={"auto.create.topics.enable": "true"}) as generous:
+        harness = harness_on(generous)
+        with generous.admin() as admin:
+            admin.delete_topics([harness.topics.output])
+            wait_until(lambda: harness.topics.output not in admin.list_topics(), 30, "the topic is gone")
+        # When a worker starts, then it is not ready, says why, and gives up
+        worker = harness.worker(start_timeout_seconds=6)
+        wait_until(lambda: harness.topics.output in worker.get("/ready")[1], 60, "it names the topic")
+        assert worker.get("/ready")[0] == 503
+        assert worker.wait_exit(60) == 4
+        assert f"topic {harness.topics.output} does not exist" in worker.last_line
+        with generous.admin() as admin:
+            assert harness.topics.output not in admin.list_topics()
+
+
+def test_row_22_partitions_that_are_added_are_read_from_their_start(harness: Harness) -> None:
+    """A topic grows under load: the new partitions are noticed, and none of their first records is skipped."""
+    # Given a worker at work
+    harness.produce(100)
+    harness.watch()
+    harness.worker(metadata_max_age_seconds=2)
+    harness.await_done()
+    # When two partitions are added, and have records before the worker knows of them
+    with harness.kafka.admin() as admin:
+        admin.create_partitions({harness.topics.input: 6})
+    harness.partitions = 6
+    harness.produce(300)
+    # Then all of them are labelled
+    assert harness.finish().checked == 400
+
+
+def test_row_23_records_that_retention_deleted_are_counted(harness: Harness) -> None:
+    """Retention overtook the group: the worker goes on with what is left, and says how much is gone."""
+    # Given a group that has read a part, and whose next records are deleted
+    harness.produce(100)
+    harness.worker()
+    harness.await_done()
+    harness.stop()
+    harness.produce(100)
+    starts = {0: 35, 1: 45}
+    with harness.kafka.admin() as admin:
+        admin.delete_records({TopicPartition(harness.topics.input, each): start for each, start in starts.items()})
+    # When a worker starts again, then it counts them, names the partitions, and labels the rest
+    worker = harness.worker()
+    harness.await_done()
+    lost = {(harness.topics.input, partition, n) for partition, start in starts.items() for n in range(25, start)}
+    assert worker.metric("reviews_deleted_unread_total") == len(lost)
+    assert "were deleted by retention before they were read" in worker.log
+    harness.produced = [r for r in harness.produced if (r.topic, r.partition, r.offset) not in lost]
+    assert harness.finish().checked == 200 - len(lost)
