@@ -39,6 +39,10 @@ class Health:
         return self.live and not self.not_ready_because
 
 
+class _Server(HTTPServer):
+    request_queue_size = 128  # connections of a scrape storm that wait for the one thread
+
+
 class HealthServer:
     """Listens from construction on; `port` is the one in use.
 
@@ -48,12 +52,11 @@ class HealthServer:
 
     def __init__(self, host: str, port: int, health: Health, registry: CollectorRegistry) -> None:
         try:
-            self._server = HTTPServer((host, port), _handler(health, _cached(registry)))
+            self._server = _Server((host, port), _handler(health, _cached(registry)))
         except (OSError, OverflowError) as error:
             raise UsageError(
                 f"cannot listen on {host}:{port} ({error}); set another metrics_port, or 0 for any free one"
             ) from error
-        self._server.request_queue_size = 128
         self.host, self.port = host, self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
         self._thread.start()

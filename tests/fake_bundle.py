@@ -9,7 +9,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from tests.fake_model import LABELS, MAX_CHARACTERS, positive_probability
 
 VARIANT = "int8"
-WEIGHTS = "openvino/model.bin"
+GRAPH, WEIGHTS = "openvino/model.xml", "openvino/model.bin"
 CHARACTERS = "".join(map(chr, range(32, 127)))
 GOLDEN_TEXT = "a golden text"
 
@@ -27,6 +27,7 @@ def write_bundle(directory: Path, golden_text: str = GOLDEN_TEXT) -> Path:
     }
     files = {
         WEIGHTS: b"no weights",
+        GRAPH: b"no graph",
         "tokenizer.json": tokenizer.to_str().encode(),
         "golden.json": json.dumps(golden).encode(),
     }
@@ -39,7 +40,7 @@ def write_bundle(directory: Path, golden_text: str = GOLDEN_TEXT) -> Path:
         "max_length": MAX_CHARACTERS,
         "truncation": "head_tail",
         "parameters": 1,
-        "variants": {VARIANT: {"engine": "openvino", "compute": VARIANT, "files": [WEIGHTS]}},
+        "variants": {VARIANT: {"engine": "openvino", "compute": VARIANT, "files": [GRAPH, WEIGHTS]}},
         "served": VARIANT,
         "files": {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
