@@ -120,8 +120,14 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="the bundle to measure")
     parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="xlsx or csv with Reviews, Sentiment")
     parser.add_argument("--variant", metavar="NAME", help="precision variant (default: the one that is served)")
-    parser.add_argument("--limit", type=int, metavar="N", help="measure on the first N rows")
+    parser.add_argument("--limit", type=_count, metavar="N", help="measure on the first N rows")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -129,3 +135,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
     evaluation = evaluate_file(arguments.bundle, arguments.data, arguments.variant, arguments.limit)
     print(json.dumps(evaluation.as_json()) if arguments.json else as_text(evaluation))  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,9 +8,8 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-from consumer.classifier import Classifier, Scored
-
 from consumer.bundle import load_bundle
+from consumer.classifier import Classifier, Scored
 from consumer.engines import open_engine
 from consumer.errors import UsageError
 from training.prepare import read_and_report
@@ -50,7 +49,7 @@ class Evaluation:
 def open_classifier(bundle: Path, variant: str | None) -> Iterator[Classifier]:
     """The worker's own classifier on one variant of `bundle`; None: the served one."""
     loaded = load_bundle(bundle)
-    with closing(Classifier(loaded, open_engine(loaded, variant, None))) as classifier:
+    with closing(Classifier(loaded, open_engine(loaded, variant))) as classifier:
         yield classifier
 
 

@@ -24,7 +24,7 @@ VARIANTS = {
     "int8": Variant(engine="openvino", compute="int8", files=INT8_IR),
     "bf16": Variant(engine="openvino", compute="bf16", files=FP32_IR),
     "fp32": Variant(engine="openvino", compute="fp32", files=FP32_IR),
-    "torch-fp32": Variant(engine="torch", compute="fp32", files=TORCH_FILES),
+    "torch": Variant(engine="torch", compute="fp32", files=TORCH_FILES),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from consumer.bundle import GOLDEN, MANIFEST, Accuracy, FileSum, Golden, GoldenText, Manifest, Source, Variant
+from consumer.bundle import GOLDEN, MANIFEST, Accuracy, FileSum, Golden, Manifest, Source, Variant
 from consumer.encoder import Encoded, Encoder
 from consumer.errors import UsageError
 from training import export
@@ -18,7 +18,7 @@ from training.card import CARD, model_card
 from training.data import Reviews, file_sha256
 from training.evaluate import Evaluation, open_classifier
 from training.gate import REFERENCE, choose_served
-from training.golden import TEXTS, record_golden
+from training.golden import nothing_to_replay, record_golden
 from training.prepare import Prepared
 from training.progress import say
 from training.settings import FitSettings, PackageSettings
@@ -53,7 +53,7 @@ def package(
             ],
         }
         # Measuring goes through the worker's classifier, which reads a bundle: a draft, with nothing to replay yet.
-        _write_golden(bundle, Golden(tolerance={}, texts=(GoldenText(text=TEXTS[0], probabilities={}),)))
+        _write_golden(bundle, nothing_to_replay())
         _seal(bundle, facts | {"variants": export.VARIANTS, "served": REFERENCE})
         served, evaluations = choose_served(bundle, data.test, packaging, settings.seed)
         measured = {

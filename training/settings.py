@@ -1,10 +1,12 @@
 """The settings of one fine-tuning run."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from consumer.encoder import Truncation
+
+VariantName = Literal["int8", "bf16", "fp32", "torch"]
 
 
 class FitSettings(BaseModel):
@@ -42,8 +44,8 @@ class PackageSettings(BaseModel):
     )
     gate_rows: int = Field(default=2000, ge=1, description="test rows on which fp32 and int8 are compared")
     calibration_texts: int = Field(default=300, ge=1, description="training texts that set the int8 scales")
-    keep: tuple[str, ...] = Field(
-        default=("int8", "bf16", "fp32", "torch-fp32"),
+    keep: tuple[VariantName, ...] = Field(
+        default=("int8", "bf16", "fp32", "torch"),
         min_length=1,
         description="variants whose files stay in the bundle, comma-separated; the served one always does",
     )

@@ -1,0 +1,193 @@
+"""From two spreadsheets to a bundle that the worker serves, on an encoder of random weights that learns two words."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from consumer.bundle import Manifest, load_bundle
+from tests.tiny_encoder import make_base, write_reviews
+from training.cli import main
+
+# Exporting and quantising take their time on a busy machine, however small the model.
+pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
+
+SETTINGS = {
+    "epochs": "5",
+    "batch-size": "16",
+    "learning-rate": "0.003",
+    "train-max-length": "24",
+    "max-length": "48",
+    "calibration-texts": "12",
+    "gate-rows": "30",
+    "checkpoint-minutes": "0",
+    "seed": "3",
+}
+STEPS = 60  # 5 epochs of 192 rows in batches of 16
+
+
+def arguments(directory: Path, out: str, **changed: str) -> list[str]:
+    """The command line of a fit in `directory`, with the settings above."""
+    files = {name: str(directory / file) for name, file in (("train", "train.xlsx"), ("test", "test.xlsx"))}
+    options = files | {"base": str(directory / "base"), "out": str(directory / out)} | SETTINGS | changed
+    return ["fit", *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory with a base model and two files of reviews; on one thread, which suits a model this small."""
+    import torch
+
+    directory = tmp_path_factory.mktemp("workplace")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    make_base(directory / "base")
+    write_reviews(directory / "train.xlsx", 192, seed=1)
+    write_reviews(directory / "test.xlsx", 60, seed=2)
+    yield directory
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def fitted(workplace: Path) -> Path:
+    """The bundle of one whole fit."""
+    assert main(arguments(workplace, "bundle")) == 0
+    return workplace / "bundle"
+
+
+def weights_of(run: Path) -> dict[str, bytes]:
+    """The trained weights in the checkpoint of a run."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(run / "checkpoint.safetensors")
+    return {name: t.numpy().tobytes() for name, t in tensors.items() if name.startswith("model.")}
+
+
+def test_a_fit_ends_in_a_measured_bundle_that_the_worker_accepts(fitted: Path) -> None:
+    """Every variant is there, the served one is measured on all test rows, and the worker's loader takes it."""
+    manifest = load_bundle(fitted).manifest
+    assert set(manifest.variants) == {"int8", "bf16", "fp32", "torch"}
+    assert manifest.labels == ("neg", "pos")
+    served = manifest.variants[manifest.served].accuracy
+    reference = manifest.variants["fp32"].accuracy
+    assert served is not None
+    assert reference is not None
+    assert (served.rows, served.file, served.max_length, reference.rows) == (60, "test.xlsx", 48, 30)
+    assert served.accuracy > 0.9
+    assert [(data.file, data.rows) for data in manifest.training_data] == [("train.xlsx", 192), ("test.xlsx", 60)]
+
+
+def test_a_bundle_holds_what_its_manifest_says_and_every_user_may_read_it(fitted: Path) -> None:
+    """No file is left over or private to the user who trained it, and no tokenizer setting of the base remains."""
+    manifest = load_bundle(fitted).manifest
+    files = {path.relative_to(fitted).as_posix(): path for path in fitted.rglob("*") if path.is_file()}
+    assert files.keys() == manifest.files.keys() | {"manifest.json"}
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o644 for path in files.values())
+    tokenizer = json.loads(files["tokenizer.json"].read_text())
+    assert (tokenizer["padding"], tokenizer["truncation"]) == (None, None)
+    assert f"{served_accuracy(manifest):.2%}" in files["MODEL_CARD.md"].read_text()
+
+
+def served_accuracy(manifest: Manifest) -> float:
+    """Measured share of right labels of the served variant."""
+    accuracy = manifest.variants[manifest.served].accuracy
+    assert accuracy is not None
+    return accuracy.accuracy
+
+
+def test_golden_texts_pin_both_labels(fitted: Path) -> None:
+    """A bundle with swapped labels cannot answer its golden texts, whatever its model knows."""
+    from consumer.bundle import Golden
+
+    golden = Golden.model_validate_json((fitted / "golden.json").read_bytes())
+    answers = [text.probabilities["fp32"] for text in golden.texts]
+    assert max(answer["neg"] for answer in answers) > 0.7
+    assert max(answer["pos"] for answer in answers) > 0.7
+    assert golden.tolerance.keys() == load_bundle(fitted).manifest.variants.keys()
+
+
+def test_evaluate_measures_what_the_manifest_claims(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The accuracy of the file and of the manifest agree; --json prints one object and nothing else."""
+    file = str(fitted.parent / "test.xlsx")
+    assert main(["evaluate", "--bundle", str(fitted), "--data", file, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["accuracy"] == served_accuracy(load_bundle(fitted).manifest)
+    assert result["rows"] == 60
+    assert sum(sum(row.values()) for row in result["confusion"].values()) == 60
+    assert result["interval"][0] < result["accuracy"] <= result["interval"][1] + 1e-9
+    # And for people, on some of the rows of another variant
+    assert main(["evaluate", "--bundle", str(fitted), "--data", file, "--variant", "torch", "--limit", "10"]) == 0
+    assert "on 10 reviews" in capsys.readouterr().out
+
+
+def test_a_killed_fit_goes_on_to_the_same_weights(
+    workplace: Path, fitted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGKILL in the middle of training, the same command again: the weights are those of the run without a kill."""
+    # Given a fit that is killed between two steps
+    command = arguments(workplace, "small", keep="int8")
+    run = workplace / "small.run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training.cli", *command],
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    try:
+        while step_of(run) == 0:
+            assert process.poll() is None
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.wait()
+    killed_at = step_of(run)
+    assert 0 < killed_at < STEPS
+    # When the command is given again
+    assert main(command) == 0
+    # Then it went on, and ended where the other run did
+    assert f"goes on from step {killed_at} of {STEPS}" in capsys.readouterr().err
+    assert weights_of(run) == weights_of(fitted.with_name("bundle.run"))
+    # And only what was asked for is kept, with the accuracy of what was not
+    manifest = load_bundle(workplace / "small").manifest
+    assert manifest.served in manifest.variants
+    assert "fp32" not in manifest.variants
+    assert manifest.measured_only["fp32"].rows == 30
+    assert not (workplace / "small" / "model.safetensors").exists()
+
+
+def step_of(run: Path) -> int:
+    """Step of the checkpoint in `run`; 0 where there is none."""
+    from training import checkpoint
+
+    header = checkpoint.read_header(run)
+    return header[1].step if header else 0
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGINT ends the run at the end of a step, with a checkpoint and without a stack trace."""
+    from training.progress import ProgressBar
+
+    class Interrupting(ProgressBar):
+        def update(self, done: int, note: str = "") -> None:
+            super().update(done, note)
+            if done == 3 * 16:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("training.fit.ProgressBar", Interrupting)
+    assert main(arguments(workplace, "stopped")) == 130
+    assert f"stopped at step 3 of {STEPS}; the same command goes on from there" in capsys.readouterr().err
+    assert step_of(workplace / "stopped.run") == 3
+    assert not (workplace / "stopped").exists()
+    # And a checkpoint is not overwritten by a run with other settings
+    monkeypatch.undo()
+    assert main(arguments(workplace, "stopped", seed="4")) == 2
+    assert "of a run with another seed" in capsys.readouterr().err
+    assert step_of(workplace / "stopped.run") == 3

@@ -1,0 +1,154 @@
+"""What training refuses: one line that says what to do, and a documented exit code."""
+
+import importlib.util
+import math
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny_encoder import make_base, write_reviews
+from training.cli import main
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """`--train` and `--test` with good files."""
+    train, test = write_reviews(tmp_path / "train.xlsx", 40, seed=1), write_reviews(tmp_path / "test.xlsx", 40, seed=2)
+    return ["--train", str(train), "--test", str(test)]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], command: Sequence[str], code: int = 2) -> str:
+    """The one line that `command` ends with; fails unless its exit code is `code`."""
+    assert main(command) == code
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("review-training: ")
+    return last
+
+
+def test_without_the_training_extra_it_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An environment made for the worker alone gets a hint instead of an ImportError."""
+    find = importlib.util.find_spec
+
+    def without_torch(name: str, package: str | None = None) -> ModuleSpec | None:
+        return None if name == "torch" else find(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without_torch)
+    assert "make env-training" in refusal(capsys, ["fit", *files, "--out", "bundle"])
+
+
+def test_an_out_that_is_no_bundle_is_not_replaced(
+    tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistyped --out deletes nobody's files."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.txt").write_text("years of work")
+    assert "is no bundle" in refusal(capsys, ["fit", *files, "--out", str(tmp_path / "home")])
+    assert (tmp_path / "home" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--epochs", "0"], "epochs: Input should be greater than 0"),
+        (["--batch-size", "many"], "batch_size: Input should be a valid integer"),
+        (["--train-max-length", "600"], "train_max_length is larger than max_length"),
+        (["--keep", "int8,int4"], "keep.1: Input should be 'int8', 'bf16'"),
+        (["--name", "my model"], "name: String should match pattern"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(
+    files: list[str], capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    """Each wrong value is a usage error that names the setting, before any file is read."""
+    assert message in refusal(capsys, ["fit", *files, "--out", "bundle", *options])
+
+
+def test_a_base_without_safetensors_is_refused(
+    tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights in a pickle file are not read, not even from a directory of the user."""
+    base = make_base(tmp_path / "base")
+    (base / "model.safetensors").rename(base / "pytorch_model.bin")
+    command = ["fit", *files, "--out", str(tmp_path / "bundle"), "--base", str(base)]
+    assert "lacks model.safetensors" in refusal(capsys, command)
+
+
+def test_a_base_that_neither_exists_nor_is_on_the_hub_is_refused(
+    tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without network, or with a wrong name, the message says which directory would do."""
+    import huggingface_hub
+
+    def unreachable(*_: Any, **__: Any) -> str:
+        raise ConnectionError
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    command = ["fit", *files, "--out", str(tmp_path / "bundle"), "--base", "no-such-model"]
+    assert "name a directory that holds config.json" in refusal(capsys, command)
+
+
+def test_more_tokens_than_the_base_has_positions_are_refused(
+    tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A length that the encoder cannot read fails before hours of training."""
+    base = make_base(tmp_path / "base")
+    command = ["fit", *files, "--out", str(tmp_path / "bundle"), "--base", str(base), "--max-length", "512"]
+    assert "reads at most 64 tokens" in refusal(capsys, command)
+
+
+def test_a_missing_bundle_is_refused_as_the_worker_refuses_it(
+    tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 3, as documented for bundles."""
+    refusal(capsys, ["evaluate", "--bundle", str(tmp_path / "none"), "--data", files[1]], code=3)
+
+
+@pytest.mark.parametrize(("int8_right", "served"), [(970, "int8"), (967, "int8"), (966, "bf16")])
+def test_int8_is_served_only_if_it_loses_little(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, int8_right: int, served: str
+) -> None:
+    """With 0.3 points allowed, 970 right of 1,000 in fp32: 967 in int8 pass, 966 do not."""
+    from training import gate
+    from training.data import Reviews
+    from training.evaluate import Answer, Evaluation, evaluate
+    from training.settings import PackageSettings
+
+    test = Reviews(tmp_path / "test.xlsx", "0" * 64, tuple(map(str, range(1000))), ("pos",) * 1000)
+    right = {"fp32": 970, "int8": int8_right, "bf16": 970}
+
+    def measured(_bundle: Path, variant: str, reviews: Reviews) -> tuple[list[Answer], Evaluation]:
+        answers: list[Answer] = [
+            {"neg": 0.1, "pos": 0.9} if int(text) < right[variant] else {"neg": 0.9, "pos": 0.1}
+            for text in reviews.texts
+        ]
+        return answers, evaluate(answers, reviews.labels, ("neg", "pos"))
+
+    monkeypatch.setattr(gate, "_measure", measured)
+    chosen, evaluations = gate.choose_served(tmp_path, test, PackageSettings(gate_rows=1000), seed=1)
+    assert chosen == served
+    assert evaluations[chosen].rows == 1000
+
+
+def test_an_evaluation_counts_failures_as_wrong() -> None:
+    """A text that the model failed on is no excuse: it lowers the accuracy and is told."""
+    from training.evaluate import evaluate
+
+    result = evaluate([{"neg": 0.8, "pos": 0.2}, None, {"neg": 0.4, "pos": 0.6}], ("neg", "neg", "neg"), ("neg", "pos"))
+    assert (result.accuracy, result.failed) == (1 / 3, 1)
+    assert result.confusion == {"neg": {"neg": 1, "pos": 1}, "pos": {"neg": 0, "pos": 0}}
+    assert result.log_loss == pytest.approx(-(math.log(0.8) + math.log(0.4)) / 2)
+
+
+def test_the_interval_is_wilsons() -> None:
+    """Checked against the published example of 8 of 10."""
+    from training.evaluate import wilson_interval
+
+    assert wilson_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert wilson_interval(10, 10)[1] == 1
