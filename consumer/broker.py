@@ -1,31 +1,26 @@
-"""Kafka, behind the few verbs that the worker needs: connect, poll, publish, rewind. The only worker file with `kafka`.
+"""Kafka, behind the few verbs that the worker needs: connect, poll, publish, rewind.
 
 Where each line comes from is written down, with the test that shows it, in docs/delivery.md.
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError
+from kafka import TopicPartition
+from kafka.errors import KafkaError, ProducerFencedError
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
-from consumer import header_names
 from consumer.errors import GaveUp, KafkaUnusable, ReviewsError
-from consumer.kafka_client import Clients, LastWarning, connection, fatal_cause, reason_of
+from consumer.kafka_client import NULL, reason_of
 from consumer.messages import Record
+from consumer.outcomes import Outgoing
 from consumer.settings import WorkerSettings
 from consumer.stall import Progress
+from consumer.start import Start
 
 log = logging.getLogger(__name__)
-
-#: Bytes that Kafka adds to a record and its batch at most, with room to spare.
-RECORD_OVERHEAD_BYTES = 1024
-#: One attempt to reach the cluster; several fit into the start timeout, so that a wrong password is told at once.
-BOOTSTRAP_SECONDS = 5.0
 
 #: The points between which a failure has a meaning of its own; tests stop a worker there.
 Step = Literal["polled", "inferred", "begun", "sent", "offsets_sent", "committed"]
@@ -35,23 +30,6 @@ class NotPublished(ReviewsError):  # noqa: N818 - the state of a poll, not of ou
     """Nothing of this poll became visible and no offset moved; rewind and take it again."""
 
     exit_code = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A record to produce; `partition` is the source partition, so that its order is kept."""
-
-    topic: str
-    partition: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
-
-    @property
-    def size(self) -> int:
-        """Upper bound of its size in a batch of its own, in bytes."""
-        body = len(self.key or b"") + len(self.value or b"")
-        return body + sum(len(name.encode()) + len(value) + 10 for name, value in self.headers) + RECORD_OVERHEAD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +67,14 @@ class Broker:
         self._drain_to: dict[TopicPartition, int] = {}
 
     def connect(self, stopping: Callable[[], bool] = lambda: False) -> None:
-        """Wait until the cluster answers and the three topics exist; join the group; take over our transactional id.
+        """Wait for Kafka and the topics as `Start.connect` does; join the group.
 
         Raises:
-            KafkaUnusable: wrong credentials or rights, or nothing usable within `start_timeout_seconds`.
+            KafkaUnusable: as `Start.connect`.
         """
-        deadline = time.monotonic() + self._settings.start_timeout_seconds
-        with LastWarning() as warning:
-            while self._consumer is None and not stopping():
-                self._consumer = self._attempt(self._new_consumer, warning, deadline)
-            while not stopping() and (missing := self._missing_topics()):
-                self._wait(f"topic {missing} does not exist (create it: this worker never does)", deadline)
-            while self._producer is None and not stopping():
-                self._producer = self._attempt(self._new_producer, warning, deadline)
+        connection = Start(self._settings, self._on_waiting, stopping).connect()
+        self._consumer, self._producer = connection.consumer, connection.producer
+        self._partitions = connection.partitions
         if stopping():
             return
         self._consumer.subscribe([self._settings.input_topic])
@@ -207,8 +180,7 @@ class Broker:
             raise NotPublished(reason_of(error)) from error
 
     def _send(self, record: Outgoing) -> Any:
-        # The client refuses a null value with a null key, which Kafka allows: the serializer below writes the null.
-        value = _NULL if record.value is None else record.value
+        value = NULL if record.value is None else record.value
         partition = record.partition % self._partitions[record.topic]
         return self._producer.send(record.topic, value, record.key, record.headers, partition)
 
@@ -328,92 +300,3 @@ class Broker:
         except KafkaError as error:
             raise KafkaUnusable(f"the end of {topic} is not known: {reason_of(error)}") from error
         return {partition: end for partition, end in ends.items() if end > starts[partition]}
-
-    def _new_consumer(self, clients: Clients) -> Any:
-        settings = self._settings
-        header_names.tolerate()
-        session_ms = int(settings.session_timeout_seconds * 1000)
-        return KafkaConsumer(
-            **connection(settings, BOOTSTRAP_SECONDS, settings.request_timeout_seconds),
-            kafka_client=clients,
-            group_id=settings.group_id,
-            group_instance_id=settings.instance_id if settings.static_membership else None,
-            isolation_level="read_committed",  # also makes a new owner wait for offsets that are being committed
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            allow_auto_create_topics=False,
-            metadata_max_age_ms=int(settings.metadata_max_age_seconds * 1000),
-            max_poll_records=settings.max_poll_records,
-            max_poll_interval_ms=int(settings.max_poll_interval_seconds * 1000),
-            session_timeout_ms=session_ms,
-            heartbeat_interval_ms=session_ms // 3,
-        )
-
-    def _new_producer(self, clients: Clients) -> Any:
-        settings = self._settings
-        producer = KafkaProducer(
-            **connection(settings, BOOTSTRAP_SECONDS, settings.request_timeout_seconds),
-            kafka_client=clients,
-            **(
-                {
-                    "transactional_id": settings.transactional_id,
-                    "transaction_timeout_ms": int(settings.transaction_timeout_seconds * 1000),
-                }
-                if settings.is_exactly_once
-                else {}
-            ),
-            allow_auto_create_topics=False,
-            delivery_timeout_ms=int(settings.max_poll_interval_seconds * 500),
-            linger_ms=5,
-            batch_size=131_072,
-            max_request_size=settings.max_request_bytes,
-            max_block_ms=self._request_ms,
-            retry_backoff_ms=5,  # the default of 100 sleeps up to 220 ms between two transactions
-            value_serializer=_null_or_bytes,
-        )
-        if settings.is_exactly_once:
-            producer.init_transactions()
-        return producer
-
-    def _attempt(self, build: Callable[[Clients], Any], warning: LastWarning, deadline: float) -> Any:
-        """One try to build a client; None when it is worth another."""
-        clients = Clients()
-        try:
-            return build(clients)
-        except (KafkaError, ValueError, OSError) as error:
-            clients.close()
-            cause = warning.text or reason_of(error)
-            if fatal := fatal_cause(cause, error):
-                raise KafkaUnusable(f"{self._settings.bootstrap_servers}: {fatal}") from error
-            self._wait(f"no answer from {self._settings.bootstrap_servers} ({cause})", deadline, error)
-            return None
-
-    def _wait(self, what: str, deadline: float, error: Exception | None = None) -> None:
-        if time.monotonic() >= deadline:
-            seconds = self._settings.start_timeout_seconds
-            raise KafkaUnusable(f"gave up after {seconds:g} s: {what}") from error
-        self._on_waiting(what)
-        time.sleep(0.5)
-
-    def _missing_topics(self) -> str | None:
-        for topic in self._topics():
-            try:
-                partitions = self._consumer.partitions_for_topic(topic)
-            except KafkaTimeoutError:
-                return topic
-            except KafkaError as error:
-                raise KafkaUnusable(f"topic {topic}: {reason_of(error)}") from error
-            if not partitions:
-                return topic
-            self._partitions[topic] = len(partitions)
-        return None
-
-    def _topics(self) -> Iterable[str]:
-        return self._settings.input_topic, self._settings.output_topic, self._settings.dead_letter_topic
-
-
-_NULL = object()
-
-
-def _null_or_bytes(value: Any) -> bytes | None:
-    return None if value is _NULL else value

@@ -3,10 +3,18 @@
 import logging
 from typing import Any
 
+from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import AuthorizationError, KafkaConfigurationError, SaslAuthenticationFailedError
 from kafka.net.compat import KafkaNetClient
 
-from consumer.settings import KafkaSettings
+from consumer import header_names
+from consumer.settings import KafkaSettings, WorkerSettings
+
+#: One attempt to reach the cluster; several fit into the start timeout, so that a wrong password is told at once.
+BOOTSTRAP_SECONDS = 5.0
+
+#: Send this for a null value: the client refuses a null value with a null key, which Kafka allows.
+NULL = object()
 
 #: What a warning of the client says when waiting longer cannot help, and what to do about it.
 _HOPELESS = {
@@ -64,6 +72,58 @@ class Clients:
         """End the network threads of everything built here."""
         for client in self._built:
             client.close()
+
+
+def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
+    """The input consumer, in no group yet; each argument is a decision of docs/delivery.md."""
+    header_names.tolerate()
+    session_ms = int(settings.session_timeout_seconds * 1000)
+    return KafkaConsumer(
+        **connection(settings, BOOTSTRAP_SECONDS, settings.request_timeout_seconds),
+        kafka_client=clients,
+        group_id=settings.group_id,
+        group_instance_id=settings.instance_id if settings.static_membership else None,
+        isolation_level="read_committed",  # also makes a new owner wait for offsets that are being committed
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        allow_auto_create_topics=False,
+        metadata_max_age_ms=int(settings.metadata_max_age_seconds * 1000),
+        max_poll_records=settings.max_poll_records,
+        max_poll_interval_ms=int(settings.max_poll_interval_seconds * 1000),
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=session_ms // 3,
+    )
+
+
+def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
+    """The producer; a transactional one has taken over its id, and aborted what a predecessor left open."""
+    producer = KafkaProducer(
+        **connection(settings, BOOTSTRAP_SECONDS, settings.request_timeout_seconds),
+        kafka_client=clients,
+        **(
+            {
+                "transactional_id": settings.transactional_id,
+                "transaction_timeout_ms": int(settings.transaction_timeout_seconds * 1000),
+            }
+            if settings.is_exactly_once
+            else {}
+        ),
+        allow_auto_create_topics=False,
+        delivery_timeout_ms=int(settings.max_poll_interval_seconds * 500),
+        linger_ms=5,
+        batch_size=131_072,
+        max_request_size=settings.max_request_bytes,
+        max_block_ms=int(settings.request_timeout_seconds * 1000),
+        retry_backoff_ms=5,  # the default of 100 sleeps up to 220 ms between two transactions
+        value_serializer=_bytes_or_null,
+    )
+    if settings.is_exactly_once:
+        producer.init_transactions()
+    return producer
+
+
+def _bytes_or_null(value: Any) -> bytes | None:
+    return None if value is NULL else value
 
 
 class LastWarning(logging.Handler):

@@ -1,7 +1,14 @@
 """Every metric in one table. Labels come from closed sets only: never an id, a key, or a word of a review."""
 
+import time
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
+
+from consumer.classifier import Stats
+from consumer.messages import Reason
+from consumer.outcomes import Outcome
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _AGES = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400)
@@ -45,3 +52,28 @@ class Metrics:
         self.model = Gauge(
             "reviews_model_info", "The model served", ["name", "version", "variant", "digest"], registry=registry
         )
+
+    def note_inference(self, parse_seconds: float, stats: Stats) -> None:
+        """What labelling one poll cost."""
+        self.stage_seconds.labels("parse").observe(parse_seconds)
+        self.stage_seconds.labels("tokenise").observe(stats.tokenise_seconds)
+        self.stage_seconds.labels("infer").observe(stats.infer_seconds)
+        self.model_batches.inc(stats.batches)
+        self.tokens.labels("real").inc(stats.tokens)
+        self.tokens.labels("padding").inc(stats.padded_tokens - stats.tokens)
+
+    def note_commit(self, outcomes: Sequence[Outcome]) -> None:
+        """What one committed poll brought."""
+        now = time.time()
+        self.consumed.inc(len(outcomes))
+        self.poll_records.observe(len(outcomes))
+        for outcome in outcomes:
+            if isinstance(outcome.result, Reason):
+                self.dead_lettered.labels(outcome.result.value).inc()
+            else:
+                self.labelled.labels(outcome.result.label).inc()
+                self.score.observe(outcome.result.score)
+                self.truncated.inc(outcome.result.truncated)
+            if outcome.source.timestamp_ms >= 0:
+                # A producer's clock may run ahead of ours.
+                self.record_age.observe(max(0.0, now - outcome.source.timestamp_ms / 1000))

@@ -4,24 +4,15 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
-from consumer.broker import Broker, NotPublished, Outgoing, Poll
+from consumer.broker import Broker, NotPublished, Poll
 from consumer.classifier import Classifier, Scored
 from consumer.errors import GaveUp
 from consumer.health import Health
-from consumer.messages import (
-    Limits,
-    Model,
-    ParsedReview,
-    Reason,
-    Record,
-    dead_letter_headers,
-    parse,
-    prediction_json,
-    source_headers,
-)
+from consumer.messages import Limits, Model, ParsedReview, Reason, Record, parse
 from consumer.metrics import Metrics
+from consumer.outcomes import Outcome, Outcomes
+from consumer.pace import Pace
 from consumer.settings import WorkerSettings
 from consumer.stall import Progress, StallDetector
 from consumer.watchdog import Watchdog
@@ -34,32 +25,6 @@ ATTEMPTS = 6
 PROBE_SECONDS = 5.0
 #: Outcomes over which the share of dead letters is taken.
 RATIO_WINDOW = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one record: a prediction with its label, or a dead letter with its reason."""
-
-    source: Record
-    outgoing: Outgoing
-    result: Scored | Reason
-
-
-@dataclass(slots=True)
-class Pace:
-    """How many records the next poll may bring, so that its inference takes about `target_seconds`."""
-
-    target_seconds: float
-    most: int
-    records: int = 32
-    _rate: float = field(default=0.0)
-
-    def note(self, records: int, seconds: float) -> None:
-        """Learn from a poll of `records` that took `seconds`; recent polls weigh more."""
-        rate = records / max(seconds, 1e-6)
-        self._rate = rate if not self._rate else 0.7 * self._rate + 0.3 * rate
-        # At most doubled each time, so that one lucky poll of short reviews is not followed by a huge one of long ones.
-        self.records = max(1, min(self.most, self.records * 2, int(self._rate * self.target_seconds)))
 
 
 class Worker:
@@ -83,7 +48,7 @@ class Worker:
         self._settings = settings
         self._broker = broker
         self._classifier = classifier
-        self._model = model.model_dump()
+        self._outcomes = Outcomes(settings, model)
         self._metrics = metrics
         self._health = health
         self._watchdog = watchdog
@@ -152,9 +117,9 @@ class Worker:
     def _look_for_stall(self, progress: Mapping[int, Progress], now: float) -> None:
         for partition, seen in progress.items():
             self._metrics.lag.labels(str(partition)).set(seen.lag)
-        if (partition := self._stall.stalled(progress, now)) is not None:
+        if (stalled := self._stall.stalled(progress, now)) is not None:
             raise GaveUp(
-                f"partition {partition} has not moved for {self._settings.stall_timeout_seconds:g} s although records "
+                f"partition {stalled} has not moved for {self._settings.stall_timeout_seconds:g} s although records "
                 "wait in it; start the worker again"
             )
 
@@ -183,52 +148,14 @@ class Worker:
         for record, review in zip(records, parsed, strict=True):
             result = next(results) if isinstance(review, ParsedReview) else review
             if isinstance(review, ParsedReview) and isinstance(result, Scored):
-                outcomes.append(self._predicted(record, review, result))
+                outcomes.append(self._outcomes.predicted(record, review, result))
             else:
-                outcomes.append(self._dead(record, review if isinstance(review, Reason) else Reason.MODEL_ERROR))
+                outcomes.append(
+                    self._outcomes.dead(record, review if isinstance(review, Reason) else Reason.MODEL_ERROR)
+                )
         self._pace.note(len(records), time.monotonic() - started)
-        stats, stage = classified.stats, self._metrics.stage_seconds
-        stage.labels("parse").observe(read - started)
-        stage.labels("tokenise").observe(stats.tokenise_seconds)
-        stage.labels("infer").observe(stats.infer_seconds)
-        self._metrics.model_batches.inc(stats.batches)
-        self._metrics.tokens.labels("real").inc(stats.tokens)
-        self._metrics.tokens.labels("padding").inc(stats.padded_tokens - stats.tokens)
+        self._metrics.note_inference(read - started, classified.stats)
         return outcomes
-
-    def _predicted(self, record: Record, review: ParsedReview, scored: Scored) -> Outcome:
-        own = {
-            "label": scored.label,
-            "score": scored.score,
-            "probabilities": scored.probabilities,
-            "model": self._model,
-            "tokens": scored.tokens,
-            "truncated": scored.truncated,
-        }
-        headers = [(name, value or b"") for name, value in record.headers] + source_headers(record)
-        value = prediction_json(review, record, own)
-        outgoing = Outgoing(self._settings.output_topic, record.partition, record.key, value, headers)
-        if outgoing.size > self._settings.max_request_bytes:
-            return self._dead(record, Reason.PREDICTION_TOO_LARGE)
-        return Outcome(record, outgoing, scored)
-
-    def _dead(self, record: Record, reason: Reason) -> Outcome:
-        """The original bytes, unless no broker would take them: then what fits, and a header that says so."""
-        topic, most = self._settings.dead_letter_topic, self._settings.max_request_bytes
-        headers = [(name, value or b"") for name, value in record.headers]
-        own = dead_letter_headers(record, reason)
-        whole = Outgoing(topic, record.partition, record.key, record.value, headers + own)
-        if whole.size <= most:
-            return Outcome(record, whole, reason)
-        own = dead_letter_headers(record, reason, cut="value")
-        room = most - Outgoing(topic, record.partition, record.key, None, headers + own).size
-        key = record.key
-        if room < 0:
-            own = dead_letter_headers(record, reason, cut="value,headers,key")
-            headers, key = [], (record.key or b"")[: most // 2] or None
-            room = most - Outgoing(topic, record.partition, key, None, own).size
-        value = record.value if record.value is None else record.value[:room]
-        return Outcome(record, Outgoing(topic, record.partition, key, value, headers + own), reason)
 
     def _commit(self, poll: Poll, outcomes: Sequence[Outcome]) -> None:
         started = time.monotonic()
@@ -256,22 +183,10 @@ class Worker:
         time.sleep(0.05 * 2**self._failures)
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
-        metrics, now = self._metrics, time.time()
-        metrics.consumed.inc(len(outcomes))
-        metrics.poll_records.observe(len(outcomes))
-        for outcome in outcomes:
-            dead = isinstance(outcome.result, Reason)
-            if isinstance(outcome.result, Reason):
-                metrics.dead_lettered.labels(outcome.result.value).inc()
-            else:
-                metrics.labelled.labels(outcome.result.label).inc()
-                metrics.score.observe(outcome.result.score)
-                metrics.truncated.inc(outcome.result.truncated)
-            if outcome.source.timestamp_ms >= 0:
-                # A producer's clock may run ahead of ours.
-                metrics.record_age.observe(max(0.0, now - outcome.source.timestamp_ms / 1000))
-            self.counts["dead_lettered" if dead else "labelled"] += 1
-            self._recent.append(dead)
+        self._metrics.note_commit(outcomes)
+        dead = [isinstance(outcome.result, Reason) for outcome in outcomes]
+        self.counts.update("dead_lettered" if each else "labelled" for each in dead)
+        self._recent.extend(dead)
         ratio = sum(self._recent) / RATIO_WINDOW
         if len(self._recent) == RATIO_WINDOW and ratio > self._settings.max_dead_letter_ratio:
             raise GaveUp(

@@ -1,0 +1,89 @@
+"""What becomes of a record: one record to produce, to the output topic or to the dead-letter topic."""
+
+from dataclasses import dataclass
+
+from consumer.classifier import Scored
+from consumer.messages import (
+    Model,
+    ParsedReview,
+    Reason,
+    Record,
+    dead_letter_headers,
+    prediction_json,
+    source_headers,
+)
+from consumer.settings import WorkerSettings
+
+#: Bytes that Kafka adds to a record and its batch at most, with room to spare.
+RECORD_OVERHEAD_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to produce; `partition` is the source partition, so that its order is kept."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+    @property
+    def size(self) -> int:
+        """Upper bound of its size in a batch of its own, in bytes."""
+        body = len(self.key or b"") + len(self.value or b"")
+        return body + sum(len(name.encode()) + len(value) + 10 for name, value in self.headers) + RECORD_OVERHEAD_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one record: a prediction with its label, or a dead letter with its reason."""
+
+    source: Record
+    outgoing: Outgoing
+    result: Scored | Reason
+
+
+class Outcomes:
+    """Builds them, for the topics and size limit of `settings` and the model that is served."""
+
+    def __init__(self, settings: WorkerSettings, model: Model) -> None:
+        self._output_topic = settings.output_topic
+        self._dead_letter_topic = settings.dead_letter_topic
+        self._max_bytes = settings.max_request_bytes
+        self._model = model.model_dump()
+
+    def predicted(self, record: Record, review: ParsedReview, scored: Scored) -> Outcome:
+        """The prediction, unless no broker would take it."""
+        own = {
+            "label": scored.label,
+            "score": scored.score,
+            "probabilities": scored.probabilities,
+            "model": self._model,
+            "tokens": scored.tokens,
+            "truncated": scored.truncated,
+        }
+        headers = [(name, value or b"") for name, value in record.headers] + source_headers(record)
+        value = prediction_json(review, record, own)
+        outgoing = Outgoing(self._output_topic, record.partition, record.key, value, headers)
+        if outgoing.size > self._max_bytes:
+            return self.dead(record, Reason.PREDICTION_TOO_LARGE)
+        return Outcome(record, outgoing, scored)
+
+    def dead(self, record: Record, reason: Reason) -> Outcome:
+        """The original bytes, unless no broker would take them: then what fits, and a header that says so."""
+        topic, most = self._dead_letter_topic, self._max_bytes
+        headers = [(name, value or b"") for name, value in record.headers]
+        own = dead_letter_headers(record, reason)
+        whole = Outgoing(topic, record.partition, record.key, record.value, headers + own)
+        if whole.size <= most:
+            return Outcome(record, whole, reason)
+        own = dead_letter_headers(record, reason, cut="value")
+        room = most - Outgoing(topic, record.partition, record.key, None, headers + own).size
+        key = record.key
+        if room < 0:
+            own = dead_letter_headers(record, reason, cut="value,headers,key")
+            headers, key = [], (record.key or b"")[: most // 2] or None
+            room = most - Outgoing(topic, record.partition, key, None, own).size
+        value = record.value if record.value is None else record.value[:room]
+        return Outcome(record, Outgoing(topic, record.partition, key, value, headers + own), reason)

@@ -1,0 +1,86 @@
+"""The way from settings to clients that work: wait for Kafka and the topics, say why, tell what waiting cannot mend."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kafka.errors import KafkaError, KafkaTimeoutError
+
+from consumer.errors import KafkaUnusable
+from consumer.kafka_client import Clients, LastWarning, fatal_cause, new_consumer, new_producer, reason_of
+from consumer.settings import WorkerSettings
+
+RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A consumer that is in no group yet, a producer, and the partitions of each topic."""
+
+    consumer: Any
+    producer: Any
+    partitions: dict[str, int]
+
+
+class Start:
+    """One start. `on_waiting` is told in one line what it waits for; `stopping` ends the wait early."""
+
+    def __init__(
+        self, settings: WorkerSettings, on_waiting: Callable[[str], None], stopping: Callable[[], bool]
+    ) -> None:
+        self._settings = settings
+        self._on_waiting = on_waiting
+        self._stopping = stopping
+        self._deadline = time.monotonic() + settings.start_timeout_seconds
+
+    def connect(self) -> Connection:
+        """Wait until the cluster answers and the three topics exist; take over our transactional id.
+
+        Raises:
+            KafkaUnusable: wrong credentials or rights, or nothing usable within `start_timeout_seconds`.
+        """
+        consumer = producer = None
+        partitions: dict[str, int] = {}
+        with LastWarning() as warning:
+            while consumer is None and not self._stopping():
+                consumer = self._attempt(new_consumer, warning)
+            for topic in (self._settings.input_topic, self._settings.output_topic, self._settings.dead_letter_topic):
+                while topic not in partitions and not self._stopping():
+                    if (count := _partitions(consumer, topic)) == 0:
+                        self._wait(f"topic {topic} does not exist (create it: this worker never does)")
+                    else:
+                        partitions[topic] = count
+            while producer is None and not self._stopping():
+                producer = self._attempt(new_producer, warning)
+        return Connection(consumer, producer, partitions)
+
+    def _attempt(self, build: Callable[[WorkerSettings, Clients], Any], warning: LastWarning) -> Any:
+        """One try to build a client; None when it is worth another."""
+        clients = Clients()
+        try:
+            return build(self._settings, clients)
+        except (KafkaError, ValueError, OSError) as error:
+            clients.close()
+            cause = warning.text or reason_of(error)
+            if fatal := fatal_cause(cause, error):
+                raise KafkaUnusable(f"{self._settings.bootstrap_servers}: {fatal}") from error
+            self._wait(f"no answer from {self._settings.bootstrap_servers} ({cause})", error)
+            return None
+
+    def _wait(self, what: str, error: Exception | None = None) -> None:
+        if time.monotonic() >= self._deadline:
+            seconds = self._settings.start_timeout_seconds
+            raise KafkaUnusable(f"gave up after {seconds:g} s: {what}") from error
+        self._on_waiting(what)
+        time.sleep(RETRY_SECONDS)
+
+
+def _partitions(consumer: Any, topic: str) -> int:
+    """Number of partitions of `topic`; 0 if there is no such topic."""
+    try:
+        return len(consumer.partitions_for_topic(topic) or ())
+    except KafkaTimeoutError:
+        return 0
+    except KafkaError as error:
+        raise KafkaUnusable(f"topic {topic}: {reason_of(error)}") from error

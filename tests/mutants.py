@@ -1,0 +1,177 @@
+"""Switch each protection off in turn, in a copy, and show that a named test notices.
+
+    python -m tests.mutants [NUMBER ...]
+
+A test that cannot fail proves nothing. Every mutation here is one that a careless change could make; the checkout is
+never touched. Ends with exit code 0 if every mutation was caught.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+TEST_TIMEOUT_SECONDS = 600
+
+
+class Change(NamedTuple):
+    """In `file`, `old` occurs exactly once and becomes `new`."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """What is switched off, how, and the test that has to notice."""
+
+    name: str
+    changes: tuple[Change, ...]
+    test: str
+
+
+BROKER, CLIENT = "consumer/broker.py", "consumer/kafka_client.py"
+WORKER, SETTINGS = "consumer/worker.py", "consumer/settings.py"
+
+MUTATIONS = (
+    Mutation(
+        "group metadata is taken when committing, not when polling",
+        (
+            Change(
+                BROKER,
+                """\
+        if poll.group.generation_id < 0:  # 1
+            raise NotPublished("this worker has left its group")
+""",
+                """\
+        poll = Poll(poll.records, poll.first, poll.next, self._consumer.group_metadata())
+""",
+            ),
+        ),
+        "test_workers_late.py::test_row_02_a_worker_that_is_late_publishes_nothing",
+    ),
+    Mutation(
+        "no rewind after an abort",
+        (Change(WORKER, "            self._broker.rewind(poll)\n", ""),),
+        "test_sizes.py::test_row_15_a_refused_poll_is_taken_again",
+    ),
+    Mutation(
+        "the input is read uncommitted",
+        (Change(CLIENT, 'isolation_level="read_committed"', 'isolation_level="read_uncommitted"'),),
+        "test_workers_end.py::test_row_03_a_successor_waits_for_offsets_that_are_being_committed",
+    ),
+    Mutation(
+        "the client commits by itself",
+        (
+            Change(CLIENT, "enable_auto_commit=False", "enable_auto_commit=True"),
+            Change(BROKER, "close(autocommit=False, ", "close("),
+        ),
+        "test_workers_end.py::test_row_08_the_older_of_two_workers_with_one_name_is_fenced",
+    ),
+    Mutation(
+        "offsets are committed before results are sent",
+        (
+            Change(
+                BROKER,
+                """\
+            self._producer.begin_transaction()  # 2
+""",
+                """\
+            self._consumer.commit(offsets)
+            self._producer.begin_transaction()
+""",
+            ),
+        ),
+        "test_workers_end.py::test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind[sent]",
+    ),
+    Mutation(
+        "dead letters are sent outside the transaction",
+        (
+            Change(
+                BROKER,
+                """\
+        partition = record.partition % self._partitions[record.topic]
+""",
+                """\
+        partition = record.partition % self._partitions[record.topic]
+        if record.topic == self._settings.dead_letter_topic:
+            plain = KafkaProducer(bootstrap_servers=self._settings.bootstrap_servers)
+            future = plain.send(record.topic, record.value, record.key, record.headers, partition)
+            plain.close()
+            return future
+""",
+            ),
+        ),
+        "test_workers_end.py::test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind[offsets_sent]",
+    ),
+    Mutation(
+        "the offset committed is that of the last record, not of the next one",
+        (Change(BROKER, "messages[-1].offset + 1", "messages[-1].offset"),),
+        "test_workers_end.py::test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind[polled]",
+    ),
+    Mutation(
+        "a group without commits begins at the end",
+        (Change(CLIENT, 'auto_offset_reset="earliest"', 'auto_offset_reset="latest"'),),
+        "test_topics.py::test_row_22_partitions_that_are_added_are_read_from_their_start",
+    ),
+    Mutation(
+        "all workers share one transactional id",
+        (
+            Change(
+                SETTINGS,
+                """return f"{self.group_id}-{self.instance_id or f'{socket.gethostname()}-{uuid4().hex[:12]}'}\"""",
+                "return self.group_id",
+            ),
+        ),
+        "test_workers_end.py::test_row_08_workers_of_one_group_leave_each_other_alone",
+    ),
+)
+
+
+def caught(mutation: Mutation) -> bool:
+    """Apply the mutation to a copy, run its test there, and say whether the test failed."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
+        copy = Path(directory)
+        for name in ("consumer", "tests"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        for file, old, new in mutation.changes:
+            text = (copy / file).read_text()
+            if text.count(old) != 1:
+                raise SystemExit(f"mutation {mutation.name!r} no longer fits {file}; bring tests/mutants.py up to date")
+            (copy / file).write_text(text.replace(old, new))
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/faults/{mutation.test}"]
+        ended = subprocess.run(
+            command, check=False, cwd=copy, capture_output=True, text=True, timeout=TEST_TIMEOUT_SECONDS
+        )
+        if ended.returncode not in {0, 1}:  # neither passed nor failed: the test did not run
+            raise SystemExit(f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}")
+        why = next((line for line in ended.stdout.splitlines() if line.startswith("E  ")), "")
+        print(f"   {why.removeprefix('E').strip()[:150]}")
+        return ended.returncode == 1
+
+
+def main() -> int:
+    """Run all mutations, or those whose numbers are given."""
+    chosen = [int(number) for number in sys.argv[1:]] or range(1, len(MUTATIONS) + 1)
+    found = 0
+    for number in chosen:
+        mutation = MUTATIONS[number - 1]
+        print(f"{number}. {mutation.name}", flush=True)
+        began = time.monotonic()
+        is_caught = caught(mutation)
+        found += is_caught
+        verdict = "caught by" if is_caught else "NOT CAUGHT by"
+        print(f"   {verdict} {mutation.test} ({time.monotonic() - began:.0f} s)", flush=True)
+    print(f"{found} of {len(chosen)} mutants caught")
+    return 0 if found == len(chosen) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
