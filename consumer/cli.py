@@ -11,6 +11,24 @@ from consumer.errors import GaveUp, ReviewsError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit codes are those of consumer/errors.py, and 130 for Ctrl-C outside the worker."""
+    try:
+        return _run(argv)
+    except ReviewsError as error:
+        print(f"review-consumer: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        # A bug of ours: say where it is, not what it says, for the message may hold a piece of a review.
+        frames = reversed(traceback.extract_tb(error.__traceback__))
+        places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+        message = f"unexpected {type(error).__name__} at {places}; start again, and please report this"
+        print(f"review-consumer: {message}", file=sys.stderr)  # noqa: T201
+        return GaveUp.exit_code
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Imports stand here, where Ctrl-C is a quiet end as well."""
     parser = argparse.ArgumentParser(
         prog="review-consumer",
         description="Labels reviews from a Kafka topic with a fine-tuned DistilBERT, exactly once, in micro-batches.",
@@ -27,20 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     demo.add_arguments(commands.add_parser("demo", help="see it work: a real Kafka, a sample of reviews, a worker"))
     actions = {"run": run.run, "kafka": kafka.run, "demo": demo.run}
     arguments = parser.parse_args(argv)
-    try:
-        return actions[arguments.command](arguments)
-    except ReviewsError as error:
-        print(f"review-consumer: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        # A bug of ours: say where it is, not what it says, for the message may hold a piece of a review.
-        frames = reversed(traceback.extract_tb(error.__traceback__))
-        places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
-        message = f"unexpected {type(error).__name__} at {places}; start again, and please report this"
-        print(f"review-consumer: {message}", file=sys.stderr)  # noqa: T201
-        return GaveUp.exit_code
+    return actions[arguments.command](arguments)
 
 
 if __name__ == "__main__":

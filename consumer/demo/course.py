@@ -2,9 +2,11 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+
+from kafka.errors import KafkaError
 
 from consumer.demo import sample
 from consumer.demo.sample import SampleRecord
@@ -37,12 +39,18 @@ def demo(stack: ExitStack, bundle: Path, rate: float, keep_running: bool) -> Non
         kafka.create_topics(dict.fromkeys(TOPICS, PARTITIONS))
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="review-consumer-demo-")))
     worker = stack.enter_context(WorkerProcess(_flags(kafka.bootstrap, bundle), directory))
+
+    def check() -> None:
+        worker.check()
+        if not kafka.node.running:
+            raise GaveUp(f"the broker ended: {kafka.node.last_words()}")
+
     try:
         with screen.step("the worker") as waiting_for:
             worker.wait_until_ready(waiting_for)
         traffic = stack.enter_context(Traffic(kafka.bootstrap, TOPICS))
         screen.head(kafka.bootstrap, TOPICS, worker.url)
-        tally = _stream(records, rate, traffic, worker, screen)
+        tally = _stream(records, rate, traffic, check, screen)
         screen.summary(tally, len(records))
         if problems := tally.problems(traffic.sent):
             raise ReviewsError(f"not as promised: {'; '.join(problems)}")
@@ -50,11 +58,13 @@ def demo(stack: ExitStack, bundle: Path, rate: float, keep_running: bool) -> Non
             f"checked: {len(records)} in = {tally.labels.total()} labelled + {tally.reasons.total()} dead letters"
         )
         if keep_running:
-            _keep_running(traffic, worker, screen)
+            _keep_running(traffic, check, screen)
     except ReviewsError:
         for line in worker.last_lines(LOG_LINES):
             screen.say(f"  worker: {line}")
         raise
+    except KafkaError as error:
+        raise GaveUp(f"the demo's own Kafka client failed ({type(error).__name__}); start again") from error
 
 
 def _flags(bootstrap: str, bundle: Path) -> list[str]:
@@ -64,9 +74,12 @@ def _flags(bootstrap: str, bundle: Path) -> list[str]:
 
 
 def _stream(
-    records: Sequence[SampleRecord], rate: float, traffic: Traffic, worker: WorkerProcess, screen: Screen
+    records: Sequence[SampleRecord], rate: float, traffic: Traffic, check: Callable[[], None], screen: Screen
 ) -> Tally:
-    """Send `records` at `rate` a second and show what comes out, until each has its outcome."""
+    """Send `records` at `rate` a second and show what comes out, until each has its outcome.
+
+    `check` raises if the broker or the worker has ended.
+    """
     tally, sent = Tally(), 0
     started = last = time.monotonic()
     with screen:
@@ -81,7 +94,7 @@ def _stream(
                 screen.outcome(outcome)
                 last = now
             screen.status(tally, sent)
-            worker.check()
+            check()
             if now - last > STALL_SECONDS:
                 raise GaveUp(f"nothing came out of the worker for {STALL_SECONDS:.0f} s")
         for outcome in traffic.rest():  # one outcome each, and not one more
@@ -90,13 +103,13 @@ def _stream(
     return tally
 
 
-def _keep_running(traffic: Traffic, worker: WorkerProcess, screen: Screen) -> None:
+def _keep_running(traffic: Traffic, check: Callable[[], None], screen: Screen) -> None:
     """Show the outcomes of whatever is produced by others, until Ctrl-C: the way to end it, so no error."""
     screen.say("Kafka and the worker keep running until Ctrl-C")
     try:
         while True:
             for outcome in traffic.receive(1.0):
                 screen.outcome(outcome)
-            worker.check()
+            check()
     except KeyboardInterrupt:
         return

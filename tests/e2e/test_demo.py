@@ -113,14 +113,20 @@ def test_the_demo_shows_every_outcome_in_a_file_and_ends_by_itself(bundle: Path,
 
 
 @pytest.mark.parametrize(
-    "moment", ["records through a real Kafka", "Kafka 4.3.1 is ready", "the worker is ready", "pos "]
+    ("moment", "number"),
+    [
+        ("records through a real Kafka", signal.SIGINT),
+        (f"Kafka {KAFKA_VERSION} is ready", signal.SIGINT),
+        ("the worker is ready", signal.SIGINT),
+        ("pos ", signal.SIGINT),
+        ("pos ", signal.SIGTERM),
+    ],
 )
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.timeout(300)
 def test_an_interrupt_at_any_moment_leaves_nothing(
     bundle: Path, tmp_path: Path, moment: str, number: signal.Signals
 ) -> None:
-    """Ctrl-C while Kafka starts, while the worker starts, before and amid the reviews: nothing stays; so does SIGTERM."""
+    """Ctrl-C while Kafka starts, while the worker starts, before or amid the reviews; or SIGTERM: nothing stays."""
     with running_demo(tmp_path, "--bundle", str(bundle)) as demo:
         # Given a demo that has come this far
         demo.wait_for(moment)
