@@ -62,14 +62,14 @@ def check(
         AssertionError: naming the first few coordinates that are wrong.
     """
     bootstrap = internal(kafka)
-    _settled(kafka, topics)  # 1
+    settled(kafka, topics)  # 1
     results = {topic: read_all(bootstrap, topic) for topic in (topics.output, topics.dead_letter)}
     expected = {(record.topic, record.partition or 0, record.offset): record for record in produced}
     assert len(expected) == len(produced), "the test itself listed a record twice"
     _same(Counter(r.source for found in results.values() for r in found), Counter(expected.keys()), exactly_once)  # 2
     checked: set[Source] = set()
     for topic, records in results.items():
-        _in_order(topic, records, exactly_once)  # 3
+        in_order(topic, records, exactly_once)  # 3
         for record in records:
             _right(record, expected[record.source], topic == topics.dead_letter)  # 4
             checked.add(record.source)
@@ -86,7 +86,8 @@ def internal(kafka: LocalCluster) -> str:
     return ",".join(node.internal for node in kafka.nodes if node.running)
 
 
-def _settled(kafka: LocalCluster, topics: Topics) -> None:
+def settled(kafka: LocalCluster, topics: Topics) -> None:
+    """Wait until the group is empty, no transaction is open, and committed readers reach every end."""
     with kafka.admin() as admin:
 
         def empty() -> bool:
@@ -127,7 +128,7 @@ def _same(found: Counter[Source], expected: Counter[Source], exactly_once: bool)
     assert not (exactly_once and more), f"{more.total()} records more than once: {sorted(more)[:5]}"
 
 
-def _in_order(topic: str, records: Sequence[Record], exactly_once: bool) -> None:
+def in_order(topic: str, records: Sequence[Record], exactly_once: bool = True) -> None:
     """Each source partition's records follow each other; with repeats allowed, the first appearances do."""
     last: dict[tuple[int | None, int], int] = {}
     seen: set[Source] = set()
