@@ -42,20 +42,9 @@ def main() -> int:
         right = check(kafka, topics, reviews.labels)
     print(f"{len(reviews)} records in {seconds:.1f} s, the kill and the restart included")
     print(f"{right} of {len(reviews)} labels are right: {right / len(reviews):.4f}")
+    evaluate = ["-m", "training.cli", "evaluate", "--json", "--limit", str(len(reviews))]
     evaluated = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "training.cli",
-            "evaluate",
-            "--json",
-            "--bundle",
-            arguments.bundle,
-            "--data",
-            arguments.data,
-            "--limit",
-            str(len(reviews)),
-        ],
+        [sys.executable, *evaluate, "--bundle", arguments.bundle, "--data", arguments.data],
         check=True,
         stdout=subprocess.PIPE,
     )
@@ -72,23 +61,10 @@ def fill(topics: Topics, texts: tuple[str, ...]) -> None:
     lines = (
         f"key-{row}\t{json.dumps({'id': f'row-{row}', 'text': text, 'row': row})}" for row, text in enumerate(texts)
     )
+    producer = ["-m", "consumer", "kafka", "--tool", "console-producer", "--bootstrap-server", topics.bootstrap]
+    properties = ["--reader-property", "parse.key=true", "--reader-property", "key.separator=\t"]
     subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "consumer",
-            "kafka",
-            "--tool",
-            "console-producer",
-            "--bootstrap-server",
-            topics.bootstrap,
-            "--topic",
-            topics.input,
-            "--reader-property",
-            "parse.key=true",
-            "--reader-property",
-            "key.separator=\t",
-        ],
+        [sys.executable, *producer, "--topic", topics.input, *properties],
         input="\n".join(lines) + "\n",
         text=True,
         check=True,
@@ -136,7 +112,8 @@ def check(kafka: LocalBroker, topics: Topics, labels: tuple[str, ...]) -> int:
 def is_right(record: Record, labels: tuple[str, ...]) -> bool:
     """Whether the label is that of the row, which the review carries."""
     prediction = Prediction.model_validate_json(record.value or b"")
-    return prediction.label == labels[(prediction.model_extra or {})["row"]]
+    row: int = (prediction.model_extra or {})["row"]
+    return prediction.label == labels[row]
 
 
 if __name__ == "__main__":
