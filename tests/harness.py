@@ -47,6 +47,11 @@ class FakeWorker(WorkerProcess):
         """Whether it has not ended."""
         return self.process.poll() is None
 
+    @property
+    def reached_ready(self) -> bool:
+        """Whether it has begun to read."""
+        return '"ready: ' in self.log
+
     def reached(self, point: str) -> bool:
         """Whether it came to this point, such as "sent:2"."""
         return (self._directory / point).exists()
@@ -60,6 +65,11 @@ class FakeWorker(WorkerProcess):
             return here
 
         wait_until(there, timeout_s, f"the worker comes to {point}")
+
+    def await_partitions(self, count: int, timeout_s: float = 60) -> None:
+        """Wait until it has so many partitions."""
+        what = f"{count} partitions"
+        wait_until(lambda: self.metric("reviews_assigned_partitions") == count, timeout_s, what)
 
     def release(self, point: str) -> None:
         """Let it go on from a pause."""
@@ -134,7 +144,7 @@ class Harness:
         self.produced += made
         return made
 
-    def worker(self, script: Script | None = None, **settings: object) -> FakeWorker:
+    def worker(self, script: Script | None = None, /, **settings: object) -> FakeWorker:
         """Start a worker; `settings` by their names in `WorkerSettings`, over those of `FAST`."""
         flags = list(self.topics.flags)
         for name, value in {**FAST, "bundle": self._bundle, **settings}.items():
@@ -145,16 +155,20 @@ class Harness:
         self.workers.append(worker)
         return worker
 
-    def supervised(self, script: Script | None = None, **settings: object) -> "Supervisor":
+    def supervised(self, script: Script | None = None, /, **settings: object) -> "Supervisor":
         """A worker that is started again whenever it gives up, as every deployment does."""
         return self._ending.enter_context(Supervisor(self, script, settings))
 
     def committed(self) -> int:
         """Records of the input that are committed; 0 while no broker can say."""
         try:
-            return sum(committed_offsets(self.kafka, self.topics.group, self.topics.input).values())
+            return sum(self.committed_by_partition().values())
         except KafkaError:
             return 0
+
+    def committed_by_partition(self) -> dict[int, int]:
+        """The group's committed offsets."""
+        return committed_offsets(self.kafka, self.topics.group, self.topics.input)
 
     def await_done(self, timeout_s: float = 90) -> None:
         """Wait until every record of the input is committed."""

@@ -111,6 +111,27 @@ def test_row_15_a_topic_that_refuses_dead_letters_stops_the_worker(harness: Harn
     assert harness.finish().dead == 1
 
 
+@pytest.mark.smoke
+def test_row_15_a_refused_poll_is_taken_again(harness: Harness) -> None:
+    """A poll that could not be published is neither skipped nor split: the same records come again, in order."""
+    # Given a dead-letter topic that refuses what comes
+    limit = {"max.message.bytes": "500"}
+    with harness.kafka.admin() as admin:
+        admin.alter_configs([ConfigResource("topic", harness.topics.dead_letter, limit)])
+    harness.produce(30)
+    harness.produce_records([Record(b"x" * 5000, partition=0)])
+    harness.produce(30)
+    harness.watch()
+    worker = harness.worker()
+    wait_until(lambda: "taken again" in worker.log, 60, "the broker has refused it")
+    # When it takes it
+    with harness.kafka.admin() as admin:
+        admin.alter_configs([ConfigResource("topic", harness.topics.dead_letter, {"max.message.bytes": "1000000"})])
+    # Then the same process publishes all of it
+    found = harness.finish()
+    assert (found.predicted, found.dead, len(harness.workers)) == (60, 1, 1)
+
+
 def _bomb(harness: Harness, size: int = 50_000_000) -> list[Record]:
     zeros = [Record(bytes(size), partition=0)]
     return produce(

@@ -63,7 +63,8 @@ def test_row_04_progress_while_workers_come_and_go(harness: Harness) -> None:
     stream = threading.Thread(target=_produce_until, args=(harness, ending))
     stream.start()
     places: list[FakeWorker | None] = [harness.worker(), None, None]
-    began, shown, progress = time.monotonic(), 0, []
+    began, shown = time.monotonic(), 0
+    progress: list[int] = []
     try:
         while (now := time.monotonic() - began) < 60:
             place = harness.random.randrange(3)

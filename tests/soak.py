@@ -1,0 +1,202 @@
+"""Exactly once, for a long time and at random: `python -m tests.soak --minutes 45 --seed 7`.
+
+Three workers with a fake model label a stream of tiny reviews while they are killed, stopped and frozen, and their
+broker is restarted, killed and frozen. A reader of committed records watches all the time. At the end another one reads
+everything from the start. Exit code 0 if nothing was lost, doubled, reordered or wrong.
+"""
+
+import argparse
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from consumer.local.broker import LocalBroker
+from tests import oracle
+from tests.fake_worker import Script
+from tests.harness import FakeWorker, Harness
+from tests.kafka_helpers import end_offsets
+from tests.stream import Stream
+from tests.tally import Watcher
+from tests.worker_process import wait_until
+
+PARTITIONS = 6
+WORKERS = 3
+STEPS = ("polled", "inferred", "begun", "sent", "offsets_sent", "committed")
+SETTINGS: dict[str, object] = {"session_timeout_seconds": 3, "max_poll_records": 512}
+#: Seconds between two misfortunes of workers, and of the broker, on average.
+WORKER_SECONDS, BROKER_SECONDS = 8.0, 200.0
+#: Exit codes that a misfortune may cause: stopped, killed, Kafka not there at start, gave up.
+EXPECTED_EXITS = {0, -signal.SIGKILL, 4, 5}
+
+
+class Misfortunes:
+    """Does harm at random, and repairs it later."""
+
+    def __init__(self, harness: Harness, broker: LocalBroker, seed: int) -> None:
+        self.done: Counter[str] = Counter()
+        self.exits: Counter[int] = Counter()
+        self._harness, self._broker = harness, broker
+        self._random = random.Random(seed)
+        self._workers: list[FakeWorker] = []
+        self._frozen: dict[FakeWorker, float] = {}
+        self._next_worker = self._next_broker = time.monotonic() + 10
+        self._next_broker += BROKER_SECONDS
+        self._broker_back: float | None = None
+
+    def turn(self) -> None:
+        """What is due now."""
+        now = time.monotonic()
+        self._collect(now)
+        if now >= self._next_worker:
+            self._next_worker = now + self._random.expovariate(1 / WORKER_SECONDS)
+            self._harm_a_worker(now)
+        if self._broker_back is not None and now >= self._broker_back:
+            self._bring_broker_back()
+        if now >= self._next_broker:
+            self._next_broker = now + self._random.uniform(0.5, 1.5) * BROKER_SECONDS
+            self._harm_the_broker(now)
+
+    def repair(self) -> None:
+        """Bring the broker back, wake everybody up and stop them, for the end."""
+        if self._broker_back is not None:
+            self._bring_broker_back()
+        for worker in self._workers:
+            worker.send(signal.SIGCONT)
+            worker.send(signal.SIGTERM)
+        for worker in self._workers:
+            worker.wait_exit()
+            self.exits[worker.process.returncode] += 1
+
+    def _bring_broker_back(self) -> None:
+        self._broker_back = None
+        if self._broker.node.running:
+            self._broker.resume()
+        else:
+            self._broker.start()
+
+    def _collect(self, now: float) -> None:
+        """Start again who has ended, wake up who was frozen long enough."""
+        for worker in [each for each, until in self._frozen.items() if now >= until]:
+            del self._frozen[worker]
+            worker.send(signal.SIGCONT)
+        for worker in [each for each in self._workers if not each.is_running]:
+            self._workers.remove(worker)
+            self._frozen.pop(worker, None)
+            code = worker.process.returncode
+            self.exits[code] += 1
+            self.done["kills"] += code == -signal.SIGKILL
+            if code not in EXPECTED_EXITS:
+                print(f"a worker ended with {code}:\n{worker.log}", flush=True)
+        while len(self._workers) < WORKERS:
+            self._workers.append(self._harness.worker(self._script(), **SETTINGS))
+
+    def _script(self) -> Script:
+        """Every second worker dies by itself, at a random step of a commit."""
+        if self._random.random() < 0.5:
+            return Script()
+        return Script({f"{self._random.choice(STEPS)}:{self._random.randint(2, 40)}": "kill"})
+
+    def _harm_a_worker(self, now: float) -> None:
+        worker = self._random.choice(self._workers)
+        if worker in self._frozen or not worker.reached_ready:
+            return
+        match self._random.choices(("kill", "stop", "freeze"), (0.7, 0.15, 0.15))[0]:
+            case "kill":
+                worker.send(signal.SIGKILL)
+            case "stop":
+                worker.send(signal.SIGTERM)
+                self.done["stops"] += 1
+            case "freeze":
+                worker.send(signal.SIGSTOP)
+                self._frozen[worker] = now + self._random.uniform(1, 10)
+                self.done["freezes"] += 1
+
+    def _harm_the_broker(self, now: float) -> None:
+        match self._random.choice(("restart", "kill", "freeze")):
+            case "restart":
+                self._broker.stop()
+                self._broker_back = now
+            case "kill":
+                self._broker.kill()
+                self._broker_back = now + self._random.uniform(0, 8)
+            case "freeze":
+                self._broker.pause()
+                self._broker_back = now + self._random.uniform(2, 12)
+        self.done["broker faults"] += 1
+
+
+def soak(minutes: float, seed: int, rate: float) -> bool:
+    """Run, report every minute, and say whether all was right."""
+    with (
+        tempfile.TemporaryDirectory(prefix="soak-") as directory,
+        LocalBroker() as broker,
+        Harness(broker, Path(directory), seed, partitions=PARTITIONS) as harness,
+        Watcher(oracle.internal(broker), harness.topics) as watcher,
+    ):
+        bootstrap = oracle.internal(broker)
+        stream = Stream(bootstrap, harness.topics.input, PARTITIONS, rate)
+        harm = Misfortunes(harness, broker, seed)
+        began = shown = time.monotonic()
+        stream.start()
+        while time.monotonic() < began + minutes * 60:
+            harm.turn()
+            watcher.expected = stream.produced
+            if time.monotonic() >= shown + 60:
+                shown += 60
+                print(f"{(shown - began) / 60:5.0f} min: {_line(harm, stream, watcher)}", flush=True)
+            time.sleep(0.05)
+        stream.end()
+        harm.repair()
+        harness.worker(**SETTINGS)
+        wait_until(lambda: watcher.tally.records >= stream.produced, 300, "the backlog is worked off", every_s=0.5)
+        harness.stop()
+        print(f"  end: {_line(harm, stream, watcher)}; exits {dict(harm.exits)}", flush=True)
+        ends = end_offsets(bootstrap, harness.topics.input)
+        oracle.settled(broker, harness.topics)
+        committed = harness.committed_by_partition()
+        with Watcher(bootstrap, harness.topics) as again:
+            wait_until(lambda: again.tally.records >= stream.produced, 300, "everything is read again", every_s=0.5)
+        kills, lost = harm.done["kills"], again.tally.lost(ends)
+        print(
+            f"{minutes:g} minutes, seed {seed}: {kills} kills, {sum(ends.values()):,} records: {lost} lost, "
+            f"{again.tally.duplicated} duplicated, {again.tally.reordered} reordered, {again.tally.wrong} wrong; "
+            f"worst stall {watcher.worst_stall:.1f} s"
+        )
+        return (
+            sum(ends.values()) == stream.produced == again.tally.records
+            and committed == ends
+            and not stream.errors
+            and lost == 0
+            and watcher.tally.is_clean
+            and again.tally.is_clean
+            and set(harm.exits) <= EXPECTED_EXITS
+        )
+
+
+def _line(harm: Misfortunes, stream: Stream, watcher: Watcher) -> str:
+    tally = watcher.tally
+    return (
+        f"{', '.join(f'{count} {what}' for what, count in sorted(harm.done.items()))}; {stream.produced:,} produced, "
+        f"{tally.records:,} seen, {tally.duplicated} duplicated, {tally.reordered} reordered, {tally.wrong} wrong, "
+        f"worst stall {watcher.worst_stall:.1f} s"
+    )
+
+
+def main() -> int:
+    """Read the command line and soak."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=45)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--rate", type=float, default=230, help="reviews a second (230)")
+    arguments = parser.parse_args()
+    is_right = soak(arguments.minutes, arguments.seed, arguments.rate)
+    print("soak passed" if is_right else "soak FAILED")
+    return 0 if is_right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
