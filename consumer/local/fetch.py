@@ -8,11 +8,13 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -79,10 +81,12 @@ def over_https(jars: Sequence[Jar], directory: Path) -> None:
         ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool,
     ):
         task = progress.add_task("", total=sum(jar.bytes for jar in jars))
-        downloads = [pool.submit(_download, f"{base}/{jar.path}", jar, directory, progress, task) for jar in jars]
+        stopped = threading.Event()
+        download = partial(_download, directory=directory, progress=progress, task=task, stopped=stopped)
+        downloads = [pool.submit(download, f"{base}/{jar.path}", jar) for jar in jars]
         try:
-            for download in downloads:
-                download.result()
+            for future in downloads:
+                future.result()
         except (OSError, http.client.HTTPException) as error:
             raise UsageError(
                 f"Kafka {KAFKA_VERSION} is not in {directory} and cannot be fetched from {base} ({error}): "
@@ -90,16 +94,19 @@ def over_https(jars: Sequence[Jar], directory: Path) -> None:
                 f"or REVIEWS_KAFKA_LIBS to the libs directory of an unpacked Kafka {KAFKA_VERSION}"
             ) from error
         finally:
+            stopped.set()  # after a failure or Ctrl-C nobody waits for the rest
             pool.shutdown(cancel_futures=True)
 
 
-def _download(url: str, jar: Jar, directory: Path, progress: Progress, task: TaskID) -> None:
+def _download(
+    url: str, jar: Jar, *, directory: Path, progress: Progress, task: TaskID, stopped: threading.Event
+) -> None:
     part = directory / f"{jar.name}.part"
     for attempt in range(1, ATTEMPTS + 1):
         received = 0
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer, part.open("wb") as file:  # noqa: S310 - http(s) only, checked above
-                while chunk := answer.read(1 << 16):
+                while not stopped.is_set() and (chunk := answer.read(1 << 16)):
                     file.write(chunk)
                     received += len(chunk)
                     progress.advance(task, len(chunk))
@@ -108,7 +115,7 @@ def _download(url: str, jar: Jar, directory: Path, progress: Progress, task: Tas
             break
         except (OSError, http.client.HTTPException) as error:
             refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
-            if refused or attempt == ATTEMPTS:
+            if refused or attempt == ATTEMPTS or stopped.is_set():
                 part.unlink(missing_ok=True)
                 raise
             progress.advance(task, -received)
