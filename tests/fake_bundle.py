@@ -26,8 +26,8 @@ def write_bundle(directory: Path, golden_text: str = GOLDEN_TEXT) -> Path:
         ],
     }
     files = {
-        WEIGHTS: b"no weights",
         GRAPH: b"no graph",
+        WEIGHTS: b"no weights",
         "tokenizer.json": tokenizer.to_str().encode(),
         "golden.json": json.dumps(golden).encode(),
     }

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import uuid
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -106,6 +107,7 @@ class Harness:
         )
         self.partitions = partitions
         self.produced: list[Record] = []
+        self.dead: set[oracle.Source] = set()
         self.workers: list[FakeWorker] = []
         self.live: oracle.LiveReader | None = None
         self.random = random.Random(seed)
@@ -138,10 +140,12 @@ class Harness:
             records.append(Record(value, b"k-%d" % number, [("trace", b"%d" % number)], number % self.partitions))
         return self.produce_records(records)
 
-    def produce_records(self, records: list[Record | bytes | None]) -> list[Record]:
-        """Produce these, past any proxy, and remember them for the oracle."""
-        made = produce(oracle.internal(self.kafka), self.topics.input, records)
+    def produce_records(self, records: Sequence[Record], *, dead: bool = False, **options: object) -> list[Record]:
+        """Produce these, past any proxy, and remember them for the oracle; `dead` ones must become dead letters."""
+        made = produce(oracle.internal(self.kafka), self.topics.input, records, **options)
         self.produced += made
+        if dead:
+            self.dead |= {(each.topic, each.partition or 0, each.offset) for each in made}
         return made
 
     def worker(self, script: Script | None = None, /, **settings: object) -> FakeWorker:
@@ -197,7 +201,9 @@ class Harness:
 
     def verdict(self, *, exactly_once: bool = True) -> oracle.Verdict:
         """What the oracle says when all workers have ended."""
-        found = oracle.check(self.kafka, self.topics, self.produced, self.live, exactly_once=exactly_once)
+        found = oracle.check(
+            self.kafka, self.topics, self.produced, self.live, dead=self.dead, exactly_once=exactly_once
+        )
         print(f"checked {found.checked}: {found.predicted} predictions, {found.dead} dead letters")
         return found
 
