@@ -24,6 +24,8 @@ class Metrics:
         self.consumed = Counter("reviews_consumed", "Records whose outcome is committed", registry=registry)
         self.labelled = Counter("reviews_labelled", "Committed predictions", ["label"], registry=registry)
         self.dead_lettered = Counter("reviews_dead_lettered", "Committed dead letters", ["reason"], registry=registry)
+        for reason in Reason:  # there from the start: an alert sees an increase, not a first appearance
+            self.dead_lettered.labels(reason.value)
         self.truncated = Counter("reviews_truncated", "Labelled reviews that the model read in part", registry=registry)
         self.not_published = Counter("reviews_not_published", "Polls that were aborted and redone", registry=registry)
         self.deleted_unread = Counter(
