@@ -39,7 +39,8 @@ class TokenBatch:
 
 def rounded(length: int, policy: BatchPolicy, max_length: int) -> int:
     """Width of a batch whose longest text has `length` tokens; never above `max_length`, where positions end."""
-    return min(-(-length // policy.round_to) * policy.round_to, max_length)
+    # A text without a single token is still a column of padding.
+    return min(max(-(-length // policy.round_to), 1) * policy.round_to, max_length)
 
 
 def plan(lengths: Sequence[int], policy: BatchPolicy, max_length: int) -> list[list[int]]:

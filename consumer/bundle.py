@@ -26,6 +26,10 @@ Precision = Literal["int8", "bf16", "fp32"]
 EngineName = Literal["openvino", "torch"]
 
 
+#: Suffixes of the files that each engine reads. `pytorch_model.bin` and the like are pickles and never among them.
+_WEIGHTS: dict[EngineName, list[str]] = {"openvino": [".bin", ".xml"], "torch": [".json", ".safetensors"]}
+
+
 def _inside(path: str) -> str:
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or not pure.parts:
@@ -33,7 +37,7 @@ def _inside(path: str) -> str:
     return path
 
 
-RelativePath = Annotated[str, AfterValidator(_inside)]
+RelativePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,200}$"), AfterValidator(_inside)]
 
 
 class _Part(BaseModel):
@@ -68,8 +72,14 @@ class Variant(_Part):
 
     engine: EngineName
     compute: Precision
-    files: tuple[RelativePath, ...] = Field(min_length=1)
+    files: tuple[RelativePath, ...]
     accuracy: Accuracy | None = None
+
+    @model_validator(mode="after")
+    def _never_a_pickle(self) -> Self:
+        if sorted(PurePosixPath(name).suffix for name in self.files) != _WEIGHTS[self.engine]:
+            raise ValueError(f"the {self.engine} engine reads one file each of {' and '.join(_WEIGHTS[self.engine])}")
+        return self
 
 
 class Source(_Part):
@@ -117,7 +127,7 @@ class GoldenText(_Part):
     """A text and, per variant, the probability of each label that the model gave when the bundle was made."""
 
     text: str
-    probabilities: dict[str, dict[str, float]]
+    probabilities: dict[str, dict[str, Annotated[float, Field(ge=0, le=1)]]]
 
 
 class Golden(_Part):
@@ -126,7 +136,7 @@ class Golden(_Part):
     int8 kernels differ between processors and with batch-mates (seen: 6e-3), so a tolerance is no smaller than that.
     """
 
-    tolerance: dict[str, float]
+    tolerance: dict[str, Annotated[float, Field(gt=0, le=0.1)]]
     texts: tuple[GoldenText, ...] = Field(min_length=1)
 
 
@@ -155,13 +165,21 @@ class Bundle:
 
 
 def load_bundle(path: Path) -> Bundle:
-    """Read and verify the bundle at `path`. A file that the manifest does not list is never opened.
+    """Read and verify the bundle at `path`.
+
+    Every file that the manifest lists has to be there, for a bundle with a hole was copied badly. Files that it does
+    not list are ignored and never opened: version control, volumes and file managers leave their own behind.
 
     Raises:
-        BundleError: naming the file that is missing, changed or cannot be understood.
+        BundleError: naming the file that is missing, changed or cannot be understood, and what to do.
     """
     if not path.is_dir():
         raise BundleError(f"bundle {path} is not a directory; make one with review-training fit, or name another")
+    if not (path / MANIFEST).exists():
+        raise BundleError(
+            f"{path} has no {MANIFEST}, so it is not a bundle; a Hugging Face checkpoint becomes one with "
+            "review-training fit"
+        )
     manifest_bytes = _read(path, MANIFEST)
     manifest = _understood(path, MANIFEST, Manifest, manifest_bytes)
     for name, expected in manifest.files.items():
@@ -171,27 +189,31 @@ def load_bundle(path: Path) -> Bundle:
         raise BundleError(
             f"{path / GOLDEN} has no golden answers for {', '.join(sorted(missing))}; make the bundle anew"
         )
-    return Bundle(
-        path,
-        manifest,
-        golden,
-        _read(path, TOKENIZER).decode("utf-8", "replace"),
-        hashlib.sha256(manifest_bytes).hexdigest(),
-    )
+    try:
+        tokenizer_json = _read(path, TOKENIZER).decode()
+    except UnicodeDecodeError:
+        raise BundleError(f"{path / TOKENIZER} is not UTF-8; make the bundle anew") from None
+    return Bundle(path, manifest, golden, tokenizer_json, hashlib.sha256(manifest_bytes).hexdigest())
 
 
 def _verify(path: Path, name: str, expected: FileSum) -> None:
     try:
-        # A link could point at anything that this user may read.
-        if not (path / name).resolve(strict=True).is_relative_to(path.resolve()):
-            raise BundleError(f"{path / name} leads out of the bundle")
-        size = (path / name).stat().st_size
-        with (path / name).open("rb") as file:
+        # A link could point at anything that this user may read; a pipe would block.
+        real = (path / name).resolve(strict=True)
+        if not real.is_relative_to(path.resolve()) or not real.is_file():
+            raise BundleError(f"{path / name} is not a file inside the bundle; copy the bundle again")
+        size = real.stat().st_size
+        if size != expected.bytes:
+            raise BundleError(
+                f"{path / name} has {size} bytes, not the {expected.bytes} of the manifest; copy the bundle again"
+            )
+        with real.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BundleError(f"{path / name} cannot be read ({error.strerror}); copy the bundle again") from error
-    if size != expected.bytes or found != expected.sha256:
-        raise BundleError(f"{path / name} is not the file that the manifest describes; copy the bundle again")
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+        reason = getattr(error, "strerror", None) or "its links lead in a circle"
+        raise BundleError(f"{path / name} cannot be read ({reason}); copy the bundle again") from error
+    if found != expected.sha256:
+        raise BundleError(f"{path / name} was changed: its SHA-256 is not the manifest's; copy the bundle again")
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -205,8 +227,9 @@ def _understood(path: Path, name: str, model: type[_AnyPart], content: bytes) ->
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise BundleError(
-            f"{path / name} cannot be understood ({where}: {first['msg']}); make the bundle anew"
-        ) from None
+        problems = error.errors(include_input=False, include_url=False)
+    if any(problem["loc"] == ("format",) for problem in problems):
+        raise BundleError(f"{path / name} has a format that this version does not know; upgrade review-consumer")
+    where = ".".join(map(str, problems[0]["loc"])) or "file"
+    what = problems[0]["msg"].removeprefix("Value error, ")
+    raise BundleError(f"{path / name} cannot be understood ({where}: {what}); make the bundle anew")

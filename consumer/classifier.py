@@ -1,19 +1,25 @@
-"""Texts to labels: tokenise ▸ batch by length ▸ infer ▸ softmax. One bad text never costs its neighbours."""
+"""Texts to labels: tokenise ▸ batch by length ▸ infer ▸ softmax. One bad text never costs its neighbours.
 
+A batch that fails is halved until the text is found that fails alone. Only a text can be bad that way, not the engine:
+whenever a batch fails, a golden text, which is known to work, is asked as well, and if that fails too the worker gives
+up, so that a broken engine never turns a topic into dead letters.
+"""
+
+import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from consumer.batching import pad, plan, rounded
+from consumer.batching import TokenBatch, pad, plan, rounded
 from consumer.bundle import Bundle
 from consumer.encoder import Encoded, Encoder
 from consumer.engines import Engine, EngineFailure, Logits
 from consumer.errors import BundleError, GaveUp
 
-#: If this many texts all fail, a golden text is asked before each of them is called bad.
-SUSPICIOUS_FAILURES = 4
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A text that the engine fails on even alone; `kind` names the error, not the text."""
+    """A text that tokenizer or engine fail on even alone; `kind` names the error, not the text."""
 
     kind: str
 
@@ -79,15 +85,15 @@ class Classifier:
         """Label `texts`; equal ones are computed once.
 
         Raises:
-            GaveUp: the engine fails on everything, a text that it knows included.
+            GaveUp: the engine is broken, for it fails on a golden text as well.
         """
         started = time.perf_counter()
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        encoded = self._encoder.encode(list(places))
+        encoded, unreadable = self._encode(list(places))
         tokenised = time.perf_counter()
         rows, batches, padded = self._infer(encoded)
-        if len(rows) >= SUSPICIOUS_FAILURES and all(isinstance(row, EngineFailure) for row in rows):
-            self._ask_a_golden_text()
+        for place in unreadable:
+            rows[place] = EngineFailure("NotTokenised")
         results = [self._result(text, row) for text, row in zip(encoded, rows, strict=True)]
         stats = Stats(
             tokenised - started,
@@ -99,7 +105,7 @@ class Classifier:
         return Classified([results[places[text]] for text in texts], stats)
 
     def self_check(self) -> None:
-        """Replay the golden texts, all together and one by one, which also warms the engine up.
+        """Replay the golden texts, all together and one by one, then compute batches of full size.
 
         Raises:
             BundleError: an answer is not the one that the model gave when the bundle was made.
@@ -107,7 +113,13 @@ class Classifier:
         golden = self._bundle.golden
         tolerance = golden.tolerance[self.variant]
         texts = [golden_text.text for golden_text in golden.texts]
-        for results in (self.classify(texts).results, [self.classify([text]).results[0] for text in texts]):
+        try:
+            replays = (self.classify(texts).results, [self.classify([text]).results[0] for text in texts])
+        except GaveUp as error:
+            raise BundleError(
+                f"{self._bundle.path}: the model fails on its golden texts; make the bundle anew"
+            ) from error
+        for results in replays:
             for number, (golden_text, result) in enumerate(zip(golden.texts, results, strict=True)):
                 expected = golden_text.probabilities.get(self.variant, {})
                 if isinstance(result, Failed):
@@ -120,42 +132,62 @@ class Classifier:
                         f"{self._bundle.path}: the answer to golden text {number} is off by {off:.3f} (allowed: "
                         f"{tolerance}); labels, tokenizer or weights are not those that were measured"
                     )
+        self._warm_up()
 
     def close(self) -> None:
         """Free the model."""
         self._engine.close()
 
+    def _warm_up(self) -> None:
+        """Take the memory that the largest batches need now, when nobody waits for an answer."""
+        max_length = self._encoder.max_length
+        ids = np.resize(self._encoder.encode([self._bundle.golden.texts[0].text])[0].ids, max_length)
+        rows = max(1, min(self._policy.token_budget // max_length, self._policy.max_rows))
+        batch = pad([ids] * rows, max_length, self._encoder.pad_id)
+        for result in self._engine.infer([batch] * self._policy.parallel):
+            if isinstance(result, EngineFailure):
+                log.warning("a batch of %s x %s tokens fails (%s): lower token_budget", rows, max_length, result.kind)
+
+    def _encode(self, texts: Sequence[str]) -> tuple[list[Encoded], set[int]]:
+        """Encode `texts`; the places of those that the tokenizer raises on hold an empty text."""
+        with suppress(Exception):  # tokenizers names no type
+            return self._encoder.encode(texts), set()
+        unreadable = set()
+        for place, text in enumerate(texts):
+            try:
+                self._encoder.encode([text])
+            except Exception:
+                unreadable.add(place)
+        return self._encoder.encode(
+            ["" if place in unreadable else text for place, text in enumerate(texts)]
+        ), unreadable
+
     def _infer(self, encoded: Sequence[Encoded]) -> tuple[list[Logits | EngineFailure], int, int]:
         """One row of logits, shape (labels,), or a failure for each text; batches and padded tokens computed."""
-        max_length = self._encoder.max_length
         rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")] * len(encoded)
-        todo = plan([text.tokens for text in encoded], self._policy, max_length)
+        todo = plan([text.tokens for text in encoded], self._policy, self._encoder.max_length)
         computed = padded = 0
         while todo:
-            batches = [
-                pad(
-                    [encoded[index].ids for index in group],
-                    rounded(max(encoded[index].tokens for index in group), self._policy, max_length),
-                    self._encoder.pad_id,
-                )
-                for group in todo
-            ]
+            batches = [self._batch([encoded[index] for index in group]) for group in todo]
             computed += len(batches)
             padded += sum(batch.ids.size for batch in batches)
-            halves: list[list[int]] = []
-            for group, result in zip(todo, self._engine.infer(batches), strict=True):
-                bad = _spread(group, result, rows)
-                if len(group) > 1 and bad:
-                    halves += _halved(bad)
-            todo = halves
+            bad = [
+                _spread(group, result, rows) for group, result in zip(todo, self._engine.infer(batches), strict=True)
+            ]
+            if any(bad):
+                self._ask_a_golden_text()
+            todo = [half for group, failed in zip(todo, bad, strict=True) if len(group) > 1 for half in _halves(failed)]
         return rows, computed, padded
 
+    def _batch(self, texts: Sequence[Encoded]) -> TokenBatch:
+        width = rounded(max(text.tokens for text in texts), self._policy, self._encoder.max_length)
+        return pad([text.ids for text in texts], width, self._encoder.pad_id)
+
     def _ask_a_golden_text(self) -> None:
-        golden = self._encoder.encode([self._bundle.golden.texts[0].text])[0]
-        batch = pad([golden.ids], golden.tokens, self._encoder.pad_id)
+        golden = self._encoder.encode([self._bundle.golden.texts[0].text])
         rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")]
-        if _spread([0], self._engine.infer([batch])[0], rows):
-            raise GaveUp("the engine fails on every text, one that it knows included; start the worker again")
+        if _spread([0], self._engine.infer([self._batch(golden)])[0], rows):
+            raise GaveUp("the engine fails on a golden text as well as on reviews; start the worker again")
 
     def _result(self, text: Encoded, row: Logits | EngineFailure) -> Scored | Failed:
         if isinstance(row, EngineFailure):
@@ -179,6 +211,6 @@ def _spread(group: Sequence[int], result: Logits | EngineFailure, rows: list[Log
     return bad
 
 
-def _halved(group: list[int]) -> list[list[int]]:
-    middle = (len(group) + 1) // 2
+def _halves(group: list[int]) -> list[list[int]]:
+    middle = len(group) // 2
     return [half for half in (group[:middle], group[middle:]) if half]

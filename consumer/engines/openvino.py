@@ -1,6 +1,5 @@
-"""The CPU engine: as many streams as cores in one process, each computing one batch at a time."""
+"""The CPU engine: as many streams as cores in one process, each computing one batch at a time on one core."""
 
-import os
 from collections import deque
 from collections.abc import Sequence
 from itertools import cycle
@@ -12,42 +11,55 @@ from consumer import no_telemetry  # noqa: F401 - has to come before openvino
 from consumer.batching import BatchPolicy, TokenBatch
 from consumer.bundle import Bundle
 from consumer.engines import EngineFailure, Logits
+from consumer.engines.cores import available_cores
 from consumer.errors import BundleError
 
-_HINT = {"int8": "f32", "bf16": "bf16", "fp32": "f32"}
+INPUTS = {"input_ids", "attention_mask"}
+
+#: Kernels that OpenVINO keeps for shapes seen before, per stream. There are hundreds of shapes (32 widths x the rows
+#: that fit) and each leaves about 1 MB behind, so its own limit of 5,000 kernels lets a worker grow and grow.
+KERNEL_CACHE = "64"
 
 
 class OpenVinoEngine:
     """Runs an OpenVINO IR with inputs `input_ids` and `attention_mask`, both int64 of shape (rows, width).
 
     Raises:
-        BundleError: OpenVINO cannot read the files.
+        BundleError: OpenVINO cannot read the files, or they are not what the manifest calls them.
     """
 
     def __init__(self, bundle: Bundle, variant: str, threads: int | None) -> None:
         import openvino
 
         chosen = bundle.manifest.variants[variant]
-        model = next(bundle.path / name for name in chosen.files if name.endswith(".xml"))
-        streams = threads or _cores()
+        path = next(bundle.path / name for name in chosen.files if name.endswith(".xml"))
+        weights = next(bundle.path / name for name in chosen.files if name.endswith(".bin"))
+        streams = threads or available_cores()
+        core = openvino.Core()
+        # Without a hint, OpenVINO computes fp32 weights in bf16 where it can.
+        in_bf16 = chosen.compute == "bf16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         try:
-            compiled = openvino.Core().compile_model(
+            model = core.read_model(path, weights)
+            compiled = core.compile_model(
                 model,
                 "CPU",
                 {
                     "NUM_STREAMS": streams,
                     "INFERENCE_NUM_THREADS": streams,
-                    "INFERENCE_PRECISION_HINT": _HINT[chosen.compute],
+                    "INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32",
                     # Two pinned processes would share one core while the next one idles.
                     "ENABLE_CPU_PINNING": "NO",
+                    "CPU_RUNTIME_CACHE_CAPACITY": KERNEL_CACHE,
                 },
             )
         except RuntimeError as error:
-            raise BundleError(f"{model} cannot be read by OpenVINO; make the bundle anew") from error
+            raise BundleError(f"{path} cannot be read by OpenVINO; make the bundle anew") from error
+        if problem := _mismatch(model, chosen.compute == "int8", len(bundle.manifest.labels)):
+            raise BundleError(f"{path} {problem}; make the bundle anew")
         self.variant = variant
-        # Sorted in fours of up to 512 tokens and widths rounded up to 16: the best seen, see docs/performance.md.
         self.policy = BatchPolicy(token_budget=2048, max_rows=256, round_to=16, parallel=streams)
-        # Twice as many requests as streams, so that a stream never waits for Python.
+        # Twice as many requests as streams, so that a stream never waits for Python. One thread starts and awaits them
+        # all: OpenVINO's Python layer was seen to lock up for good when two threads entered it for the first time.
         self._requests = [compiled.create_infer_request() for _ in range(2 * streams)]
 
     def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
@@ -69,9 +81,16 @@ class OpenVinoEngine:
         self._requests = []
 
 
-def _cores() -> int:
-    """Cores that this process may use; a container is often given fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _mismatch(model: Any, int8: bool, labels: int) -> str:
+    """What is wrong with `model`, in the words that follow a file name; empty when nothing is."""
+    if {port.get_any_name() for port in model.inputs} != INPUTS:
+        return f"has other inputs than {' and '.join(sorted(INPUTS))}"
+    width = model.outputs[0].get_partial_shape()[-1]
+    if width.is_static and width.get_length() != labels:
+        return f"has {width.get_length()} outputs for {labels} labels"
+    if int8 != any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
+        return "is not quantised but called int8" if int8 else "is quantised but not called int8"
+    return ""
 
 
 def _finished(request: Any) -> Logits | EngineFailure:

@@ -10,7 +10,9 @@ from consumer.errors import BundleError
 
 
 class TorchEngine:
-    """Runs `config.json` + `model.safetensors` with Hugging Face transformers: on CUDA if there is one, in bf16 there.
+    """Runs `config.json` + `model.safetensors` with Hugging Face transformers.
+
+    On CUDA it computes in bf16, or in fp16 on cards without it; on a CPU in fp32, which is slower than OpenVINO there.
 
     Raises:
         BundleError: torch is not installed, or transformers cannot read the files.
@@ -19,24 +21,32 @@ class TorchEngine:
     def __init__(self, bundle: Bundle, variant: str, threads: int | None) -> None:
         try:
             import torch
-            from transformers import AutoModelForSequenceClassification
+            from safetensors.torch import load_file
+            from transformers import AutoConfig, AutoModelForSequenceClassification
+            from transformers.utils import logging
         except ImportError as error:
             raise BundleError(
                 f"variant {variant} needs torch: pip install 'review-consumer[gpu]', or serve another variant"
             ) from error
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         if threads is not None:
             torch.set_num_threads(threads)
+        dtype = torch.float32
+        if torch.cuda.is_available():
+            dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
         self._torch = torch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            model: Any = AutoModelForSequenceClassification.from_pretrained(
-                bundle.path,
-                use_safetensors=True,  # never a pickle
-                trust_remote_code=False,
-                local_files_only=True,
-                dtype=torch.bfloat16 if self._device == "cuda" else torch.float32,
+            # Given a directory, transformers would also look for adapters and other files that nobody has verified.
+            config = AutoConfig.from_pretrained(
+                bundle.path / "config.json", local_files_only=True, trust_remote_code=False
             )
-        except (OSError, ValueError, RuntimeError) as error:
+            with torch.device("meta"):
+                empty: Any = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+            model = type(empty).from_pretrained(
+                None, config=config, state_dict=load_file(bundle.path / "model.safetensors"), dtype=dtype
+            )
+        except Exception as error:  # transformers and safetensors raise many kinds
             raise BundleError(f"{bundle.path}: transformers cannot read variant {variant}") from error
         self._model = model.to(self._device).eval()
         self.variant = variant
@@ -48,24 +58,33 @@ class TorchEngine:
 
     def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
         """Logits of each batch, in order."""
-        return [self._one(batch) for batch in batches]
+        # All are started before the first result is fetched, so that a GPU never waits for Python.
+        return [self._fetched(started) for started in [self._started(batch) for batch in batches]]
 
-    def _one(self, batch: TokenBatch) -> Logits | EngineFailure:
+    def _started(self, batch: TokenBatch) -> Any:
         torch = self._torch
         try:
             with torch.inference_mode():
-                logits: Logits = (
-                    self._model(
-                        input_ids=torch.from_numpy(batch.ids).to(self._device),
-                        attention_mask=torch.from_numpy(batch.mask).to(self._device),
-                    )
-                    .logits.float()
-                    .cpu()
-                    .numpy()
-                )
-        except RuntimeError as error:  # out of memory among them; the batch is halved and tried again
-            return EngineFailure(type(error).__name__)
+                return self._model(
+                    input_ids=torch.from_numpy(batch.ids).to(self._device),
+                    attention_mask=torch.from_numpy(batch.mask).to(self._device),
+                ).logits.float()
+        except RuntimeError as error:
+            return self._failure(error)
+
+    def _fetched(self, started: Any) -> Logits | EngineFailure:
+        if isinstance(started, EngineFailure):
+            return started
+        try:
+            logits: Logits = started.cpu().numpy()
+        except RuntimeError as error:
+            return self._failure(error)
         return logits
+
+    def _failure(self, error: RuntimeError) -> EngineFailure:
+        if isinstance(error, self._torch.OutOfMemoryError):
+            self._torch.cuda.empty_cache()  # the halves of the batch need room in one piece
+        return EngineFailure(type(error).__name__)
 
     def close(self) -> None:
         """Free the model."""

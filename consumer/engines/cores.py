@@ -1,0 +1,39 @@
+"""How many cores this process may use, which in a container is often fewer than the machine has."""
+
+import math
+import os
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def available_cores() -> int:
+    """The smaller of the cores that this process may run on and the CPU time that its control groups grant it.
+
+    A process with more busy threads than its quota pays for is stopped for most of every period of 0.1 s.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, granted(CGROUPS, _own_group()))))
+
+
+def granted(root: Path, group: str) -> float:
+    """CPU seconds per second that `cpu.max` of `group` (such as `/system.slice/worker`) and of its parents grants.
+
+    Only version 2 of control groups is read; elsewhere the answer is infinity.
+    """
+    least = math.inf
+    directory = root / group.strip("/")
+    for each in (directory, *directory.parents):
+        if each.is_relative_to(root) and (each / "cpu.max").is_file():
+            quota, period = (each / "cpu.max").read_text().split()
+            if quota != "max":
+                least = min(least, int(quota) / int(period))
+    return least
+
+
+def _own_group() -> str:
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return "/"
+    return next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
