@@ -21,7 +21,9 @@ def produce(bootstrap: str, rate: float) -> None:
         GaveUp: a record was not acknowledged.
     """
     try:
-        producer = KafkaProducer(bootstrap_servers=bootstrap, allow_auto_create_topics=False, acks="all")
+        producer = KafkaProducer(
+            bootstrap_servers=bootstrap, bootstrap_timeout_ms=10_000, allow_auto_create_topics=False, acks="all"
+        )
     except (KafkaError, ValueError) as error:
         raise KafkaUnusable(
             f"no answer from {bootstrap} ({type(error).__name__}); is it the address of a Kafka?"
