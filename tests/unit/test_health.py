@@ -1,0 +1,114 @@
+"""The probes tell the truth, scrapes are cheap, and a hung loop ends the process."""
+
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+
+from consumer.errors import GaveUp
+from consumer.health import Health, HealthServer
+
+
+class Counting:
+    """A collector that counts how often it is rendered."""
+
+    times = 0
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One gauge."""
+        self.times += 1
+        yield GaugeMetricFamily("times", "rendered", self.times)
+
+
+@pytest.fixture
+def health() -> Health:
+    """A worker that has not started."""
+    return Health(live_seconds=60)
+
+
+@pytest.fixture
+def counting() -> Counting:
+    """What /metrics renders."""
+    return Counting()
+
+
+@pytest.fixture
+def server(health: Health, counting: Counting) -> Iterator[HealthServer]:
+    """Listening on a free port."""
+    registry = CollectorRegistry()
+    registry.register(counting)
+    server = HealthServer("127.0.0.1", 0, health, registry)
+    yield server
+    server.close()
+
+
+def get(server: HealthServer, path: str) -> tuple[int, str]:
+    """Status and body."""
+    try:
+        with urllib.request.urlopen(server.url + path, timeout=30) as answer:  # noqa: S310 - our own address
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_ready_says_why_not(server: HealthServer, health: Health) -> None:
+    """503 with the reason until the reason is gone; /live is 200 all along."""
+    health.not_ready_because = "topic reviews does not exist"
+    assert get(server, "/ready") == (503, "topic reviews does not exist\n")
+    assert get(server, "/live") == (200, "ok\n")
+    health.not_ready_because = ""
+    assert get(server, "/ready") == (200, "ok\n")
+
+
+def test_a_loop_that_does_not_turn_is_neither_live_nor_ready(server: HealthServer, health: Health) -> None:
+    """Both probes fail when the last turn is too long ago, and recover with the next one."""
+    health.not_ready_because = ""
+    health._last_turn -= 61
+    assert get(server, "/live")[0] == get(server, "/ready")[0] == 503
+    health.turned()
+    assert get(server, "/live")[0] == get(server, "/ready")[0] == 200
+
+
+def test_unknown_paths_are_not_found(server: HealthServer) -> None:
+    """The answer names the three that exist."""
+    assert get(server, "/") == (404, "/live /ready /metrics\n")
+
+
+def test_a_scrape_storm_renders_rarely(server: HealthServer, counting: Counting) -> None:
+    """Two hundred scrapes at once are answered from a rendering that is shared."""
+    answers: list[int] = []
+    before = counting.times
+    scrapers = [threading.Thread(target=lambda: answers.append(get(server, "/metrics")[0])) for _ in range(200)]
+    for scraper in scrapers:
+        scraper.start()
+    for scraper in scrapers:
+        scraper.join()
+    assert answers == [200] * 200
+    assert counting.times - before < 50
+
+
+def test_metrics_are_rendered(server: HealthServer) -> None:
+    """/metrics is in the format that Prometheus reads."""
+    assert "# TYPE times gauge" in get(server, "/metrics")[1]
+
+
+def test_a_hung_loop_ends_the_process_with_all_stacks() -> None:
+    """Exit code 5 and the place where it hangs, without any help of the hung thread."""
+    program = (
+        "import threading\n"
+        "from consumer.watchdog import Watchdog\n"
+        "def hang_here():\n"
+        "    threading.Event().wait()\n"
+        "Watchdog(0.2).rearm()\n"
+        "hang_here()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == GaveUp.exit_code
+    assert "in hang_here" in ended.stderr

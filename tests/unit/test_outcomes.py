@@ -1,0 +1,81 @@
+"""A record that no broker would take whole is cut to what fits, and says so."""
+
+import pytest
+
+from consumer.classifier import Scored
+from consumer.messages import Model, ParsedReview, Reason, Record
+from consumer.outcomes import Outcomes
+from consumer.pace import Pace
+from consumer.settings import WorkerSettings
+
+MOST = 65_536
+SCORED = Scored("pos", 0.75, {"neg": 0.25, "pos": 0.75}, 4, False)
+
+
+@pytest.fixture
+def outcomes() -> Outcomes:
+    """Outcomes with the smallest allowed limit."""
+    model = Model(name="m", version="1", digest="0" * 64, variant="int8")
+    return Outcomes(WorkerSettings(max_request_bytes=MOST), model)
+
+
+def record(value: bytes | None, key: bytes | None = b"key", header: bytes | None = b"h") -> Record:
+    """A record with one header."""
+    return Record("reviews", 1, 2, 0, key, value, (("trace", header),))
+
+
+def test_a_dead_letter_is_the_original_record(outcomes: Outcomes) -> None:
+    """Key, value and headers are kept, null included, and the worker's headers come behind."""
+    for value in (b"junk", b"", None):
+        letter = outcomes.dead(record(value, key=None), Reason.NOT_JSON).outgoing
+        assert (letter.key, letter.value, letter.headers[0]) == (None, value, ("trace", b"h"))
+        assert "dead-letter-cut" not in dict(letter.headers)
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "header", "cut"),
+    [
+        (b"v" * MOST, b"key", b"h", b"value"),
+        (b"v" * MOST, b"k" * 30_000, b"h" * 30_000, b"value"),
+        (b"value", b"key", b"h" * MOST, b"value,headers,key"),
+        (b"value", b"k" * MOST, b"h", b"value,headers,key"),
+        (None, b"k" * MOST, b"h" * MOST, b"value,headers,key"),
+    ],
+)
+def test_a_dead_letter_always_fits(outcomes: Outcomes, value: bytes, key: bytes, header: bytes, cut: bytes) -> None:
+    """Whatever its size, the record to produce is within the limit, names what was cut, and keeps the digest."""
+    letter = outcomes.dead(record(value, key, header), Reason.TOO_LARGE).outgoing
+    headers = dict(letter.headers)
+    assert letter.size <= MOST
+    assert headers["dead-letter-cut"] == cut
+    assert headers["dead-letter-bytes"] == str(-1 if value is None else len(value)).encode()
+    assert value is None or value.startswith(letter.value or b"")
+
+
+def test_a_prediction_that_is_too_large_is_a_dead_letter(outcomes: Outcomes) -> None:
+    """Carried fields may fill a record; then the review is a dead letter, not an endless retry."""
+    review = ParsedReview("id", "text", {"x": "y" * MOST})
+    outcome = outcomes.predicted(record(b"original"), review, SCORED)
+    assert outcome.result is Reason.PREDICTION_TOO_LARGE
+    assert outcome.outgoing.topic == "reviews.dlq"
+
+
+def test_a_null_header_becomes_an_empty_one(outcomes: Outcomes) -> None:
+    """kafka-python cannot send a null header value."""
+    outcome = outcomes.predicted(record(b"", header=None), ParsedReview("id", "text", {}), SCORED)
+    assert outcome.outgoing.headers[0] == ("trace", b"")
+
+
+def test_the_pace_follows_the_engine() -> None:
+    """Polls grow at most twofold up to what the target time allows, and shrink at once when reviews get slow."""
+    pace = Pace(target_seconds=2.0, most=1000)
+    seen = []
+    for _ in range(6):
+        pace.note(pace.records, pace.records / 100)  # 100 reviews a second
+        seen.append(pace.records)
+    assert seen == [64, 128, 200, 200, 200, 200]
+    pace.note(200, 200 / 5)  # 5 reviews a second
+    assert 1 <= pace.records <= 143
+    for _ in range(30):
+        pace.note(1, 60)
+    assert pace.records == 1
