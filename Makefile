@@ -7,7 +7,11 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: help env env-training env-dev demo test lint docs clean
+.PHONY: help env env-training env-dev demo test lint docs faults faults-smoke mutants soak clean
+
+# For `make soak`.
+MINUTES ?= 45
+SEED ?= 7
 
 help:  ## show these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -37,6 +41,18 @@ demo: env  ## a real Kafka, a sample of reviews, the worker: on this machine, no
 
 test: env-dev  ## every test, those on a real broker included
 	$(BIN)/pytest
+
+faults: env-dev  ## every row of the failure table, on real brokers (docs/delivery.md)
+	$(BIN)/pytest tests/faults
+
+faults-smoke: env-dev  ## the part of them that CI runs
+	$(BIN)/pytest tests/faults -m smoke
+
+mutants: env-dev  ## switch each protection off and see a test turn red
+	$(BIN)/python -m tests.mutants
+
+soak: env-dev  ## random kills for a long time: make soak MINUTES=45 SEED=7
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
 
 lint: env-dev  ## ruff and mypy
 	$(BIN)/ruff check .
