@@ -28,7 +28,7 @@ WORKERS = 3
 STEPS = ("polled", "inferred", "begun", "sent", "offsets_sent", "committed")
 SETTINGS: dict[str, object] = {"session_timeout_seconds": 3, "max_poll_records": 512}
 #: Seconds between two misfortunes of workers, and of the broker, on average.
-WORKER_SECONDS, BROKER_SECONDS = 8.0, 200.0
+WORKER_SECONDS, BROKER_SECONDS = 4.0, 180.0
 #: Exit codes that a misfortune may cause: stopped, killed, Kafka not there at start, gave up.
 EXPECTED_EXITS = {0, -signal.SIGKILL, 4, 5}
 
@@ -98,7 +98,7 @@ class Misfortunes:
         """Every second worker dies by itself, at a random step of a commit."""
         if self._random.random() < 0.5:
             return Script()
-        return Script({f"{self._random.choice(STEPS)}:{self._random.randint(2, 40)}": "kill"})
+        return Script({f"{self._random.choice(STEPS)}:{self._random.randint(2, 25)}": "kill"})
 
     def _harm_a_worker(self, now: float) -> None:
         worker = self._random.choice(self._workers)

@@ -64,7 +64,7 @@ class Watcher:
 
     Attributes:
         tally: what it saw.
-        worst_stall: longest time in seconds without a result while the input had more.
+        worst_stall: longest time in seconds without a result while the input had more, after the first result.
     """
 
     def __init__(self, bootstrap: str, topics: Topics) -> None:
@@ -108,6 +108,6 @@ class Watcher:
                     dead = where.topic == self._topics.dead_letter
                     self.tally.add(where.topic, where.partition, record.value, record.headers, dead=dead)
             now = time.monotonic()
-            if polled or self.tally.records >= self.expected:
+            if polled or not self.tally.records or self.tally.records >= self.expected:
                 moved = now
             self.worst_stall = max(self.worst_stall, now - moved)
