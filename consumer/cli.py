@@ -4,15 +4,24 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from consumer.errors import GaveUp, ReviewsError
+
+#: Command: the module with its `add_arguments` and `run`, and what it does.
+COMMANDS = {
+    "run": ("consumer.run", "label reviews until stopped"),
+    "kafka": ("consumer.local.command", "run a real Kafka on this machine, for development"),
+    "demo": ("consumer.demo.command", "see it work: a real Kafka, a sample of reviews, a worker"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit codes are those of consumer/errors.py, and 130 for Ctrl-C outside the worker."""
     try:
-        return _run(argv)
+        return _run(sys.argv[1:] if argv is None else list(argv))
     except ReviewsError as error:
         print(f"review-consumer: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
@@ -27,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return GaveUp.exit_code
 
 
-def _run(argv: Sequence[str] | None) -> int:
-    """Imports stand here, where Ctrl-C is a quiet end as well."""
+def _run(arguments: Sequence[str]) -> int:
+    """Imports happen in here, where Ctrl-C is a quiet end as well."""
     parser = argparse.ArgumentParser(
         prog="review-consumer",
         description="Labels reviews from a Kafka topic with a fine-tuned DistilBERT, exactly once, in micro-batches.",
@@ -36,16 +45,15 @@ def _run(argv: Sequence[str] | None) -> int:
         "4 Kafka unusable at start; 5 gave up while running, restart me",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    from consumer import demo, run
-    from consumer.local import command as kafka
-
-    run.add_arguments(commands.add_parser("run", help="label reviews until stopped", **run.PARSER))
-    kafka.add_arguments(commands.add_parser("kafka", help="run a real Kafka on this machine, for development"))
-    demo.add_arguments(commands.add_parser("demo", help="see it work: a real Kafka, a sample of reviews, a worker"))
-    actions = {"run": run.run, "kafka": kafka.run, "demo": demo.run}
-    arguments = parser.parse_args(argv)
-    return actions[arguments.command](arguments)
+    chosen: Any = None
+    for name, (module, text) in COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if [name] == arguments[:1]:
+            # Only the command that is asked for is imported: help and typing mistakes are answered at once.
+            chosen = import_module(module)
+            chosen.add_arguments(command)
+    parsed = parser.parse_args(arguments)
+    return int(chosen.run(parsed))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import sys
 import tomllib
 from collections.abc import Callable
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -30,21 +31,21 @@ from consumer.worker import Worker
 
 log = logging.getLogger("consumer")
 
-PARSER: dict[str, Any] = {
-    "description": "Label reviews until stopped. Each setting is a flag, an environment variable (REVIEWS_ and its "
-    "name in capitals) or a line of the TOML settings file; flags win over environment, environment over file.",
-    "formatter_class": argparse.RawTextHelpFormatter,
-}
-
 
 def add_arguments(parser: argparse.ArgumentParser, model: type[KafkaSettings] = WorkerSettings) -> None:
     """One flag per setting; secrets have none, for a command line is visible to every user of the machine."""
+    parser.description = (
+        "Label reviews until stopped. Each setting is a flag, an environment variable (REVIEWS_ and its name in "
+        "capitals) or a line of the TOML settings file; flags win over environment, environment over file."
+    )
     parser.add_argument("--config", metavar="FILE", help="TOML settings file [REVIEWS_CONFIG]")
     for name, field in model.model_fields.items():
         if "SecretStr" in str(field.annotation):
             continue
         kind: dict[str, Any] = (
-            {"action": argparse.BooleanOptionalAction} if field.annotation is bool else {"metavar": _metavar(field)}
+            {"action": argparse.BooleanOptionalAction}
+            if field.annotation is bool
+            else {"metavar": _metavar(name, field)}
         )
         parser.add_argument(
             f"--{name.replace('_', '-')}",
@@ -172,9 +173,16 @@ def _stop_on_signals(worker: Worker) -> None:
     signal.signal(signal.SIGINT, handle)
 
 
-def _metavar(field: FieldInfo) -> str:
-    kinds = {int: "N", float: "SECONDS", Path: "PATH"}
-    return next((mark for kind, mark in kinds.items() if kind.__name__ in str(field.annotation)), "VALUE")
+def _metavar(name: str, field: FieldInfo) -> str:
+    kinds = (get_args(field.annotation) or (field.annotation,)) if field.annotation else ()
+    if all(isinstance(kind, str) for kind in kinds):  # a Literal
+        return "{" + ",".join(map(str, kinds)) + "}"
+    if isinstance(kinds[0], type) and issubclass(kinds[0], StrEnum):
+        return "{" + ",".join(kinds[0]) + "}"
+    for ending, unit in (("_seconds", "SECONDS"), ("_bytes", "BYTES"), ("_ratio", "SHARE")):
+        if name.endswith(ending):
+            return unit
+    return {int: "N", Path: "PATH"}.get(kinds[0], "NAME")
 
 
 def _shown(field: FieldInfo) -> str:
