@@ -20,7 +20,7 @@ from tests.worker_process import wait_until
 pytestmark = pytest.mark.broker
 
 MARK = "DEMO_TEST_RUN"
-START_SECONDS = 110.0
+PATIENCE_SECONDS = 240.0
 
 
 class Demo:
@@ -52,11 +52,11 @@ class Demo:
             assert line in self.text or not ended, f"ended without {line!r}:\n{self.text}"
             return line in self.text
 
-        wait_until(shown, START_SECONDS, f"the line {line!r}")
+        wait_until(shown, PATIENCE_SECONDS, f"the line {line!r}")
 
     def wait_exit(self) -> int:
         """Exit code, once it has ended."""
-        return self.process.wait(START_SECONDS)
+        return self.process.wait(PATIENCE_SECONDS)
 
     def processes(self) -> list[psutil.Process]:
         """Everything of this demo that lives: itself, supervisors, broker, worker."""
