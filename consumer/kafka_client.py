@@ -4,10 +4,11 @@ import logging
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
-from kafka.errors import AuthorizationError, KafkaConfigurationError, SaslAuthenticationFailedError
+from kafka.errors import AuthorizationError, KafkaConfigurationError, KafkaError, SaslAuthenticationFailedError
 from kafka.net.compat import KafkaNetClient
+from kafka.serializer import Serializer
 
-from consumer import header_names
+from consumer import kafka_fixes
 from consumer.settings import KafkaSettings, WorkerSettings
 
 #: One attempt to reach the cluster; several fit into the start timeout, so that a wrong password is told at once.
@@ -29,6 +30,7 @@ _HOPELESS = {
 
 def connection(settings: KafkaSettings, bootstrap_seconds: float, request_seconds: float = 30.0) -> dict[str, Any]:
     """Arguments that every kafka-python client of this program shares."""
+    kafka_fixes.apply()
 
     def secret(value: Any) -> str | None:
         return value.get_secret_value() if value is not None else None
@@ -76,7 +78,6 @@ class Clients:
 
 def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
     """The input consumer, in no group yet; each argument is a decision of docs/delivery.md."""
-    header_names.tolerate()
     session_ms = int(settings.session_timeout_seconds * 1000)
     return KafkaConsumer(
         **connection(settings, BOOTSTRAP_SECONDS, settings.request_timeout_seconds),
@@ -115,28 +116,40 @@ def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
         max_request_size=settings.max_request_bytes,
         max_block_ms=int(settings.request_timeout_seconds * 1000),
         retry_backoff_ms=5,  # the default of 100 sleeps up to 220 ms between two transactions
-        value_serializer=_bytes_or_null,
+        value_serializer=_BytesOrNull(),
     )
     if settings.is_exactly_once:
-        producer.init_transactions()
+        try:
+            producer.init_transactions()
+        except KafkaError:
+            producer.close(timeout=1)  # else its thread goes on, on a network that is closed under it
+            raise
     return producer
 
 
-def _bytes_or_null(value: Any) -> bytes | None:
-    return None if value is NULL else value
+class _BytesOrNull(Serializer):  # type: ignore[misc]
+    def serialize(self, _topic: str, _headers: Any, data: Any) -> Any:
+        return None if data is NULL else data
 
 
 class LastWarning(logging.Handler):
-    """Keeps the last warning of the client: its exceptions say "timed out" where its log says why."""
+    """Keeps what the client warns of during an attempt: its exceptions say "timed out" where its log says why.
+
+    Attributes:
+        text: the last warning, its first line.
+        advice: what to do about the first one that no waiting can help; None if there was none.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.text = ""
+        self.advice: str | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Remember the first line."""
         if record.name.startswith("kafka."):
             self.text = record.getMessage().partition("\n")[0][:300]
+            self.advice = self.advice or next((do for sign, do in _HOPELESS.items() if sign in self.text), None)
 
     def __enter__(self) -> "LastWarning":
         logging.getLogger("kafka").addHandler(self)
@@ -146,11 +159,13 @@ class LastWarning(logging.Handler):
         logging.getLogger("kafka").removeHandler(self)
 
 
-def fatal_cause(cause: str, error: Exception) -> str | None:
+def fatal_cause(warning: LastWarning, error: Exception) -> str | None:
     """Advice, if no amount of waiting will help; None for a broker that may still come up."""
+    if warning.advice:
+        return warning.advice
     if isinstance(error, AuthorizationError | SaslAuthenticationFailedError | KafkaConfigurationError):
         return reason_of(error)
-    return next((advice for sign, advice in _HOPELESS.items() if sign in cause), None)
+    return next((advice for sign, advice in _HOPELESS.items() if sign in reason_of(error)), None)
 
 
 def reason_of(error: BaseException | None) -> str:

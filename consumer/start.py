@@ -58,13 +58,14 @@ class Start:
     def _attempt(self, build: Callable[[WorkerSettings, Clients], Any], warning: LastWarning) -> Any:
         """One try to build a client; None when it is worth another."""
         clients = Clients()
+        warning.advice = None
         try:
             return build(self._settings, clients)
         except (KafkaError, ValueError, OSError) as error:
             clients.close()
-            cause = warning.text or reason_of(error)
-            if fatal := fatal_cause(cause, error):
+            if fatal := fatal_cause(warning, error):
                 raise KafkaUnusable(f"{self._settings.bootstrap_servers}: {fatal}") from error
+            cause = warning.text or reason_of(error)
             self._wait(f"no answer from {self._settings.bootstrap_servers} ({cause})", error)
             return None
 

@@ -1,11 +1,18 @@
-"""Header names that are not UTF-8: Kafka carries them, librdkafka sends them, and kafka-python refuses to read them.
+"""Two faults of kafka-python 3.0 that stop a worker, mended from outside; each is shown by a test in tests/faults.
 
-One such record would stop a partition for ever, so its name is read as a `HeaderName`, which writes back the bytes that
-it was read from. Tied to kafka-python 3.0 (see the bound in pyproject.toml); tests/faults, row 10, shows that it works.
+A header name that is not UTF-8, which Kafka carries and librdkafka sends, raises in `poll` for ever (row 10): it is
+read as a `HeaderName`, which writes back the bytes that it was read from.
+
+What a broker says right before it closes a connection is thrown away (row 28): the reason why a password is refused,
+for example, comes that way. The transport hands it over first and sees the end of the connection afterwards.
+
+Tied to kafka-python 3.0 by the bound in pyproject.toml.
 """
 
+from collections.abc import Callable
 from typing import Any, Self
 
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.record import memory_records
 from kafka.record.default_records import DefaultRecordBatch
 
@@ -54,6 +61,18 @@ class _Batch(DefaultRecordBatch):  # type: ignore[misc]
             return super()._read_msg()
 
 
-def tolerate() -> None:
-    """Read such names from now on, in every consumer of this process."""
+def _data_before_end(receive: Callable[[Any], tuple[bytes, Any]]) -> Callable[[Any], tuple[bytes, Any]]:
+    def receive_once(transport: Any) -> tuple[bytes, Any]:
+        data, error = receive(transport)
+        return data, None if data else error
+
+    return receive_once
+
+
+def apply() -> None:
+    """Mend both, for every client that this process creates from now on; once is enough."""
+    if memory_records.DefaultRecordBatch is _Batch:
+        return
     memory_records.DefaultRecordBatch = _Batch
+    for transport in (KafkaTCPTransport, KafkaSSLTransport):
+        transport._sock_recv = _data_before_end(transport._sock_recv)
