@@ -230,6 +230,6 @@ def _understood(path: Path, name: str, model: type[_AnyPart], content: bytes) ->
         problems = error.errors(include_input=False, include_url=False)
     if any(problem["loc"] == ("format",) for problem in problems):
         raise BundleError(f"{path / name} has a format that this version does not know; upgrade review-consumer")
-    where = ".".join(map(str, problems[0]["loc"])) or "file"
+    where = " ".join(".".join(map(str, problems[0]["loc"])).split())[:100] or "file"
     what = problems[0]["msg"].removeprefix("Value error, ")
     raise BundleError(f"{path / name} cannot be understood ({where}: {what}); make the bundle anew")

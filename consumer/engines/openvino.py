@@ -12,7 +12,7 @@ from consumer.batching import BatchPolicy, TokenBatch
 from consumer.bundle import Bundle
 from consumer.engines import EngineFailure, Logits
 from consumer.engines.cores import available_cores
-from consumer.errors import BundleError
+from consumer.errors import BundleError, GaveUp
 
 INPUTS = {"input_ids", "attention_mask"}
 
@@ -35,35 +35,45 @@ class OpenVinoEngine:
         path = next(bundle.path / name for name in chosen.files if name.endswith(".xml"))
         weights = next(bundle.path / name for name in chosen.files if name.endswith(".bin"))
         streams = threads or available_cores()
-        core = openvino.Core()
+        self._core = openvino.Core()
         # Without a hint, OpenVINO computes fp32 weights in bf16 where it can.
-        in_bf16 = chosen.compute == "bf16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        try:
-            model = core.read_model(path, weights)
-            compiled = core.compile_model(
-                model,
-                "CPU",
-                {
-                    "NUM_STREAMS": streams,
-                    "INFERENCE_NUM_THREADS": streams,
-                    "INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32",
-                    # Two pinned processes would share one core while the next one idles.
-                    "ENABLE_CPU_PINNING": "NO",
-                    "CPU_RUNTIME_CACHE_CAPACITY": KERNEL_CACHE,
-                },
-            )
-        except RuntimeError as error:
-            raise BundleError(f"{path} cannot be read by OpenVINO; make the bundle anew") from error
-        if problem := _mismatch(model, chosen.compute == "int8", len(bundle.manifest.labels)):
-            raise BundleError(f"{path} {problem}; make the bundle anew")
+        in_bf16 = chosen.compute == "bf16" and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self._properties = {
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": streams,
+            "INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32",
+            # Two pinned processes would share one core while the next one idles.
+            "ENABLE_CPU_PINNING": "NO",
+            "CPU_RUNTIME_CACHE_CAPACITY": KERNEL_CACHE,
+        }
         self.variant = variant
         self.policy = BatchPolicy(token_budget=2048, max_rows=256, round_to=16, parallel=streams)
-        # Twice as many requests as streams, so that a stream never waits for Python. One thread starts and awaits them
-        # all: OpenVINO's Python layer was seen to lock up for good when two threads entered it for the first time.
-        self._requests = [compiled.create_infer_request() for _ in range(2 * streams)]
+        try:
+            self._model = self._core.read_model(path, weights)
+            self._requests = self._compiled()
+        except RuntimeError as error:
+            raise BundleError(f"{path} cannot be read by OpenVINO; make the bundle anew") from error
+        if problem := _mismatch(self._model, chosen.compute == "int8", len(bundle.manifest.labels)):
+            raise BundleError(f"{path} {problem}; make the bundle anew")
 
     def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
-        """Logits of each batch, in order."""
+        """Logits of each batch, in order.
+
+        Raises:
+            GaveUp: the model cannot be compiled again after a failure.
+        """
+        results = self._computed(batches)
+        for place, result in enumerate(results):
+            if isinstance(result, EngineFailure):
+                # A stream that failed once was seen to fail on good batches too, so nothing that ran beside or after a
+                # failure is believed before it fails alone and afresh.
+                self._start_afresh()
+                results[place] = self._computed([batches[place]])[0]
+                if isinstance(results[place], EngineFailure):
+                    self._start_afresh()
+        return results
+
+    def _computed(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
         running: deque[Any] = deque()
         results: list[Logits | EngineFailure] = []
         for batch, request in zip(batches, cycle(self._requests), strict=False):
@@ -75,6 +85,20 @@ class OpenVinoEngine:
             except RuntimeError as error:
                 running.append(error)
         return results + [_finished(request) for request in running]
+
+    def _compiled(self) -> list[Any]:
+        """Requests on a model compiled anew."""
+        compiled = self._core.compile_model(self._model, "CPU", self._properties)
+        # Twice as many requests as streams, so that a stream never waits for Python. One thread starts and awaits them
+        # all: OpenVINO's Python layer was seen to lock up for good when two threads entered it for the first time.
+        return [compiled.create_infer_request() for _ in range(2 * self.policy.parallel)]
+
+    def _start_afresh(self) -> None:
+        self._requests = []  # frees the old model before the new one takes its memory
+        try:
+            self._requests = self._compiled()
+        except RuntimeError as error:
+            raise GaveUp("OpenVINO cannot compile the model again after a failure; start the worker again") from error
 
     def close(self) -> None:
         """Free the model."""

@@ -1,0 +1,254 @@
+"""Texts to labels on a real OpenVINO graph whose every answer is known, and on engines that fail."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumer.batching import BatchPolicy, TokenBatch
+from consumer.bundle import Bundle, load_bundle
+from consumer.classifier import Classifier, Failed, Scored
+from consumer.engines import Engine, EngineFailure, Logits, open_engine
+from consumer.errors import BundleError, GaveUp
+from tests.tiny_bundle import INT8, MAX_LENGTH, POISON, WORTH, positive_probability, seal, write_tiny_bundle
+
+TEXTS = st.lists(st.sampled_from([*WORTH, "unheard"]), max_size=2 * MAX_LENGTH).map(" ".join)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The tiny bundle, verified."""
+    return load_bundle(write_tiny_bundle(tmp_path_factory.mktemp("classifier") / "bundle"))
+
+
+@pytest.fixture(scope="module")
+def engine(bundle: Bundle) -> Iterator[Engine]:
+    """A real engine on it, fp32, with two streams."""
+    opened = open_engine(bundle, threads=2)
+    yield opened
+    opened.close()
+
+
+class Failing:
+    """An engine that fails on the batches that `fails` picks, and counts those it was given."""
+
+    variant = "fp32"
+
+    def __init__(self, engine: Engine, fails: Callable[[TokenBatch], bool]) -> None:
+        self._engine = engine
+        self._fails = fails
+        self.policy = BatchPolicy(token_budget=2048, max_rows=64)
+        self.asked = 0
+
+    def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
+        """What the real engine answers, or a failure."""
+        self.asked += len(batches)
+        results = self._engine.infer(batches)
+        return [EngineFailure("OutOfMemory") if self._fails(b) else r for b, r in zip(batches, results, strict=True)]
+
+    def close(self) -> None:
+        """The real engine is closed by its owner."""
+
+
+def assert_scored(result: Scored | Failed, text: str) -> None:
+    """`result` is the known answer to `text`."""
+    assert isinstance(result, Scored)
+    assert result.probabilities["pos"] == pytest.approx(positive_probability(text), abs=1e-5)
+    assert sum(result.probabilities.values()) == pytest.approx(1)
+    assert result.score == max(result.probabilities.values()) == result.probabilities[result.label]
+
+
+@given(texts=st.lists(TEXTS, max_size=60), token_budget=st.integers(1, 4096))
+@settings(deadline=None)
+def test_each_text_gets_its_own_answer_in_order(
+    bundle: Bundle, engine: Engine, texts: list[str], token_budget: int
+) -> None:
+    """Whatever the lengths, the repetitions and the batch size: alone or in company, a text is answered the same."""
+    classified = Classifier(bundle, engine, token_budget=token_budget).classify(texts)
+    assert len(classified.results) == len(texts)
+    for text, result in zip(texts, classified.results, strict=True):
+        assert_scored(result, text)
+        assert isinstance(result, Scored)
+        assert result.tokens == min(len(text.split()) + 2, MAX_LENGTH)
+        assert result.truncated == (len(text.split()) + 2 > MAX_LENGTH)
+
+
+def test_the_cost_of_a_call_is_told_and_equal_texts_are_computed_once(bundle: Bundle, engine: Engine) -> None:
+    """Three texts, two of them equal: 3 + 5 tokens, padded to two rows of 16."""
+    stats = Classifier(bundle, engine).classify(["good", "the film was", "good"]).stats
+    assert (stats.tokens, stats.padded_tokens, stats.batches) == (3 + 5, 2 * 16, 2)
+    assert stats.tokenise_seconds > 0
+    assert stats.infer_seconds > 0
+
+
+def test_no_texts_no_results(bundle: Bundle, engine: Engine) -> None:
+    """An idle poll costs nothing."""
+    classified = Classifier(bundle, engine).classify([])
+    assert classified.results == []
+    assert classified.stats.batches == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "\x00", "a\x00b", "😀" * 50, "\u0301" * 5000, "가나다", "\u202e\u2066", "x" * 900_000]
+)
+def test_odd_texts_are_labelled_like_any_other(bundle: Bundle, engine: Engine, text: str) -> None:
+    """Empty, NUL, emoji, stacked accents, directions, 900 kB in one word; and their neighbours are not disturbed."""
+    odd, neighbour = Classifier(bundle, engine).classify([text, "good film"]).results
+    assert isinstance(odd, Scored)
+    assert_scored(neighbour, "good film")
+
+
+def test_a_text_that_the_tokenizer_refuses_costs_only_itself(bundle: Bundle, engine: Engine) -> None:
+    """A lone surrogate cannot be encoded; the rest is labelled."""
+    results = Classifier(bundle, engine).classify(["good", "\ud800", "bad film"]).results
+    assert results[1] == Failed("NotTokenised")
+    assert_scored(results[0], "good")
+    assert_scored(results[2], "bad film")
+
+
+@given(st.sets(st.integers(0, 39)), st.integers(1, 1024))
+@settings(deadline=None)
+def test_texts_without_a_number_cost_only_themselves(
+    bundle: Bundle, engine: Engine, poisoned: set[int], token_budget: int
+) -> None:
+    """The graph answers NaN to some of forty texts: exactly these fail."""
+    texts = ["good " * (n % 7) + (POISON if n in poisoned else f"film unheard{n}") for n in range(40)]
+    results = Classifier(bundle, engine, token_budget=token_budget).classify(texts).results
+    for number, (text, result) in enumerate(zip(texts, results, strict=True)):
+        if number in poisoned:
+            assert result == Failed("NotFinite")
+        else:
+            assert_scored(result, text)
+
+
+@pytest.mark.parametrize("rows_that_fit", [1, 2, 3, 7, 100])
+def test_batches_that_do_not_fit_are_halved_until_they_do(bundle: Bundle, engine: Engine, rows_that_fit: int) -> None:
+    """Every text is labelled, however little memory there is."""
+    texts = [f"good unheard{n}" for n in range(50)]
+    failing = Failing(engine, lambda batch: len(batch.ids) > rows_that_fit)
+    for text, result in zip(texts, Classifier(bundle, failing).classify(texts).results, strict=True):
+        assert_scored(result, text)
+
+
+def test_one_bad_text_among_many_is_found_in_few_steps(bundle: Bundle, engine: Engine) -> None:
+    """64 texts of which one makes its batch fail: two batches and one golden text for each halving."""
+    texts = [f"film unheard{n}" for n in range(63)] + ["film " * 6]
+    failing = Failing(engine, lambda batch: bool((batch.mask.sum(axis=1) == 8).any()))
+    results = Classifier(bundle, failing).classify(texts).results
+    assert results[-1] == Failed("OutOfMemory")
+    assert all(isinstance(result, Scored) for result in results[:-1])
+    assert failing.asked <= 1 + 6 * 2 + 7
+
+
+def test_many_bad_texts_are_not_a_broken_engine(bundle: Bundle, engine: Engine) -> None:
+    """A poll of nothing but bad texts becomes dead letters, for a golden text is still answered."""
+    results = Classifier(bundle, engine).classify([f"{POISON} unheard{'x' * n}" for n in range(20)]).results
+    assert results == [Failed("NotFinite")] * 20
+
+
+def test_a_broken_engine_gives_up_before_it_condemns_a_text(bundle: Bundle, engine: Engine) -> None:
+    """One failing review is enough to ask a golden text, so that a broken engine never fills the dead letters."""
+    # Given an engine that breaks after its start
+    broken = False
+    failing = Failing(engine, lambda _: broken)
+    classifier = Classifier(bundle, failing)
+    classifier.self_check()
+    # When it fails on a single review, then the worker ends, to be started again
+    broken = True
+    before = failing.asked
+    with pytest.raises(GaveUp, match="golden text") as raised:
+        classifier.classify(["good film"])
+    assert raised.value.exit_code == 5
+    # And it did not halve its way through a large poll first
+    with pytest.raises(GaveUp):
+        classifier.classify([f"film unheard{n}" for n in range(60)])
+    assert failing.asked - before == 4
+
+
+@pytest.mark.parametrize("variant", ["fp32", "bf16", "int8"])
+def test_a_correct_bundle_passes_its_golden_texts(bundle: Bundle, variant: str) -> None:
+    """In every precision."""
+    classifier = Classifier(bundle, open_engine(bundle, variant, threads=1))
+    classifier.self_check()
+    assert classifier.variant == variant
+    classifier.close()
+
+
+def _swap_labels(path: Path) -> None:
+    seal(path, labels=("pos", "neg"))
+
+
+def _other_labels(path: Path) -> None:
+    seal(path, labels=("bad", "good"))
+
+
+def _other_tokenizer(path: Path) -> None:
+    tokenizer = json.loads((path / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["good"], vocabulary["awful"] = vocabulary["awful"], vocabulary["good"]
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    seal(path)
+
+
+def _other_truncation(path: Path) -> None:
+    golden = json.loads((path / "golden.json").read_text())
+    text = "awful " + "unheard " * 38 + "great great"
+    probabilities = {"pos": positive_probability(text), "neg": 1 - positive_probability(text)}
+    golden["texts"] = [{"text": text, "probabilities": {"fp32": probabilities}}]
+    (path / "golden.json").write_text(json.dumps(golden))
+    seal(path, truncation="head")
+
+
+def _no_answers(path: Path) -> None:
+    golden = json.loads((path / "golden.json").read_text())
+    del golden["texts"][0]["probabilities"]["fp32"]
+    (path / "golden.json").write_text(json.dumps(golden))
+    seal(path)
+
+
+@pytest.mark.parametrize("mistake", [_swap_labels, _other_labels, _other_tokenizer, _other_truncation, _no_answers])
+def test_a_bundle_put_together_wrongly_is_refused(tmp_path: Path, mistake: Callable[[Path], None]) -> None:
+    """Every sum is right, yet the answers are not those that were measured; the line shows no text."""
+    path = write_tiny_bundle(tmp_path / "bundle")
+    mistake(path)
+    bundle = load_bundle(path)
+    classifier = Classifier(bundle, open_engine(bundle, threads=1))
+    with pytest.raises(BundleError, match=r"golden text [01]") as raised:
+        classifier.self_check()
+    assert "film" not in str(raised.value)
+    classifier.close()
+
+
+@pytest.mark.parametrize(
+    ("files", "compute", "told"),
+    [(INT8, "fp32", "quantised but not called int8"), (INT8[::-1], "bf16", "not called int8")],
+)
+def test_another_precision_than_the_manifest_says_is_refused(
+    tmp_path: Path, files: tuple[str, str], compute: str, told: str
+) -> None:
+    """Answers of two precisions are too close for golden texts to tell them apart, so the graph is looked at."""
+    variants = {"fp32": {"engine": "openvino", "compute": compute, "files": files}}
+    bundle = load_bundle(seal(write_tiny_bundle(tmp_path / "bundle"), variants=variants))
+    with pytest.raises(BundleError, match=told):
+        open_engine(bundle)
+
+
+def test_a_model_that_fails_on_its_golden_texts_is_refused(bundle: Bundle, engine: Engine) -> None:
+    """At the start that is a fault of the bundle (exit code 3), not one that a restart mends."""
+    classifier = Classifier(bundle, Failing(engine, lambda _: True))
+    with pytest.raises(BundleError, match="fails on its golden texts"):
+        classifier.self_check()
+
+
+def test_a_token_budget_that_does_not_fit_is_told_at_the_start(
+    bundle: Bundle, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Batches of full size are computed before anyone waits; the warning says which setting to lower."""
+    failing = Failing(engine, lambda batch: batch.ids.size > 20 * MAX_LENGTH)
+    with caplog.at_level(logging.WARNING):
+        Classifier(bundle, failing, token_budget=30 * MAX_LENGTH).self_check()
+    assert "lower token_budget" in caplog.text
