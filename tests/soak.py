@@ -101,9 +101,10 @@ class Misfortunes:
         return Script({f"{self._random.choice(STEPS)}:{self._random.randint(2, 25)}": "kill"})
 
     def _harm_a_worker(self, now: float) -> None:
-        worker = self._random.choice(self._workers)
-        if worker in self._frozen or not worker.reached_ready:
+        able = [worker for worker in self._workers if worker.reached_ready and worker not in self._frozen]
+        if not able:
             return
+        worker = self._random.choice(able)
         match self._random.choices(("kill", "stop", "freeze"), (0.7, 0.15, 0.15))[0]:
             case "kill":
                 worker.send(signal.SIGKILL)
