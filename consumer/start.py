@@ -66,7 +66,11 @@ class Start:
             if fatal := fatal_cause(warning, error):
                 raise KafkaUnusable(f"{self._settings.bootstrap_servers}: {fatal}") from error
             cause = warning.text or reason_of(error)
-            self._wait(f"no answer from {self._settings.bootstrap_servers} ({cause})", error)
+            self._wait(
+                f"no answer from {self._settings.bootstrap_servers} ({cause}); "
+                "check that Kafka runs there, and bootstrap_servers and security_protocol",
+                error,
+            )
             return None
 
     def _wait(self, what: str, error: Exception | None = None) -> None:
