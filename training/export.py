@@ -1,8 +1,10 @@
 """The files of a bundle: weights for torch, OpenVINO IR in fp32 and int8, the tokenizer."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +86,11 @@ def export_int8(bundle: Path, calibration: Sequence[Encoded]) -> None:
         ids = review.ids.astype(np.int64)[None]
         return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
-    quantized = nncf.quantize(
-        model,
-        nncf.Dataset(calibration, inputs),
-        subset_size=len(calibration),
-        model_type=nncf.ModelType.TRANSFORMER,
-    )
+    with redirect_stdout(sys.stderr):  # its progress bars; stdout is for results
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset(calibration, inputs),
+            subset_size=len(calibration),
+            model_type=nncf.ModelType.TRANSFORMER,
+        )
     ov.save_model(quantized, bundle / INT8_IR[0], compress_to_fp16=False)

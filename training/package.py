@@ -1,7 +1,7 @@
 """From a trained model to a bundle: export, int8 gate, golden texts, model card, manifest."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +33,7 @@ def package(
         Its manifest, and the evaluation of the served variant on all test rows.
     """
     with _replacing(out) as bundle:
-        say("exporting: torch fp32, OpenVINO fp32, OpenVINO int8")
+        say("exporting: torch, OpenVINO fp32, OpenVINO int8")
         export.export_tokenizer(base.tokenizer_json, bundle)
         export.export_torch(model, bundle)
         export.export_openvino(model, bundle)
@@ -56,26 +56,14 @@ def package(
         _write_golden(bundle, nothing_to_replay())
         _seal(bundle, facts | {"variants": export.VARIANTS, "served": REFERENCE})
         served, evaluations = choose_served(bundle, data.test, packaging, settings.seed)
-        measured = {
-            variant: Accuracy(
-                file=data.test.path.name, rows=seen.rows, accuracy=seen.accuracy, max_length=settings.max_length
-            )
-            for variant, seen in evaluations.items()
-        }
-        kept = {
-            name: variant.model_copy(update={"accuracy": measured.get(name)})
-            for name, variant in export.VARIANTS.items()
-            if name == served or name in packaging.keep
-        }
-        _remove_all_but(bundle, kept)
-        facts |= {"variants": kept, "served": served}
-        facts["measured_only"] = {name: accuracy for name, accuracy in measured.items() if name not in kept}
+        facts |= _results(served, evaluations, packaging.keep, data.test.path.name, settings.max_length)
+        _remove_all_but(bundle, facts["variants"])
         _seal(bundle, facts)
-        _write_golden(bundle, record_golden(bundle, tuple(kept), data.train))
+        _write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), data.train))
         manifest = _seal(bundle, facts)
         (bundle / CARD).write_text(model_card(manifest, evaluations[served], settings), encoding="utf-8")
         manifest = _seal(bundle, facts)
-        for variant in kept:
+        for variant in manifest.variants:
             with open_classifier(bundle, variant) as classifier:
                 classifier.self_check()
     return manifest, evaluations[served]
@@ -104,9 +92,29 @@ def _replacing(out: Path) -> Iterator[Path]:
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    yield partial
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
+
+
+def _results(
+    served: str, evaluations: Mapping[str, Evaluation], keep: Collection[str], file: str, max_length: int
+) -> dict[str, Any]:
+    """The part of the manifest that measuring decides: what is kept and served, and how accurate each variant is."""
+    accuracies = {
+        name: Accuracy(file=file, rows=seen.rows, accuracy=seen.accuracy, max_length=max_length)
+        for name, seen in evaluations.items()
+    }
+    kept = {
+        name: variant.model_copy(update={"accuracy": accuracies.pop(name, None)})
+        for name, variant in export.VARIANTS.items()
+        if name == served or name in keep
+    }
+    return {"served": served, "variants": kept, "measured_only": accuracies}
 
 
 def _write_golden(bundle: Path, golden: Golden) -> None:
