@@ -58,7 +58,7 @@ def demo(stack: ExitStack, bundle: Path, rate: float, keep_running: bool) -> Non
             f"checked: {len(records)} in = {tally.labels.total()} labelled + {tally.reasons.total()} dead letters"
         )
         if keep_running:
-            _keep_running(traffic, check, screen)
+            _keep_running(kafka.bootstrap, traffic, check, screen)
     except ReviewsError:
         for line in worker.last_lines(LOG_LINES):
             screen.say(f"  worker: {line}")
@@ -103,9 +103,11 @@ def _stream(
     return tally
 
 
-def _keep_running(traffic: Traffic, check: Callable[[], None], screen: Screen) -> None:
+def _keep_running(bootstrap: str, traffic: Traffic, check: Callable[[], None], screen: Screen) -> None:
     """Show the outcomes of whatever is produced by others, until Ctrl-C: the way to end it, so no error."""
-    screen.say("Kafka and the worker keep running until Ctrl-C")
+    screen.say('Kafka and the worker keep running until Ctrl-C. Send reviews of your own, such as {"text": "Great!"}:')
+    tool = "review-consumer kafka --tool console-producer"
+    screen.say(f"  {tool} --bootstrap-server {bootstrap} --topic {TOPICS[0]}")
     try:
         while True:
             for outcome in traffic.receive(1.0):

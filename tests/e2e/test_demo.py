@@ -14,7 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from consumer.local.broker import LocalBroker
 from consumer.local.jars import KAFKA_VERSION
+from tests.kafka_helpers import end_offsets
 from tests.worker_process import wait_until
 
 pytestmark = pytest.mark.broker
@@ -175,3 +177,16 @@ def test_without_a_bundle_it_says_what_to_do(tmp_path: Path) -> None:
         (line,) = demo.text.splitlines()
         assert line.endswith("run this in the project's checkout, or set --bundle")
         demo.assert_nothing_left()
+
+
+def test_the_sample_can_be_sent_to_any_kafka_again_and_again(kafka: LocalBroker, tmp_path: Path) -> None:
+    """With --produce-to nothing is started; the sample goes round in the Kafka named, until Ctrl-C."""
+    # Given a Kafka with the input topic
+    kafka.create_topics({"reviews": 4}, exist_ok=True)
+    with running_demo(tmp_path, "--produce-to", kafka.bootstrap, "--rate", "0") as demo:
+        # When the demo sends there, then it comes past the end of its 257 records
+        wait_until(lambda: sum(end_offsets(kafka.bootstrap, "reviews").values()) > 300, PATIENCE_SECONDS, "300 records")
+        demo.process.send_signal(signal.SIGINT)
+        # And Ctrl-C ends it
+        assert demo.wait_exit() == 130
+        assert demo.processes() == []
