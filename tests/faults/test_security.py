@@ -90,7 +90,7 @@ def test_row_28_each_missing_right_is_named(harness: Harness, secure: SecureBrok
     worker = harness.worker(**secure.settings(start_timeout_seconds=8))
     # Then it ends with the code for an unusable Kafka, or gives up, and commits nothing
     assert worker.wait_exit(90) in {4, 5}
-    assert "uthoriz" in worker.last_line or harness.topics.input.partition(".")[0] in worker.last_line
+    assert any(sign in worker.last_line for sign in ("Authorization", "this user may not see it"))
     assert harness.committed() == 0
 
 
