@@ -48,7 +48,9 @@ class Start:
             for topic in (self._settings.input_topic, self._settings.output_topic, self._settings.dead_letter_topic):
                 while topic not in partitions and not self._stopping():
                     if (count := _partitions(consumer, topic)) == 0:
-                        self._wait(f"topic {topic} does not exist, or this user may not see it (create it: this worker never does)")
+                        self._wait(
+                            f"topic {topic} does not exist, or this user may not see it; this worker creates none"
+                        )
                     else:
                         partitions[topic] = count
             while producer is None and not self._stopping():
