@@ -25,8 +25,14 @@ def harness(proxied: Proxied, harness_on: Callable[..., Harness]) -> Harness:
     return harness_on(kafka, bootstrap=proxy.address)
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("request_kind", [PRODUCE, TXN_OFFSET_COMMIT, END_TXN], ids=["produce", "offsets", "commit"])
+@pytest.mark.parametrize(
+    "request_kind",
+    [
+        pytest.param(PRODUCE, id="produce"),
+        pytest.param(TXN_OFFSET_COMMIT, id="offsets"),
+        pytest.param(END_TXN, id="commit", marks=pytest.mark.smoke),
+    ],
+)
 @pytest.mark.parametrize("fault", ["lose_answer", "lose_request"])
 def test_row_07_a_lost_answer_changes_nothing(
     harness: Harness, proxied: Proxied, request_kind: int, fault: str

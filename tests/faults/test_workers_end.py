@@ -18,8 +18,7 @@ STEPS = ("polled", "inferred", "begun", "sent", "offsets_sent")
 COMES_BACK = {"instance_id": "w", "static_membership": True, "session_timeout_seconds": 3}
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [*STEPS[:-1], pytest.param(STEPS[-1], marks=pytest.mark.smoke)])
 def test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind(harness: Harness, step: str) -> None:
     """What a worker had begun when it was killed is invisible, and is done once by its next start."""
     # Given a worker that is killed in its second poll
