@@ -69,7 +69,7 @@ class TorchEngine:
                     input_ids=torch.from_numpy(batch.ids).to(self._device),
                     attention_mask=torch.from_numpy(batch.mask).to(self._device),
                 ).logits.float()
-        except RuntimeError as error:
+        except Exception as error:  # torch raises many kinds
             return self._failure(error)
 
     def _fetched(self, started: Any) -> Logits | EngineFailure:
@@ -77,11 +77,11 @@ class TorchEngine:
             return started
         try:
             logits: Logits = started.cpu().numpy()
-        except RuntimeError as error:
+        except Exception as error:  # torch raises many kinds
             return self._failure(error)
         return logits
 
-    def _failure(self, error: RuntimeError) -> EngineFailure:
+    def _failure(self, error: Exception) -> EngineFailure:
         if isinstance(error, self._torch.OutOfMemoryError):
             self._torch.cuda.empty_cache()  # the halves of the batch need room in one piece
         return EngineFailure(type(error).__name__)

@@ -1,0 +1,149 @@
+"""The same small model through torch and through OpenVINO: two engines, one answer."""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from consumer.batching import pad, plan, rounded
+from consumer.bundle import Bundle, Golden, GoldenText, load_bundle
+from consumer.encoder import Encoded, Encoder
+from consumer.engines import Engine, EngineFailure, open_engine
+from consumer.errors import BundleError
+from tests.tiny_bundle import seal
+from tests.tiny_encoder import CLEAR, NEUTRAL, make_base
+
+pytestmark = pytest.mark.training
+
+MAX_LENGTH = 48
+SEED = 20261123
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with one tiny DistilBERT of random weights, for torch and for OpenVINO; no golden answers."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from training.export import VARIANTS, export_openvino, export_tokenizer, export_torch
+
+    directory = tmp_path_factory.mktemp("torch")
+    base = make_base(directory / "base")
+    bundle = directory / "bundle"
+    (bundle / "openvino").mkdir(parents=True)
+    torch.manual_seed(SEED)
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(10)  # fresh weights are so small that every text would get the same answer
+    export_tokenizer((base / "tokenizer.json").read_text(), bundle)
+    export_torch(model, bundle)
+    export_openvino(model, bundle)
+    variants = {name: VARIANTS[name] for name in ("fp32", "torch")}
+    golden = Golden(tolerance=dict.fromkeys(variants, 0.01), texts=(GoldenText(text="good", probabilities={}),))
+    (bundle / "golden.json").write_text(golden.model_dump_json())
+    return seal(bundle, max_length=MAX_LENGTH, variants=variants)
+
+
+@pytest.fixture(scope="module")
+def bundle(path: Path) -> Bundle:
+    """That bundle, verified."""
+    return load_bundle(path)
+
+
+@pytest.fixture(scope="module")
+def engine(bundle: Bundle) -> Iterator[Engine]:
+    """The torch engine on it."""
+    opened = open_engine(bundle, "torch")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def texts(bundle: Bundle) -> list[Encoded]:
+    """Forty texts of 2 to 48 tokens."""
+    draw = random.Random(SEED)
+    words = [*NEUTRAL, *CLEAR["neg"], *CLEAR["pos"]]
+    encoder = Encoder(bundle.tokenizer_json, MAX_LENGTH, bundle.manifest.truncation)
+    return encoder.encode(["", *(" ".join(draw.choices(words, k=draw.randint(1, 60))) for _ in range(39))])
+
+
+def logits_of(engine: Engine, texts: list[Encoded], groups: list[list[int]]) -> np.ndarray:
+    """Logits of shape (texts, labels), computed in these groups."""
+    batches = [
+        pad(
+            [texts[index].ids for index in group],
+            rounded(max(texts[index].tokens for index in group), engine.policy, MAX_LENGTH),
+            0,
+        )
+        for group in groups
+    ]
+    rows = np.full((len(texts), 2), np.nan, dtype=np.float32)
+    for group, result in zip(groups, engine.infer(batches), strict=True):
+        assert not isinstance(result, EngineFailure)
+        rows[group] = result
+    return rows
+
+
+def test_torch_and_openvino_agree(bundle: Bundle, engine: Engine, texts: list[Encoded]) -> None:
+    """The exported graph computes what transformers computes: logits are equal but for the order of additions."""
+    alone = [[index] for index in range(len(texts))]
+    openvino = open_engine(bundle, "fp32", threads=2)
+    expected = logits_of(engine, texts, alone)
+    assert np.ptp(expected[:, 0]) > 1  # the texts do differ
+    np.testing.assert_allclose(logits_of(openvino, texts, alone), expected, atol=1e-3)
+    openvino.close()
+
+
+@pytest.mark.parametrize("variant", ["torch", "fp32"])
+def test_a_text_in_a_batch_is_answered_as_alone(bundle: Bundle, texts: list[Encoded], variant: str) -> None:
+    """Padding and neighbours do not show in the logits: the one promise that batching must hold."""
+    opened = open_engine(bundle, variant, threads=2)
+    alone = logits_of(opened, texts, [[index] for index in range(len(texts))])
+    groups = plan([text.tokens for text in texts], opened.policy, MAX_LENGTH)
+    np.testing.assert_allclose(logits_of(opened, texts, groups), alone, atol=1e-3)
+    np.testing.assert_allclose(logits_of(opened, texts, [list(range(len(texts)))]), alone, atol=1e-3)
+    opened.close()
+
+
+def test_a_failing_batch_does_not_fail_the_others(engine: Engine, texts: list[Encoded]) -> None:
+    """A token id beyond the vocabulary makes torch raise; the batches around it are computed."""
+    good = pad([texts[0].ids], 8, 0)
+    bad = pad([np.array([10_000], dtype=np.int32)], 8, 0)
+    first, failure, last = engine.infer([good, bad, good])
+    assert failure == EngineFailure("IndexError")
+    assert isinstance(first, np.ndarray)
+    assert isinstance(last, np.ndarray)
+
+
+def test_only_the_files_of_the_manifest_are_read(path: Path, texts: list[Encoded], engine: Engine) -> None:
+    """An adapter that somebody left in the directory, which transformers would pick up, changes nothing."""
+    adapter = path / "adapter_config.json"
+    adapter.write_text(json.dumps({"base_model_name_or_path": "somewhere/else", "peft_type": "LORA"}))
+    opened = open_engine(load_bundle(path), "torch")
+    groups = [[index] for index in range(4)]
+    np.testing.assert_array_equal(logits_of(opened, texts[:4], groups), logits_of(engine, texts[:4], groups))
+    adapter.unlink()
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"model_type": "unheard-of"}, {"model_type": "x", "auto_map": {"AutoConfig": "evil.Config"}}]
+)
+def test_a_model_that_transformers_does_not_know_is_refused(path: Path, tmp_path: Path, config: object) -> None:
+    """Code that a checkpoint brings along is never run."""
+    broken = tmp_path / "bundle"
+    broken.mkdir()
+    for file in path.rglob("*"):
+        if file.is_file():
+            (broken / file.relative_to(path)).parent.mkdir(exist_ok=True)
+            (broken / file.relative_to(path)).write_bytes(file.read_bytes())
+    (broken / "config.json").write_text(json.dumps(config))
+    (broken / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    manifest = load_bundle(path).manifest
+    seal(broken, max_length=MAX_LENGTH, variants=manifest.variants)
+    with pytest.raises(BundleError, match="transformers cannot read variant torch"):
+        open_engine(load_bundle(broken), "torch")
+    assert not (tmp_path / "ran").exists()
