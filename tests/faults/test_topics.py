@@ -41,7 +41,8 @@ def test_row_12_a_corrupt_batch_ends_the_worker_and_is_never_skipped(
 def test_row_12_a_codec_without_its_library_ends_the_worker(harness: Harness) -> None:
     """A batch that cannot be unpacked is not skipped: the worker says which codec it lacks, and commits nothing."""
     # Given a batch in zstd, and a worker without that library
-    produce(harness.topics.bootstrap, harness.topics.input, [Record(GOOD, partition=0)], compression_type="zstd")
+    long = Record(b'{"text": "%s"}' % (b"good " * 200), partition=0)  # the client sends a short one as it is
+    produce(harness.topics.bootstrap, harness.topics.input, [long], compression_type="zstd")
     worker = harness.worker(Script(without_zstd=True))
     # Then it gives up, and nothing is committed
     assert worker.wait_exit(60) == 5
