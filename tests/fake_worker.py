@@ -80,7 +80,8 @@ class FakeEngine:
         if len(texts) > self._script.rows_that_fit or any(OUT_OF_MEMORY_MARK in text for text in texts):
             return EngineFailure("OutOfMemory")
         positive = np.array([np.nan if NAN_MARK in text else positive_probability(text) for text in texts])
-        return np.log(np.stack([1 - positive, positive], axis=1)).astype(np.float32)
+        logits: Logits = np.log(np.stack([1 - positive, positive], axis=1)).astype(np.float32)
+        return logits
 
     def close(self) -> None:
         """Nothing to close."""

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
@@ -110,7 +111,7 @@ def settled(kafka: LocalCluster, topics: Topics) -> None:
             "no transaction is open",
         )
     for topic in (topics.output, topics.dead_letter):
-        wait_until(lambda topic=topic: stable(kafka, topic), SETTLE_SECONDS, f"{topic} is stable to its end")
+        wait_until(partial(stable, kafka, topic), SETTLE_SECONDS, f"{topic} is stable to its end")
 
 
 def stable(kafka: LocalCluster, topic: str) -> bool:

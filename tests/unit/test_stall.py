@@ -1,0 +1,33 @@
+"""The stall detector names a partition that stands still while records wait, and no other."""
+
+from consumer.stall import Progress, StallDetector
+
+
+def test_a_partition_that_stands_still_is_named_after_its_time() -> None:
+    """Named once the position has not moved for the time given, not before."""
+    # Given a partition with records waiting
+    detector, seen = StallDetector(60), {0: Progress(10, 12), 1: Progress(5, 5)}
+    # When its position does not move, then it is named when the time is over
+    assert [detector.stalled(seen, now) for now in (0.0, 59.0, 60.0)] == [None, None, 0]
+
+
+def test_progress_starts_the_time_again() -> None:
+    """One record read is enough."""
+    # Given a partition that stood still for a while and then moved
+    detector = StallDetector(60)
+    detector.stalled({0: Progress(10, 12)}, 0)
+    detector.stalled({0: Progress(11, 12)}, 59)
+    # Then its time starts there
+    assert detector.stalled({0: Progress(11, 13)}, 118) is None
+    assert detector.stalled({0: Progress(11, 13)}, 119) == 0
+
+
+def test_a_partition_without_records_or_that_was_given_away_is_not_stalled() -> None:
+    """Standing at the end is rest, and time does not run for a partition that somebody else has."""
+    # Given a partition at its end, and one that is given away and comes back
+    detector = StallDetector(60)
+    detector.stalled({0: Progress(12, 12), 1: Progress(0, 9)}, 0)
+    detector.stalled({0: Progress(12, 12)}, 30)
+    # Then neither is named
+    assert detector.stalled({0: Progress(12, 13), 1: Progress(0, 9)}, 61) is None
+    assert detector.stalled({0: Progress(12, 13), 1: Progress(0, 9)}, 90) is None
