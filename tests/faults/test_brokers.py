@@ -88,6 +88,7 @@ def test_row_05_another_broker_takes_the_lead(
 ) -> None:
     """The leader of a topic, of the transaction log or of the groups is killed: the others take over, all once."""
     # Given a busy worker on a cluster of three
+    three.start()
     harness = harness_on(three)
     harness.produce(1500)
     harness.watch()

@@ -134,6 +134,4 @@ def test_row_15_a_refused_poll_is_taken_again(harness: Harness) -> None:
 
 def _bomb(harness: Harness, size: int = 50_000_000) -> list[Record]:
     zeros = [Record(bytes(size), partition=0)]
-    return produce(
-        harness.topics.bootstrap, harness.topics.input, zeros, compression_type="gzip", max_request_size=2 * size
-    )
+    return harness.produce_records(zeros, compression_type="gzip", max_request_size=2 * size)
