@@ -217,6 +217,9 @@ class WorkerSettings(KafkaSettings):
             raise ValueError("poll_target_seconds must be at most a fifth of max_poll_interval_seconds")
         if self.transaction_timeout_seconds >= self.max_poll_interval_seconds and self.is_exactly_once:
             raise ValueError("transaction_timeout_seconds must be below max_poll_interval_seconds")
+        if self.request_timeout_seconds >= self.max_poll_interval_seconds / 2:
+            # Results get half the interval to be delivered in, with at least one try of a request.
+            raise ValueError("request_timeout_seconds must be below half of max_poll_interval_seconds")
         if self.session_timeout_seconds > self.max_poll_interval_seconds:
             raise ValueError("session_timeout_seconds must be at most max_poll_interval_seconds")
         if self.text_field == self.id_field:
