@@ -18,7 +18,8 @@ from consumer.local.cluster import LocalCluster
 from tests import oracle
 from tests.fake_bundle import write_bundle
 from tests.fake_worker import Script
-from tests.kafka_helpers import Record, Topics, committed_offsets, produce
+from tests.kafka_helpers import Record, Topics, committed_offsets, internal, produce
+from tests.live_reader import LiveReader, Source
 from tests.worker_process import WorkerProcess, wait_until
 
 #: Seconds that suit a test, where the defaults suit production.
@@ -107,9 +108,9 @@ class Harness:
         )
         self.partitions = partitions
         self.produced: list[Record] = []
-        self.dead: set[oracle.Source] = set()
+        self.dead: set[Source] = set()
         self.workers: list[FakeWorker] = []
-        self.live: oracle.LiveReader | None = None
+        self.live: LiveReader | None = None
         self.random = random.Random(seed)
         self._directory = directory
         self._bundle = write_bundle(directory / "bundle")
@@ -124,9 +125,9 @@ class Harness:
     def __exit__(self, *_: object) -> None:
         self._ending.close()
 
-    def watch(self) -> oracle.LiveReader:
+    def watch(self) -> LiveReader:
         """Start the `read_committed` reader that the oracle compares with."""
-        self.live = self._ending.enter_context(oracle.LiveReader(self.kafka, self.topics))
+        self.live = self._ending.enter_context(LiveReader(self.kafka, self.topics))
         return self.live
 
     def produce(self, count: int, *, bad: float = 0.0) -> list[Record]:
@@ -142,7 +143,7 @@ class Harness:
 
     def produce_records(self, records: Sequence[Record], *, dead: bool = False, **options: object) -> list[Record]:
         """Produce these, past any proxy, and remember them for the oracle; `dead` ones must become dead letters."""
-        made = produce(oracle.internal(self.kafka), self.topics.input, records, **options)
+        made = produce(internal(self.kafka), self.topics.input, records, **options)
         self.produced += made
         if dead:
             self.dead |= {(each.topic, each.partition or 0, each.offset) for each in made}

@@ -128,6 +128,11 @@ def read_all(bootstrap: str, topic: str, *, committed: bool = True, timeout_s: f
         consumer.close()
 
 
+def internal(kafka: LocalCluster) -> str:
+    """Addresses on which no test interferes with the network."""
+    return ",".join(node.internal for node in kafka.nodes if node.running)
+
+
 def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
     """The high watermark of each partition."""
     consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=None)

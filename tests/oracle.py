@@ -4,25 +4,21 @@ Records are told apart by the coordinates that the worker wrote into their heade
 """
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
 
 from consumer.local.cluster import LocalCluster
 from tests.fake_model import NAN_MARK, OUT_OF_MEMORY_MARK, label_and_score
-from tests.kafka_helpers import Record, Topics, committed_offsets, end_offsets, read_all
+from tests.kafka_helpers import Record, Topics, committed_offsets, end_offsets, internal, read_all
+from tests.live_reader import LiveReader, Source
 from tests.worker_process import wait_until
 
 #: A killed member stays in the group for its session, an open transaction until its timeout.
 SETTLE_SECONDS = 60.0
-
-Source = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ def check(
     kafka: LocalCluster,
     topics: Topics,
     produced: Sequence[Record],
-    live: "LiveReader | None" = None,
+    live: LiveReader | None = None,
     *,
     dead: Collection[Source] = (),
     exactly_once: bool = True,
@@ -85,11 +81,6 @@ def check(
         live.agrees_with(results)  # 6
     assert len(checked) == len(produced), f"checked {len(checked)} of {len(produced)}"  # 7
     return Verdict(len(checked), len(results[topics.output]), len(results[topics.dead_letter]))
-
-
-def internal(kafka: LocalCluster) -> str:
-    """Addresses on which no test interferes with the network."""
-    return ",".join(node.internal for node in kafka.nodes if node.running)
 
 
 def settled(kafka: LocalCluster, topics: Topics) -> None:
@@ -170,84 +161,3 @@ def text_of(value: bytes | None) -> str | None:
         return None
     bad = not isinstance(text, str) or not text.strip() or NAN_MARK in text or OUT_OF_MEMORY_MARK in text
     return None if bad else text
-
-
-class LiveReader:
-    """Reads outputs and dead letters with `read_committed`, from the start, while the faults happen."""
-
-    def __init__(self, kafka: LocalCluster, topics: Topics) -> None:
-        self._seen: dict[str, list[tuple[int, Source]]] = {topics.output: [], topics.dead_letter: []}
-        self._ended = threading.Event()
-        self._error: Exception | None = None
-        self._consumer: Any = KafkaConsumer(
-            bootstrap_servers=internal(kafka),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            reconnect_backoff_max_ms=1000,
-        )
-        self._consumer.assign(
-            [
-                TopicPartition(topic, number)
-                for topic in self._seen
-                for number in self._consumer.partitions_for_topic(topic)
-            ]
-        )
-        self._thread = threading.Thread(target=self._read, name="live-reader", daemon=True)
-        self._thread.start()
-
-    @property
-    def count(self) -> int:
-        """Records seen so far."""
-        return sum(map(len, self._seen.values()))
-
-    def agrees_with(self, results: dict[str, list[Record]]) -> None:
-        """Assert that it saw, partition by partition, what is there now; ends it.
-
-        Raises:
-            AssertionError: it saw something that is gone, or in another order, or not all.
-        """
-        expected = {
-            topic: _by_partition((r.partition or 0, r.source) for r in found) for topic, found in results.items()
-        }
-        total = sum(map(len, results.values()))
-        try:
-            wait_until(lambda: self.count >= total or self._ended.is_set(), SETTLE_SECONDS, f"a reader sees {total}")
-        finally:
-            self.close()
-        assert self._error is None, f"the reader that ran during the faults failed: {self._error}"
-        seen = {topic: _by_partition(records) for topic, records in self._seen.items()}
-        assert seen == expected, "a reader during the faults saw other records than there are now"
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._ended.set()
-        self._thread.join(30)
-        self._consumer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if not self._ended.is_set():
-            self.close()
-
-    def _read(self) -> None:
-        while not self._ended.is_set():
-            try:
-                polled = self._consumer.poll(timeout_ms=100)
-            except KafkaError as error:
-                self._error = error
-                return
-            for where, records in polled.items():
-                self._seen[where.topic] += [
-                    (where.partition, Record(None, headers=tuple(each.headers)).source) for each in records
-                ]
-
-
-def _by_partition(records: Any) -> dict[int, list[Source]]:
-    found: dict[int, list[Source]] = {}
-    for partition, source in records:
-        found.setdefault(partition, []).append(source)
-    return found

@@ -18,7 +18,7 @@ from consumer.local.broker import LocalBroker
 from tests import oracle
 from tests.fake_worker import Script
 from tests.harness import FakeWorker, Harness
-from tests.kafka_helpers import end_offsets
+from tests.kafka_helpers import end_offsets, internal
 from tests.stream import Stream
 from tests.tally import Watcher
 from tests.worker_process import wait_until
@@ -136,9 +136,9 @@ def soak(minutes: float, seed: int, rate: float) -> bool:
         tempfile.TemporaryDirectory(prefix="soak-") as directory,
         LocalBroker() as broker,
         Harness(broker, Path(directory), seed, partitions=PARTITIONS) as harness,
-        Watcher(oracle.internal(broker), harness.topics) as watcher,
+        Watcher(internal(broker), harness.topics) as watcher,
     ):
-        bootstrap = oracle.internal(broker)
+        bootstrap = internal(broker)
         stream = Stream(bootstrap, harness.topics.input, PARTITIONS, rate)
         harm = Misfortunes(harness, broker, seed)
         began = shown = time.monotonic()

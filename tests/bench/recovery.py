@@ -19,9 +19,8 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from consumer.local.broker import LocalBroker
-from tests import oracle
 from tests.harness import FakeWorker, Harness
-from tests.kafka_helpers import Record
+from tests.kafka_helpers import Record, internal
 from tests.stream import Stream
 
 PARTITIONS = 4
@@ -42,7 +41,7 @@ class Arrivals:
         self.latest: dict[int, tuple[float, int]] = {}
         self._ending = threading.Event()
         self._consumer: Any = KafkaConsumer(
-            bootstrap_servers=oracle.internal(harness.kafka),
+            bootstrap_servers=internal(harness.kafka),
             group_id=None,
             enable_auto_commit=False,
             isolation_level="read_committed",
@@ -95,7 +94,7 @@ def one_round(fault: str, settings: dict[str, object], *, returns: bool) -> floa
         workers = [start("a"), start("b")]
         for worker in workers:
             worker.await_partitions(2, 90)
-        arrivals, stream = Arrivals(harness), Stream(oracle.internal(kafka), harness.topics.input, PARTITIONS, 80)
+        arrivals, stream = Arrivals(harness), Stream(internal(kafka), harness.topics.input, PARTITIONS, 80)
         stream.start()
         arrivals.wait_past(dict.fromkeys(range(PARTITIONS), 20))
         victim = workers[0]
