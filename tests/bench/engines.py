@@ -1,0 +1,170 @@
+"""Reviews a second of each engine beside its peers and the limit: `python -m tests.bench.engines --data test.xlsx`.
+
+Everything runs in one process on the same texts, in turns, so that whatever else the machine does hits all alike.
+The table shows medians of the rounds, what they are times `pipeline(batch_size=32)`, and the share of the limit: the
+speed at which the cores multiply large matrices in the same precision, measured in the same rounds.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from consumer.bundle import Bundle, load_bundle
+from consumer.classifier import Classifier
+from consumer.demo import sample
+from consumer.encoder import Encoder
+from consumer.engines import open_engine
+from consumer.engines.cores import available_cores
+from tests.bench.limit import Multiplication, flop_per_review
+from tests.bench.peers import Run, load_peers
+from training.data import read_reviews
+
+SEED = 7
+YARDSTICK = "transformers pipeline, batch_size=32"
+#: A pause before each measurement, in seconds: the threads of the one before go to sleep.
+SETTLE = 0.5
+
+
+def texts_of(data: Path | None, count: int) -> list[str]:
+    """`count` texts drawn from the column `Reviews` of a file, or from the sample that the demo sends."""
+    if data:
+        texts = list(read_reviews(data).texts)
+    else:
+        texts = [str(record.review["text"]) for record in sample.load() if record.review]
+    return random.Random(SEED).sample(texts, min(count, len(texts)))
+
+
+def own(bundle: Bundle, names: Sequence[str]) -> dict[str, Run]:
+    """The worker's classifier on each variant, and the served one on one review at a time."""
+    runs: dict[str, Run] = {}
+    for name in names:
+        classifier = Classifier(bundle, open_engine(bundle, name))
+        classifier.self_check()
+        runs[f"this worker, {name}"] = classifier.classify
+        if name == bundle.manifest.served:
+            runs[f"this worker, {name}, one review at a time"] = lambda texts, alone=classifier: [  # type: ignore[misc]
+                alone.classify([text]) for text in texts
+            ]
+    return runs
+
+
+def timed(run: Run, texts: Sequence[str]) -> float:
+    """Texts a second."""
+    time.sleep(SETTLE)
+    started = time.perf_counter()
+    run(texts)
+    return len(texts) / (time.perf_counter() - started)
+
+
+def measure(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Each of `runs` once a round, in an order drawn anew each time; the first round warms up and is not counted."""
+    measured: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name in random.Random(number).sample(list(runs), len(runs)):
+            value = runs[name]()
+            if number:
+                measured[name].append(value)
+            print(f"round {number} of {rounds}: {name}: {value:.4g}", file=sys.stderr, flush=True)
+    return measured
+
+
+def row(name: str, values: Sequence[float], yardstick: float, limit: float | None) -> dict[str, Any]:
+    """One line of the result; speeds are reviews a second."""
+    median = statistics.median(values)
+    return {
+        "name": name,
+        "median": median,
+        "min": min(values),
+        "max": max(values),
+        "ratio": median / yardstick,
+        "of_limit": median / limit if limit else None,
+    }
+
+
+def main() -> int:
+    """Print the table in Markdown; `--json` keeps everything that was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, default=Path("bundles/distilbert-imdb"))
+    parser.add_argument("--checkpoint", type=Path, help="Hugging Face directory for the peers (random weights)")
+    parser.add_argument("--data", type=Path, help="xlsx or csv with the columns Reviews and Sentiment (demo's sample)")
+    parser.add_argument("--reviews", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+
+    load = os.getloadavg()[0]
+    bundle = load_bundle(arguments.bundle)
+    manifest, cores = bundle.manifest, available_cores()
+    texts = texts_of(arguments.data, arguments.reviews)
+    encoded = Encoder(bundle.tokenizer_json, manifest.max_length, manifest.truncation).encode(texts)
+    lengths = [text.tokens for text in encoded]
+    peers = load_peers(bundle, arguments.checkpoint)
+    flop = flop_per_review(lengths, peers.linear_weights, peers.layers, peers.hidden)
+
+    names = [name for name, variant in manifest.variants.items() if variant.engine == "openvino"]
+    precisions = {f"this worker, {name}": manifest.variants[name].compute for name in names}
+    multiplications = {precision: Multiplication(precision, cores) for precision in ("fp32", "bf16", "int8")}
+    contestants = own(bundle, names) | peers.runs
+    measured = measure(
+        {
+            **{name: lambda run=run: timed(run, texts) for name, run in contestants.items()},  # type: ignore[misc]
+            **{f"limit {name}": lambda m=m: m.flop_per_second() / flop for name, m in multiplications.items()},  # type: ignore[misc]
+        },
+        arguments.rounds,
+    )
+    limits = {name: max(measured[f"limit {name}"]) for name in multiplications}
+    yardstick = statistics.median(measured[YARDSTICK])
+    rows = [
+        row(
+            name, measured[name], yardstick, limits[precisions.get(name.removesuffix(", one review at a time"), "fp32")]
+        )
+        for name in contestants
+    ]
+    rows.sort(key=lambda line: line["median"])
+
+    print(f"{len(texts)} reviews, {statistics.fmean(lengths):.0f} tokens on average; {flop / 1e9:.1f} GFLOP a review.")
+    print(f"Limit in reviews/s: {', '.join(f'{name} {limit:.1f}' for name, limit in limits.items())}; {cores} cores.")
+    if load > 0.5:
+        print(f"The machine was not idle when this began (load {load:.1f}): do not quote these figures.")
+    print()
+    print(f"| | reviews/s (min-max of {arguments.rounds}) | x {YARDSTICK} | of the limit |")
+    print("|---|---|---|---|")
+    for line in rows:
+        print(
+            f"| {line['name']} | **{line['median']:.1f}** ({line['min']:.1f}-{line['max']:.1f}) "
+            f"| {line['ratio']:.1f} | {line['of_limit']:.0%} |"
+        )
+    if arguments.json:
+        result = {
+            "machine": {"processor": processor(), "cores": cores, "load_before": load},
+            "versions": {name: version(name) for name in ("openvino", "torch", "transformers", "tokenizers")},
+            "bundle": {"name": manifest.name, "digest": bundle.digest},
+            "sample": {"reviews": len(texts), "tokens": lengths, "seed": SEED, "flop_per_review": flop},
+            "limits": limits,
+            "rows": rows,
+            "measured": measured,
+        }
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
+def processor() -> str:
+    """The name of the processor, as the machine tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The limit that no engine passes: multiplications a second that all cores reach together on large matrices."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from consumer import no_telemetry  # noqa: F401 - has to come before openvino
+
+#: The feed-forward layer of DistilBERT and BERT, where most of the work is, on the tokens of one batch.
+ROWS, DEPTH, WIDTH = 2048, 768, 3072
+
+Limit = dict[str, float]
+
+
+class Multiplication:
+    """One matrix product in `precision` (fp32, bf16 or int8), computed on `cores` streams at once."""
+
+    #: How often each stream multiplies in one measurement.
+    REPEATS = 24
+
+    def __init__(self, precision: str, cores: int) -> None:
+        import openvino
+
+        hint = "bf16" if precision == "bf16" else "f32"
+        properties = {
+            "NUM_STREAMS": cores,
+            "INFERENCE_NUM_THREADS": cores,
+            "INFERENCE_PRECISION_HINT": hint,
+            "ENABLE_CPU_PINNING": "NO",
+        }
+        compiled = openvino.Core().compile_model(_graph(precision == "int8"), "CPU", properties)
+        self._requests = [compiled.create_infer_request() for _ in range(2 * cores)]
+        rows = np.random.default_rng(0).standard_normal((ROWS, DEPTH), dtype=np.float32)
+        for request in self._requests:
+            request.get_input_tensor().data[:] = rows
+
+    def flop_per_second(self) -> float:
+        """Additions and multiplications a second."""
+        started = time.perf_counter()
+        for _ in range(self.REPEATS // 2):
+            for request in self._requests:
+                request.start_async()
+            for request in self._requests:
+                request.wait()
+        products = self.REPEATS // 2 * len(self._requests)
+        return products * 2 * ROWS * DEPTH * WIDTH / (time.perf_counter() - started)
+
+
+def _graph(quantised: bool) -> Any:
+    import openvino
+    from openvino import opset15 as ops
+
+    def stepped(node: Any, low: float, levels: int) -> Any:
+        if not quantised:
+            return node
+        bounds = [ops.constant(np.float32(bound)) for bound in (low, -low, low, -low)]
+        return ops.fake_quantize(node, *bounds, levels)
+
+    rows = ops.parameter([ROWS, DEPTH], np.float32)
+    weights = np.random.default_rng(1).standard_normal((WIDTH, DEPTH), dtype=np.float32)
+    product = ops.matmul(stepped(rows, -4.0, 256), stepped(ops.constant(weights), -4.0, 255), False, True)
+    # Summing up is cheap, and spares copying a result of 25 MB out of every product.
+    return openvino.Model([ops.reduce_max(product, ops.constant(np.array([0, 1])))], [rows])
+
+
+def flop_per_review(lengths: Sequence[int], linear_weights: int, layers: int, hidden: int) -> float:
+    """Mean additions and multiplications that texts of `lengths` tokens need, padding not counted.
+
+    Args:
+        lengths: tokens of each text.
+        linear_weights: of all linear layers that see every token.
+        layers: attention layers, each of which compares every token with every other.
+        hidden: width of the model.
+    """
+    return statistics.fmean(2 * n * linear_weights + 4 * n * n * hidden * layers for n in lengths)

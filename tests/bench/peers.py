@@ -1,0 +1,82 @@
+"""What others do with the same model: Hugging Face's pipeline, and a fixed padding as ktrain has it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from consumer.bundle import TOKENIZER, Bundle
+
+#: ktrain pads every text to its `maxlen`, 400 in its examples.
+KTRAIN_MAXLEN = 400
+MAX_LENGTH = 512
+
+Run = Callable[[Sequence[str]], object]
+
+
+@dataclass(frozen=True)
+class Peers:
+    """The peers by name, and what the model costs: weights that every token meets, layers and width."""
+
+    runs: dict[str, Run]
+    linear_weights: int
+    layers: int
+    hidden: int
+
+
+def load_peers(bundle: Bundle, checkpoint: Path | None) -> Peers:
+    """The model in torch, fp32, on all cores.
+
+    Without a checkpoint it has random weights in the size of DistilBERT: its labels are wrong, its speed is right.
+    """
+    import torch
+    from transformers import (
+        AutoModelForSequenceClassification,
+        DistilBertConfig,
+        DistilBertForSequenceClassification,
+        PreTrainedTokenizerFast,
+        pipeline,
+    )
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    tokenizer: Any = PreTrainedTokenizerFast(
+        tokenizer_file=str(bundle.path / TOKENIZER), pad_token="[PAD]", model_max_length=MAX_LENGTH
+    )
+    model: Any
+    if checkpoint:
+        model = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
+    else:
+        config = DistilBertConfig(vocab_size=len(tokenizer))
+        model = DistilBertForSequenceClassification(config)  # type: ignore[no-untyped-call]
+    model.eval()
+    classify: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
+
+    def padded(texts: Sequence[str]) -> None:
+        for start in range(0, len(texts), 32):
+            batch = tokenizer(
+                list(texts[start : start + 32]),
+                padding="max_length",
+                truncation=True,
+                max_length=KTRAIN_MAXLEN,
+                return_tensors="pt",
+            )
+            with torch.inference_mode():
+                model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.softmax(-1)
+
+    linear = [
+        module.weight.numel()
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and "classifier" not in name
+    ]
+    return Peers(
+        {
+            "transformers pipeline, batch_size=1": lambda texts: classify(list(texts), batch_size=1, truncation=True),
+            "transformers pipeline, batch_size=32": lambda texts: classify(list(texts), batch_size=32, truncation=True),
+            f"torch fp32, all padded to {KTRAIN_MAXLEN} (ktrain)": padded,
+        },
+        sum(linear),
+        model.config.num_hidden_layers,
+        model.config.hidden_size,
+    )
