@@ -24,12 +24,16 @@ from consumer.demo import sample
 from consumer.encoder import Encoder
 from consumer.engines import open_engine
 from consumer.engines.cores import available_cores
+from tests.bench.end_to_end import EndToEnd
 from tests.bench.limit import Multiplication, flop_per_review
 from tests.bench.peers import Run, load_peers
 from training.data import read_reviews
 
 SEED = 7
 YARDSTICK = "transformers pipeline, batch_size=32"
+THROUGH_KAFKA = "this worker, through Kafka"
+#: The sample, this many times, waits in the topic at once; steady arrivals come at this share of the speed found.
+BACKLOG, STEADY_SHARE = 4, 0.5
 #: A pause before each measurement, in seconds: the threads of the one before go to sleep.
 SETTLE = 0.5
 
@@ -112,22 +116,34 @@ def main() -> int:
 
     names = [name for name, variant in manifest.variants.items() if variant.engine == "openvino"]
     precisions = {f"this worker, {name}": manifest.variants[name].compute for name in names}
+    precisions[THROUGH_KAFKA] = manifest.variants[manifest.served].compute
     multiplications = {precision: Multiplication(precision, cores) for precision in ("fp32", "bf16", "int8")}
     contestants = own(bundle, names) | peers.runs
-    measured = measure(
-        {
-            **{name: lambda run=run: timed(run, texts) for name, run in contestants.items()},  # type: ignore[misc]
-            **{f"limit {name}": lambda m=m: m.flop_per_second() / flop for name, m in multiplications.items()},  # type: ignore[misc]
-        },
-        arguments.rounds,
-    )
+    with EndToEnd(arguments.bundle) as worker:
+        measured = measure(
+            {
+                **{name: lambda run=run: timed(run, texts) for name, run in contestants.items()},  # type: ignore[misc]
+                **{f"limit {name}": lambda m=m: m.flop_per_second() / flop for name, m in multiplications.items()},  # type: ignore[misc]
+                THROUGH_KAFKA: lambda: worker.backlog(texts * BACKLOG),
+            },
+            arguments.rounds,
+        )
+        steady = statistics.median(measured[THROUGH_KAFKA]) * STEADY_SHARE
+        age, oldest = worker.ages(texts, steady)
+        process = {
+            "start_to_ready_seconds": worker.start_seconds,
+            "peak_rss_mib": worker.peak_mib,
+            "steady_reviews_per_second": steady,
+            "age_p50_seconds": age,
+            "age_p99_seconds": oldest,
+        }
     limits = {name: max(measured[f"limit {name}"]) for name in multiplications}
     yardstick = statistics.median(measured[YARDSTICK])
     rows = [
         row(
             name, measured[name], yardstick, limits[precisions.get(name.removesuffix(", one review at a time"), "fp32")]
         )
-        for name in contestants
+        for name in (*contestants, THROUGH_KAFKA)
     ]
     rows.sort(key=lambda line: line["median"])
 
@@ -143,6 +159,12 @@ def main() -> int:
             f"| {line['name']} | **{line['median']:.1f}** ({line['min']:.1f}-{line['max']:.1f}) "
             f"| {line['ratio']:.1f} | {line['of_limit']:.0%} |"
         )
+    print()
+    print(
+        f"The worker's process: ready {process['start_to_ready_seconds']:.1f} s after its start, at most "
+        f"{process['peak_rss_mib']:.0f} MiB resident. At {steady:.0f} reviews/s ({STEADY_SHARE:.0%} of its speed) "
+        f"p50 / p99 of produced to committed: {age:.2f} / {oldest:.2f} s."
+    )
     if arguments.json:
         result = {
             "machine": {"processor": processor(), "cores": cores, "load_before": load},
@@ -150,6 +172,7 @@ def main() -> int:
             "bundle": {"name": manifest.name, "digest": bundle.digest},
             "sample": {"reviews": len(texts), "tokens": lengths, "seed": SEED, "flop_per_review": flop},
             "limits": limits,
+            "process": process,
             "rows": rows,
             "measured": measured,
         }
