@@ -7,7 +7,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: help env env-training env-dev demo test lint docs faults faults-smoke mutants soak clean
+.PHONY: help env env-training env-dev demo test lint docs faults faults-smoke mutants bench soak clean
 
 # For `make soak`.
 MINUTES ?= 45
@@ -50,6 +50,9 @@ faults-smoke: env-dev  ## the part of them that CI runs
 
 mutants: env-dev  ## switch each protection off and see a test turn red
 	$(BIN)/python -m tests.mutants
+
+bench: env-dev  ## reviews/s beside peers and the limit: make bench DATA=test.xlsx, on a quiet machine
+	$(BIN)/python -m tests.bench.engines $(if $(DATA),--data $(DATA))
 
 soak: env-dev  ## random kills for a long time: make soak MINUTES=45 SEED=7
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
