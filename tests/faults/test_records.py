@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from kafka import KafkaProducer
 from kafka.admin import ConfigResource
 from kafka.serializer import Serializer
 
@@ -14,7 +15,8 @@ from consumer.messages import Reason
 from tests.fake_model import NAN_MARK, OUT_OF_MEMORY_MARK
 from tests.fake_worker import Script
 from tests.harness import Harness
-from tests.kafka_helpers import Record, read_all
+from tests.kafka_helpers import Record, end_offsets, read_all
+from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
@@ -129,6 +131,34 @@ def test_row_16_only_the_reviews_that_the_model_fails_on_are_dead_letters(harnes
     found = harness.finish()
     assert (found.predicted, found.dead) == (180, 10)
     assert _reasons(harness) == {"model_error": 10}
+
+
+@pytest.mark.smoke
+def test_reviews_of_an_aborted_transaction_are_not_labelled(harness: Harness) -> None:
+    """What a transactional producer of reviews has taken back is never read; what stands around it is, in order."""
+    # Given reviews of an aborted transaction between those of two committed ones
+    producer = KafkaProducer(bootstrap_servers=harness.topics.bootstrap, transactional_id=harness.topics.group + "-up")
+    producer.init_transactions()
+    for text, finish in (
+        (b"kept", producer.commit_transaction),
+        (b"taken back", producer.abort_transaction),
+        (b"kept", producer.commit_transaction),
+    ):
+        producer.begin_transaction()
+        value = b'{"text": "%s"}' % text
+        sent = [producer.send(harness.topics.input, value=value, partition=n % 4) for n in range(20)]
+        finish()
+        if text == b"kept":
+            metas = [future.get(timeout=30) for future in sent]
+            harness.produced += [Record(value, None, (), m.partition, m.offset, m.topic) for m in metas]
+    producer.close()
+    # When a worker has read to the end, transaction markers included
+    harness.watch()
+    harness.worker()
+    ends = end_offsets(harness.topics.bootstrap, harness.topics.input)
+    wait_until(lambda: harness.committed_by_partition() == ends, 60, "the ends are committed", every_s=0.3)
+    # Then each review that stands has one result, and the others have none
+    assert harness.finish().checked == 40
 
 
 def test_row_25_a_review_that_was_sent_twice_is_labelled_twice_and_alike(harness: Harness) -> None:

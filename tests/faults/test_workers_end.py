@@ -105,7 +105,7 @@ def test_row_03_a_successor_waits_for_offsets_that_are_being_committed(harness: 
     # And a successor that has its partitions, and time to read them if it were as careless
     successor = harness.worker(**settings)
     wait_until(lambda: "assigned: [0, 1, 2, 3]" in successor.log, 60, "the successor has the partitions")
-    patience = time.monotonic() + 4
+    patience = time.monotonic() + 6
     wait_until(lambda: time.monotonic() > patience or _copies(harness) > before + 50, 60, "the successor had its time")
     # When the frozen one wakes up and commits, then each record has one result
     frozen.send(signal.SIGCONT)
