@@ -155,6 +155,7 @@ def test_reviews_of_an_aborted_transaction_are_not_labelled(harness: Harness) ->
     # When a worker has read to the end, transaction markers included
     harness.watch()
     harness.worker()
+    harness.await_done()
     ends = end_offsets(harness.topics.bootstrap, harness.topics.input)
     wait_until(lambda: harness.committed_by_partition() == ends, 60, "the ends are committed", every_s=0.3)
     # Then each review that stands has one result, and the others have none
