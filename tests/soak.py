@@ -31,8 +31,9 @@ SETTINGS: dict[str, object] = {"session_timeout_seconds": 3, "max_poll_records":
 WORKER_SECONDS, BROKER_SECONDS = 4.0, 180.0
 #: For the end, when nobody does harm any more: a machine that did other things meanwhile may have left a backlog.
 DRAIN_SECONDS = 1800.0
-#: Exit codes that a misfortune may cause: stopped, killed, Kafka not there at start, gave up.
-EXPECTED_EXITS = {0, -signal.SIGKILL, 4, 5}
+#: Exit codes that a misfortune may cause: stopped, killed, Kafka not there at start, gave up; SIGTERM for one that is
+#: told to stop a second time when its interpreter has already ended its work.
+EXPECTED_EXITS = {0, -signal.SIGKILL, -signal.SIGTERM, 4, 5}
 
 
 class Misfortunes:
