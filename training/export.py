@@ -16,6 +16,7 @@ from torch import nn
 import consumer.no_telemetry  # noqa: F401 - before openvino
 from consumer.bundle import TOKENIZER, Variant
 from consumer.encoder import Encoded
+from consumer.engines.openvino import the_core
 
 FP32_IR = ("openvino/fp32.xml", "openvino/fp32.bin")
 INT8_IR = ("openvino/int8.xml", "openvino/int8.bin")
@@ -79,8 +80,7 @@ def export_int8(bundle: Path, calibration: Sequence[Encoded]) -> None:
     import openvino as ov
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    core = ov.Core()
-    model = core.read_model(bundle / FP32_IR[0])
+    model = the_core().read_model(bundle / FP32_IR[0])
 
     def inputs(review: Encoded) -> dict[str, np.ndarray]:
         ids = review.ids.astype(np.int64)[None]
