@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from consumer import no_telemetry  # noqa: F401 - has to come before openvino
+from consumer.engines.openvino import the_core
 
 #: The feed-forward layer of DistilBERT and BERT, where most of the work is, on the tokens of one batch.
 ROWS, DEPTH, WIDTH = 2048, 768, 3072
@@ -22,8 +22,6 @@ class Multiplication:
     REPEATS = 24
 
     def __init__(self, precision: str, cores: int) -> None:
-        import openvino
-
         hint = "bf16" if precision == "bf16" else "f32"
         properties = {
             "NUM_STREAMS": cores,
@@ -31,7 +29,7 @@ class Multiplication:
             "INFERENCE_PRECISION_HINT": hint,
             "ENABLE_CPU_PINNING": "NO",
         }
-        compiled = openvino.Core().compile_model(_graph(precision == "int8"), "CPU", properties)
+        compiled = the_core().compile_model(_graph(precision == "int8"), "CPU", properties)
         self._requests = [compiled.create_infer_request() for _ in range(2 * cores)]
         rows = np.random.default_rng(0).standard_normal((ROWS, DEPTH), dtype=np.float32)
         for request in self._requests:

@@ -30,28 +30,20 @@ def load_peers(bundle: Bundle, checkpoint: Path | None) -> Peers:
     Without a checkpoint it has random weights in the size of DistilBERT: its labels are wrong, its speed is right.
     """
     import torch
-    from transformers import (
-        AutoModelForSequenceClassification,
-        DistilBertConfig,
-        DistilBertForSequenceClassification,
-        PreTrainedTokenizerFast,
-        pipeline,
-    )
-    from transformers.utils import logging
+    import transformers
 
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    tokenizer: Any = PreTrainedTokenizerFast(
+    hf: Any = transformers  # partly typed
+    hf.utils.logging.set_verbosity_error()
+    hf.utils.logging.disable_progress_bar()
+    tokenizer = hf.PreTrainedTokenizerFast(
         tokenizer_file=str(bundle.path / TOKENIZER), pad_token="[PAD]", model_max_length=MAX_LENGTH
     )
-    model: Any
     if checkpoint:
-        model = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
+        model = hf.AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
     else:
-        config = DistilBertConfig(vocab_size=len(tokenizer))
-        model = DistilBertForSequenceClassification(config)  # type: ignore[no-untyped-call]
+        model = hf.DistilBertForSequenceClassification(hf.DistilBertConfig(vocab_size=len(tokenizer)))
     model.eval()
-    classify: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
+    classify = hf.pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
 
     def padded(texts: Sequence[str]) -> None:
         for start in range(0, len(texts), 32):
