@@ -4,12 +4,13 @@ Where each line comes from is written down, with the test that shows it, in docs
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError, ProducerFencedError
+from kafka.errors import KafkaError, ProducerFencedError, RetriableError
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
 from consumer.errors import GaveUp, KafkaUnusable, ReviewsError
@@ -89,6 +90,11 @@ class Broker:
         """
         try:
             polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
+        except RetriableError as error:
+            # No way to a broker while joining the group. The loop asks for signs of life, and gives up in time.
+            log.warning("nothing polled: %s", reason_of(error))
+            time.sleep(timeout_seconds)
+            polled = {}
         except Exception as error:  # the client raises what its decoders raise
             raise GaveUp(
                 f"cannot read {self._settings.input_topic}: {reason_of(error)}; "
