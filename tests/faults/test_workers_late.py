@@ -1,5 +1,6 @@
 """Workers that are too late for their group, and groups that never come to rest."""
 
+import re
 import signal
 import threading
 import time
@@ -8,6 +9,7 @@ import pytest
 
 from tests.fake_worker import Script
 from tests.harness import FakeWorker, Harness
+from tests.kafka_helpers import Record
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -53,6 +55,32 @@ def test_row_02_a_late_worker_without_colleagues_redoes_its_poll(harness: Harnes
     late.release("inferred:2")
     assert harness.finish().checked == 300
     assert "not published" in late.log
+
+
+@pytest.mark.smoke
+def test_row_02_a_refused_commit_leaves_nothing_behind_for_the_next_one(harness: Harness) -> None:
+    """Offsets that were refused do not come along with a later commit of a worker that is a member again."""
+    # Given a late worker with records of all four partitions in hand, and another one that has gone further in all
+    harness.produce(16)
+    harness.watch()
+    late = harness.worker(Script({"inferred:1": "pause"}), **HASTY)
+    late.await_point("inferred:1")
+    harness.worker(**HASTY)
+    harness.await_done()
+    harness.produce(200)
+    harness.await_done()
+    # When the late one is refused, joins again, and commits for the partitions that it has then, and for no other
+    late.release("inferred:1")
+    wait_until(lambda: "not published" in late.log, 30, "the late worker is refused")
+    late.await_partitions(2)
+    before = harness.committed_by_partition()
+    mine = [int(number) for number in re.findall(r"assigned: \[(\d), (\d)\]", late.log)[-1]]
+    harness.produce_records([Record(b'{"text": "more %d"}' % n, partition=mine[n % 2]) for n in range(20)])
+    harness.await_done()
+    # Then the others' offsets have not moved, and each record has one result
+    after = harness.committed_by_partition()
+    assert all(after[partition] >= before[partition] for partition in before)
+    assert harness.finish().checked == 236
 
 
 def test_row_04_progress_while_workers_come_and_go(harness: Harness) -> None:
