@@ -28,9 +28,11 @@ def settings() -> str:
     return (
         f"{GENERATED}\n# Settings of the worker\n\n"
         "Flags win over environment variables, these over the settings file (TOML; `--config FILE` or "
-        "`REVIEWS_CONFIG`),\nwhere a setting has the name of its flag with underscores. Secrets have no flag: a "
-        "command line is visible to\neverybody on the machine. `REVIEWS_SECRETS_DIR` names a directory with one file per "
-        "secret,\n`reviews_sasl_password` for example.\n\n" + "\n".join(rows) + "\n"
+        "`REVIEWS_CONFIG`),\n"
+        "where a setting has the name of its flag with underscores. Secrets have no flag: a command line is visible "
+        "to\n"
+        "everybody on the machine. `REVIEWS_SECRETS_DIR` names a directory with one file per secret,\n"
+        "`reviews_sasl_password` for example.\n\n" + "\n".join(rows) + "\n"
     )
 
 
