@@ -1,8 +1,12 @@
-"""Three faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
+"""Four faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
 
 Offsets that the group refused stay in the producer when its transaction is aborted, and go out with the *next* one, of
 a worker that is a member again: offsets of partitions that others own by then move backwards, and their records come
 twice (row 2; found by the soak). They are forgotten with the transaction.
+
+A partition that is assigned again keeps its old position, even if others had it in between and this consumer only missed
+that rebalance: it would read again what they have done (row 3; found by the soak). Every assignment starts from the
+committed offsets, as in Kafka's own client.
 
 A header name that is not UTF-8, which Kafka carries and librdkafka sends, raises in `poll` for ever (row 10): it is
 read as a `HeaderName`, which writes back the bytes that it was read from.
@@ -16,6 +20,7 @@ Tied to kafka-python 3.0 by the bound in pyproject.toml.
 from collections.abc import Callable
 from typing import Any, Self
 
+from kafka.consumer.subscription_state import SubscriptionState
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.producer.transaction_manager import TransactionManager
 from kafka.record import memory_records
@@ -82,11 +87,20 @@ def _and_forget_offsets(complete: Callable[[Any], None]) -> Callable[[Any], None
     return complete_and_forget
 
 
+def _from_the_commits(assign: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    def assign_anew(subscriptions: Any, partitions: Any) -> None:
+        assign(subscriptions, [])
+        assign(subscriptions, partitions)
+
+    return assign_anew
+
+
 def apply() -> None:
     """Mend all, for every client that this process creates from now on; once is enough."""
     if memory_records.DefaultRecordBatch is _Batch:
         return
     memory_records.DefaultRecordBatch = _Batch
     TransactionManager._complete_transaction = _and_forget_offsets(TransactionManager._complete_transaction)
+    SubscriptionState.assign_from_subscribed = _from_the_commits(SubscriptionState.assign_from_subscribed)
     for transport in (KafkaTCPTransport, KafkaSSLTransport):
         transport._sock_recv = _data_before_end(transport._sock_recv)

@@ -83,6 +83,34 @@ def test_row_02_a_refused_commit_leaves_nothing_behind_for_the_next_one(harness:
     assert harness.finish().checked == 236
 
 
+@pytest.mark.smoke
+def test_row_03_a_worker_that_missed_a_rebalance_starts_from_the_commits(harness: Harness) -> None:
+    """Who comes back to a partition that others had meanwhile starts where they left off, not where it was itself."""
+    # Given a worker that knows of a rebalance, and is frozen before it takes part in it
+    harness.produce(16)
+    harness.watch()
+    absent = harness.worker(Script({"committed:1": "pause"}), session_timeout_seconds=4)
+    absent.await_point("committed:1")
+    other = harness.worker(session_timeout_seconds=4)
+    with harness.kafka.admin() as admin:
+        group = harness.topics.group
+        wait_until(
+            lambda: admin.describe_groups([group])[group]["group_state"] == "PreparingRebalance", 60, "a rebalance"
+        )
+    time.sleep(3)  # two heartbeats, by which it hears of it; without them this test shows less, and does not fail
+    absent.send(signal.SIGSTOP)
+    # And another one that has gone further in all partitions
+    other.await_partitions(4)
+    harness.produce(200)
+    harness.await_done()
+    # When it wakes up and shares the partitions again, then each record has one result
+    absent.release("committed:1")
+    absent.send(signal.SIGCONT)
+    absent.await_partitions(2)
+    harness.produce(40)
+    assert harness.finish().checked == 256
+
+
 def test_row_04_progress_while_workers_come_and_go(harness: Harness) -> None:
     """Three places whose workers start and stop at random: reviews get labelled in every 15 s, each once."""
     # Given a stream of reviews, and places that are emptied or filled every 2 s for a minute
