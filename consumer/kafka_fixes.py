@@ -4,9 +4,9 @@ Offsets that the group refused stay in the producer when its transaction is abor
 a worker that is a member again: offsets of partitions that others own by then move backwards, and their records come
 twice (row 2; found by the soak). They are forgotten with the transaction.
 
-A partition that is assigned again keeps its old position, even if others had it in between and this consumer only missed
-that rebalance: it would read again what they have done (row 3; found by the soak). Every assignment starts from the
-committed offsets, as in Kafka's own client.
+A partition that is assigned again keeps its old position, even if others had it in between and this consumer only
+missed that rebalance: it would read again what they have done (row 3; found by the soak). Every assignment starts from
+the committed offsets, as in Kafka's own client.
 
 A header name that is not UTF-8, which Kafka carries and librdkafka sends, raises in `poll` for ever (row 10): it is
 read as a `HeaderName`, which writes back the bytes that it was read from.
