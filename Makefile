@@ -45,7 +45,7 @@ test: env-dev  ## every test, those on a real broker included
 faults: env-dev  ## every row of the failure table, on real brokers (docs/delivery.md)
 	$(BIN)/pytest tests/faults
 
-faults-smoke: env-dev  ## the part of them that CI runs
+faults-smoke: env-dev  ## a part of them that takes a few minutes
 	$(BIN)/pytest tests/faults -m smoke
 
 mutants: env-dev  ## switch each protection off and see a test turn red
