@@ -1,0 +1,54 @@
+"""`review-training fit`: fine-tune an encoder, measure it, write a bundle."""
+
+import argparse
+from pathlib import Path
+
+from training.options import add_settings, read_settings
+from training.settings import FitSettings, PackageSettings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Files, base and checkpoints; then one option for each setting."""
+    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="xlsx or csv with Reviews, Sentiment")
+    parser.add_argument("--test", type=Path, required=True, metavar="FILE", help="the same; it only measures")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle; an older one is replaced")
+    parser.add_argument(
+        "--base",
+        default="distilbert-base-uncased",
+        metavar="DIR_OR_NAME",
+        help="pretrained encoder: a directory, or a name on the Hugging Face hub (default: %(default)s)",
+    )
+    parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="state of the run (default: OUT.run)")
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=5.0, metavar="MINUTES", help="between two (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-overlap",
+        type=float,
+        default=0.02,
+        metavar="SHARE",
+        help="refuse when more test texts than this share occur in the training file (default: %(default)s)",
+    )
+    add_settings(parser, FitSettings)
+    add_settings(parser, PackageSettings)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Fit and tell what came out."""
+    settings, packaging = read_settings(FitSettings, arguments), read_settings(PackageSettings, arguments)
+    from training.evaluate import as_text
+    from training.fit import fit
+
+    manifest, evaluation = fit(
+        train_file=arguments.train,
+        test_file=arguments.test,
+        base_name=arguments.base,
+        out=arguments.out,
+        settings=settings,
+        packaging=packaging,
+        checkpoints=arguments.checkpoints,
+        checkpoint_minutes=arguments.checkpoint_minutes,
+        max_overlap=arguments.max_overlap,
+    )
+    print(as_text(evaluation))  # noqa: T201
+    print(f"{arguments.out}: {manifest.name} {manifest.version}, serves {manifest.served}")  # noqa: T201
