@@ -10,11 +10,12 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
 import jiter
-import simplejson
+import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 #: No spaces, control characters or quotes: an id may stand in a log line, a header or a shell command.
@@ -192,10 +193,28 @@ def prediction_json(review: ParsedReview, source: Record, own: dict[str, Any]) -
     }
     if taken:
         prediction["carried"] = taken
-    text: str = simplejson.dumps(
-        prediction, ensure_ascii=False, use_decimal=True, allow_nan=False, separators=(",", ":")
-    )
-    return text.encode()
+    try:
+        return orjson.dumps(prediction, default=_decimal)
+    except TypeError:
+        return orjson.dumps(_spelled_out(prediction), default=_decimal)
+
+
+def _decimal(value: Any) -> orjson.Fragment:
+    """What orjson asks for the types that it does not know: a number with all its digits, as it was read."""
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError
+
+
+def _spelled_out(value: Any) -> Any:
+    """The same with integers beyond 64 bits, which orjson refuses, written by ourselves."""
+    if isinstance(value, dict):
+        return {name: _spelled_out(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_spelled_out(each) for each in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return orjson.Fragment(str(value))
+    return value
 
 
 def source_headers(source: Record) -> list[tuple[str, bytes]]:

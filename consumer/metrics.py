@@ -1,6 +1,7 @@
 """Every metric in one table. Labels come from closed sets only: never an id, a key, or a word of a review."""
 
 import time
+from collections import Counter as Counts
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -69,13 +70,17 @@ class Metrics:
         now = time.time()
         self.consumed.inc(len(outcomes))
         self.poll_records.observe(len(outcomes))
+        # One increment for each name: the locks of a thousand of them would take as long as writing the predictions.
+        dead = Counts(each.result.value for each in outcomes if isinstance(each.result, Reason))
+        for reason, count in dead.items():
+            self.dead_lettered.labels(reason).inc(count)
+        scored = [each.result for each in outcomes if not isinstance(each.result, Reason)]
+        for label, count in Counts(each.label for each in scored).items():
+            self.labelled.labels(label).inc(count)
+        self.truncated.inc(sum(each.truncated for each in scored))
+        for each in scored:
+            self.score.observe(each.score)
         for outcome in outcomes:
-            if isinstance(outcome.result, Reason):
-                self.dead_lettered.labels(outcome.result.value).inc()
-            else:
-                self.labelled.labels(outcome.result.label).inc()
-                self.score.observe(outcome.result.score)
-                self.truncated.inc(outcome.result.truncated)
             if outcome.source.timestamp_ms >= 0:
                 # A producer's clock may run ahead of ours.
                 self.record_age.observe(max(0.0, now - outcome.source.timestamp_ms / 1000))

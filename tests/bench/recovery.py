@@ -19,19 +19,14 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from consumer.local.broker import LocalBroker
-from tests.harness import FakeWorker, Harness
+from consumer.settings import WorkerSettings
+from tests.harness import FAST, FakeWorker, Harness
 from tests.kafka_helpers import Record, internal
 from tests.stream import Stream
 
 PARTITIONS = 4
 #: The product's own defaults, where the fault tests use shorter times.
-DEFAULTS: dict[str, object] = {
-    "request_timeout_seconds": 30,
-    "transaction_timeout_seconds": 40,
-    "max_poll_interval_seconds": 300,
-    "watchdog_seconds": 180,
-    "max_poll_records": 1024,
-}
+DEFAULTS: dict[str, object] = {name: WorkerSettings.model_fields[name].default for name in FAST}
 
 
 class Arrivals:
