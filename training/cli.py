@@ -11,12 +11,13 @@ from consumer.errors import ReviewsError, UsageError
 
 #: Command: the module with its `add_arguments` and `run`, and what it does.
 COMMANDS = {
+    "inspect": ("training.commands.inspect", "tell what a file of labelled reviews holds, and what two of them share"),
     "fit": ("training.commands.fit", "fine-tune an encoder, measure it, write a bundle"),
     "evaluate": ("training.commands.evaluate", "measure a bundle on a file of labelled reviews"),
 }
 
 #: What the training extra brings; without any of them nothing here can run.
-NEEDED = ("torch", "transformers", "pandas", "openpyxl", "nncf", "safetensors")
+NEEDED = ("torch", "transformers", "pandas", "openpyxl", "nncf", "safetensors", "datasketch", "lingua")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,44 +1,44 @@
-"""A spreadsheet of labelled reviews, made fit for training: read, cleaned, deduplicated, checked for leaks."""
+"""A file of labelled reviews, made fit for training: read, cleaned, checked, deduplicated."""
 
 import hashlib
+import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from consumer.encoder import clean
 from consumer.errors import UsageError
+from training.columns import USUAL, Columns, as_label, check_labels, choose_columns
+from training.readers import FILE_TEXT, FOLDER, read_table
+from training.table import BadRow, Place, Table, name_of
 
-TEXT_COLUMN = "Reviews"
-LABEL_COLUMN = "Sentiment"
+#: Share of the rows that may be broken, as by a byte that is not UTF-8. Above it the file is of another encoding.
+MAX_BROKEN = 0.01
 
-#: Fewest rows of a label that can teach or measure anything.
-MIN_ROWS_PER_LABEL = 8
+#: Columns that need no remark when they were found without being named.
+EXPECTED = (Columns("Reviews", "Sentiment"), Columns(FILE_TEXT, FOLDER))
 
-#: More labels than this are free text or numbers: the wrong column.
-MAX_LABELS = 100
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A row that was left out. `row` counts as a spreadsheet does: the header is row 1."""
-
-    row: int
-    reason: str
+_NO_WORD = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
 class Reviews:
-    """Labelled texts of one file: `texts[i]` has the label `labels[i]`."""
+    """Labelled texts of one file: `texts[i]` has the label `labels[i]` and stands in the row that `places[i]` names.
+
+    `sha256` is that of the file, in hex (of a directory: of the names and contents of its files); `columns` are those
+    that were read; `remarks` tell what the reader decided by itself.
+    """
 
     path: Path
     sha256: str
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     bad_rows: tuple[BadRow, ...] = ()
+    places: tuple[Place, ...] = ()
+    columns: Columns = USUAL
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -48,95 +48,130 @@ class Reviews:
         """The distinct labels, sorted: index i names the i-th logit of a model trained on them."""
         return tuple(sorted(set(self.labels)))
 
+    def place(self, index: int) -> str:
+        """Where `texts[index]` stands in the file, for people."""
+        return name_of(self.places[index] if self.places else index + 1)
+
     def only(self, rows: Iterable[int]) -> "Reviews":
         """The same file reduced to `rows`, indices into `texts`."""
         kept = list(rows)
-        return replace(self, texts=tuple(self.texts[i] for i in kept), labels=tuple(self.labels[i] for i in kept))
+        return replace(
+            self,
+            texts=tuple(self.texts[i] for i in kept),
+            labels=tuple(self.labels[i] for i in kept),
+            places=tuple(self.places[i] for i in kept) if self.places else (),
+        )
 
 
-def read_reviews(path: Path) -> Reviews:
-    """Read `path`, an xlsx or csv file with the columns `Reviews` and `Sentiment`, and replace HTML line breaks.
+def read_reviews(path: Path, columns: Columns = USUAL) -> Reviews:
+    """Read `path`, a file or directory of labelled reviews, and replace HTML line breaks.
 
-    Rows without text or label are left out and listed in `bad_rows`.
+    Rows that cannot be used, for they lack text or label or hold bytes that are not UTF-8, are left out and listed in
+    `bad_rows`.
+
+    Args:
+        path: in one of the formats of `training.readers`.
+        columns: where texts and labels are; default: `Reviews` and `Sentiment`, or other usual names.
 
     Raises:
-        UsageError: the file cannot be read, lacks a column, or has one label, too few rows or far too many labels.
+        UsageError: the file cannot be read, lacks a column, is of another encoding, or its labels cannot be learned.
     """
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist")
-    columns = _read_columns(path)
+    table = read_table(path)
+    _check_broken(path, table, table.broken)
+    chosen = Columns(*choose_columns(path, table, columns))
+    texts, labels, places, bad = _usable(table, chosen, path)
+    if not texts:
+        raise UsageError(f"{path} has no usable row" + (f" ({bad[0]})" if bad else ": it is empty"))
+    check_labels(path, labels, str(chosen.label))
+    remarks = table.remarks
+    if chosen not in (columns, *EXPECTED):
+        remarks += (f"texts are read from the column {chosen.text!r}, labels from {chosen.label!r}",)
+    return Reviews(
+        path, table.sha256 or file_sha256(path), tuple(texts), tuple(labels), tuple(bad), tuple(places), chosen, remarks
+    )
+
+
+def _usable(table: Table, chosen: Columns, path: Path) -> tuple[list[str], list[str], list[Place], list[BadRow]]:
+    text_cells, label_cells = table.columns[str(chosen.text)], table.columns[str(chosen.label)]
     texts: list[str] = []
     labels: list[str] = []
-    empty: list[int] = []
-    unlabelled: list[int] = []
-    for row, (text, label) in enumerate(zip(*columns, strict=True), start=2):
-        if not text.strip():
-            empty.append(row)
-        elif not label.strip():
-            unlabelled.append(row)
+    places: list[Place] = []
+    bad: list[BadRow] = []
+    broken = list(table.broken)
+    for place, text_cell, label_cell in zip(table.places, text_cells, label_cells, strict=True):
+        text, label = clean(_string(text_cell)), as_label(_string(label_cell))
+        if isinstance(label_cell, list | dict):
+            raise UsageError(
+                f"{path}: {BadRow(place, 'the label is a list')}; several labels per text cannot be learned here: give "
+                "one label per text"
+            )
+        if fault := _not_utf8(text) or _not_utf8(label):
+            broken.append(BadRow(place, fault))
+        elif isinstance(text_cell, list | dict | bytes):
+            bad.append(BadRow(place, "the text is a list or bytes, not a string"))
+        elif not text.strip():
+            bad.append(BadRow(place, "no text"))
+        elif not label:
+            bad.append(BadRow(place, "no label"))
         else:
-            texts.append(clean(text))
-            labels.append(label.strip())
-    formulas = _formula_rows(path) if empty and path.suffix.lower() != ".csv" else set()
-    bad = [BadRow(row, "a formula: the text starts with '='" if row in formulas else "no text") for row in empty]
-    bad += [BadRow(row, "no label") for row in unlabelled]
-    reviews = Reviews(path, file_sha256(path), tuple(texts), tuple(labels), tuple(sorted(bad, key=lambda b: b.row)))
-    _check_labels(reviews)
-    return reviews
+            texts.append(text)
+            labels.append(label)
+            places.append(place)
+    _check_broken(path, table, broken)
+    return texts, labels, places, _in_order(broken + _with_formulas(bad, table, chosen))
 
 
-def _read_columns(path: Path) -> tuple[list[str], list[str]]:
-    import pandas as pd
-
-    # No guessing of missing values: a review may well be the word "None". An empty cell is an empty string.
-    options: dict[str, Any] = {"dtype": object, "keep_default_na": False, "na_filter": False}
-    try:
-        frame = (
-            pd.read_csv(path, **options, skip_blank_lines=False)
-            if path.suffix.lower() == ".csv"
-            else pd.read_excel(path, **options)
-        )
-    except Exception as error:  # zip, XML, encoding and parser errors of three libraries
+def _check_broken(path: Path, table: Table, broken: Sequence[BadRow]) -> None:
+    if len(broken) > MAX_BROKEN * (len(table.places) + len(table.broken)):
         raise UsageError(
-            f"{path} cannot be read as {path.suffix or 'a spreadsheet'} ({type(error).__name__}): "
-            "give a complete .xlsx or UTF-8 .csv file"
-        ) from error
-    if missing := [name for name in (TEXT_COLUMN, LABEL_COLUMN) if name not in frame.columns]:
-        found = ", ".join(map(repr, frame.columns)) or "none"
-        raise UsageError(f"{path} lacks the column {' and '.join(missing)}; it has {found}: rename them in the file")
-    texts, labels = ([_cell(value) for value in frame[name]] for name in (TEXT_COLUMN, LABEL_COLUMN))
-    return texts, labels
+            f"{path} cannot be read as {path.suffix or 'text'}: {len(broken)} rows are broken, first {broken[0]}; "
+            "save the file anew, whole and as UTF-8"
+        )
 
 
-def _cell(value: object) -> str:
-    return "" if value is None or value != value else str(value)  # noqa: PLR0124 - NaN differs from itself
+def _string(cell: object) -> str:
+    """The text of a cell; a missing value, which differs from itself, is an empty one."""
+    if isinstance(cell, list | dict | bytes):
+        return ""
+    return "" if cell is None or cell != cell else str(cell)  # noqa: PLR0124
 
 
-def _formula_rows(path: Path) -> set[int]:
-    """Rows whose text is a formula. Without a stored result pandas cannot tell them from empty cells."""
-    import openpyxl
+def _not_utf8(text: str) -> str | None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        # How undecodable bytes were kept by the reader; others are halves of characters, as in "\ud83d".
+        what = f"byte {code - 0xDC00:#04x}" if 0xDC80 <= code <= 0xDCFF else "half a character"
+        return f"not UTF-8: {what} at character {error.start + 1}"
+    return None
 
-    with closing(openpyxl.load_workbook(path, read_only=True)) as workbook:
-        sheet = workbook.worksheets[0]
-        column = [cell.value for cell in next(sheet.iter_rows(max_row=1))].index(TEXT_COLUMN) + 1
-        cells = (row[0] for row in sheet.iter_rows(min_row=2, min_col=column, max_col=column))
-        return {number for number, cell in enumerate(cells, start=2) if cell.data_type == "f"}
+
+def _with_formulas(bad: list[BadRow], table: Table, chosen: Columns) -> list[BadRow]:
+    """Say of empty cells which ones are formulas."""
+    for column, reason, formula in (
+        (chosen.text, "no text", "a formula: the text starts with '='"),
+        (chosen.label, "no label", "the label is a formula without a stored result"),
+    ):
+        if any(row.reason == reason for row in bad):
+            formulas = table.formulas(str(column))
+            bad = [
+                BadRow(row.row, formula) if (row.reason, row.row in formulas) == (reason, True) else row for row in bad
+            ]
+    return bad
 
 
-def _check_labels(reviews: Reviews) -> None:
-    counts = Counter(reviews.labels)
-    if len(counts) > MAX_LABELS:
-        raise UsageError(f"{reviews.path} has {len(counts)} different labels: is {LABEL_COLUMN} the right column?")
-    if len(counts) < 2:
-        raise UsageError(f"{reviews.path} has {len(counts)} label(s) in {len(reviews)} usable rows; needed: at least 2")
-    if scarce := {label: count for label, count in counts.items() if count < MIN_ROWS_PER_LABEL}:
-        raise UsageError(f"{reviews.path} has too few rows of {scarce}; needed: at least {MIN_ROWS_PER_LABEL} of each")
+def _in_order(bad: Iterable[BadRow]) -> list[BadRow]:
+    return sorted(bad, key=lambda row: (row.row if isinstance(row.row, int) else 0, str(row.row)))
 
 
 def normalised(text: str) -> str:
-    """What makes two texts the same review: letters and digits, whatever the case, spacing and punctuation."""
+    """What makes two texts the same review: letters and digits, whatever the case, spacing and punctuation.
+
+    A text without any, as one of emoji, is itself.
+    """
     folded = unicodedata.normalize("NFKC", clean(text)).casefold()
-    return " ".join("".join(c if c.isalnum() else " " for c in folded).split())
+    return _NO_WORD.sub(" ", folded).strip() or " ".join(folded.split())
 
 
 def without_duplicates(reviews: Reviews) -> tuple[Reviews, int, int]:
@@ -145,7 +180,7 @@ def without_duplicates(reviews: Reviews) -> tuple[Reviews, int, int]:
     Returns:
         The reviews left, the number of repeats removed, and the number of rows removed for contradicting labels.
     """
-    keys = _keys(reviews.texts)
+    keys = normalised_all(reviews.texts)
     labels_of: defaultdict[str, set[str]] = defaultdict(set)
     for key, label in zip(keys, reviews.labels, strict=True):
         labels_of[key].add(label)
@@ -157,19 +192,8 @@ def without_duplicates(reviews: Reviews) -> tuple[Reviews, int, int]:
     return reviews.only(first.values()), len(keys) - len(first) - contradicting, contradicting
 
 
-def without_overlap(train: Reviews, test: Reviews) -> tuple[Reviews, int]:
-    """Remove from `train` every text that `test` holds too.
-
-    Returns:
-        The training reviews left, and how many rows of `test` were found in `train`.
-    """
-    train_keys, test_keys = _keys(train.texts), _keys(test.texts)
-    in_train, in_test = set(train_keys), set(test_keys)
-    leaked = sum(key in in_train for key in test_keys)
-    return train.only(i for i, key in enumerate(train_keys) if key not in in_test), leaked
-
-
-def _keys(texts: Sequence[str]) -> list[str]:
+def normalised_all(texts: Sequence[str]) -> list[str]:
+    """`normalised` of each text, in order."""
     return [normalised(text) for text in texts]
 
 

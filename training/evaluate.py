@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -12,7 +12,7 @@ from consumer.bundle import load_bundle
 from consumer.classifier import Classifier, Scored
 from consumer.engines import open_engine
 from consumer.errors import UsageError
-from training.prepare import read_and_report
+from training.prepare import DEFAULTS, DataOptions, prepare_test
 from training.progress import ProgressBar, say
 
 #: Reviews handed to the classifier at once; it sorts them by length and cuts them into batches itself.
@@ -30,7 +30,8 @@ class Evaluation:
     """Measured on `rows` reviews.
 
     `interval` is the 95 % Wilson interval of the accuracy; `log_loss` is in nats, over the rows with an answer;
-    `confusion[true][predicted]` counts rows; `failed` rows got no answer and count as wrong.
+    `confusion[true][predicted]` counts rows; `failed` rows got no answer and count as wrong. `dropped` rows
+    are not among `rows`: their texts occur in the training file.
     """
 
     rows: int
@@ -39,6 +40,7 @@ class Evaluation:
     log_loss: float
     confusion: dict[str, dict[str, int]]
     failed: int
+    dropped: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The fields, ready for `json.dumps`."""
@@ -53,15 +55,23 @@ def open_classifier(bundle: Path, variant: str | None) -> Iterator[Classifier]:
         yield classifier
 
 
-def evaluate_file(bundle: Path, file: Path, variant: str | None, limit: int | None) -> Evaluation:
-    """Measure `variant` of `bundle` on the first `limit` rows of `file`.
+def evaluate_file(
+    bundle: Path,
+    file: Path,
+    variant: str | None,
+    limit: int | None,
+    *,
+    train_file: Path | None = None,
+    data_options: DataOptions = DEFAULTS,
+) -> Evaluation:
+    """Measure `variant` of `bundle` on the first `limit` rows of `file`, checked for leaks from `train_file`.
 
     Raises:
         UsageError: the file cannot be used, or has labels that the bundle does not know.
         BundleError: the bundle is refused.
     """
     labels = load_bundle(bundle).manifest.labels
-    reviews = read_and_report(file, say)
+    reviews, dropped = prepare_test(file, train_file, data_options, say)
     if unknown := sorted(set(reviews.labels) - set(labels)):
         raise UsageError(
             f"{file} has the labels {', '.join(unknown)}; the bundle knows {', '.join(labels)}: rename them"
@@ -69,7 +79,8 @@ def evaluate_file(bundle: Path, file: Path, variant: str | None, limit: int | No
     reviews = reviews.only(range(len(reviews))[:limit])
     with open_classifier(bundle, variant) as classifier:
         classifier.self_check()
-        return evaluate(classify_all(classifier, reviews.texts, "measuring"), reviews.labels, labels)
+        answers = classify_all(classifier, reviews.texts, "measuring")
+    return replace(evaluate(answers, reviews.labels, labels), dropped=dropped)
 
 
 def classify_all(classifier: Classifier, texts: Sequence[str], title: str) -> list[Answer]:
@@ -121,6 +132,8 @@ def as_text(evaluation: Evaluation) -> str:
         f"log loss {evaluation.log_loss:.4f}; {evaluation.failed} without an answer",
         "truth".ljust(width) + "".join(f"-> {name}".rjust(width + 4) for name in names),
     ]
+    if evaluation.dropped:
+        lines.insert(1, f"{evaluation.dropped} reviews that occur in the training file were left out")
     lines += [
         true.ljust(width) + "".join(str(count).rjust(width + 4) for count in row.values())
         for true, row in evaluation.confusion.items()

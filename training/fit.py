@@ -1,6 +1,7 @@
 """`review-training fit`: files in, bundle out."""
 
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,7 +16,7 @@ from training.checkpoint import RunState
 from training.evaluate import Evaluation
 from training.loop import TrainingRows, best_device, make_optimizer, train
 from training.package import check_replaceable, package
-from training.prepare import Prepared, prepare
+from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
 from training.progress import ProgressBar, say
 from training.settings import FitSettings, PackageSettings
 
@@ -34,7 +35,7 @@ def fit(
     packaging: PackageSettings,
     checkpoints: Path | None = None,
     checkpoint_minutes: float = 5.0,
-    max_overlap: float = 0.02,
+    data_options: DataOptions = DEFAULTS,
 ) -> tuple[Manifest, Evaluation]:
     """Fine-tune `base_name` on `train_file` and write the bundle `out`, measured on `test_file`.
 
@@ -47,7 +48,7 @@ def fit(
         packaging: what determines the bundle.
         checkpoints: directory where the run keeps its state; default: beside `out`, with `.run` added.
         checkpoint_minutes: time between two checkpoints.
-        max_overlap: largest share of test texts that may occur among the training texts.
+        data_options: how the files are read and compared.
 
     Returns:
         The manifest of the bundle, and the evaluation of the served variant on the whole test file.
@@ -58,7 +59,7 @@ def fit(
     """
     quiet_transformers()
     check_replaceable(out)
-    data = prepare(train_file, test_file, max_overlap, say)
+    data = prepare(train_file, test_file, data_options, say)
     base = find_base(base_name)
     say(f"base {base.name}, seed {settings.seed}")
     model = load_classifier(base, data.train.label_names, settings.seed)
@@ -78,6 +79,7 @@ def _train(
         "base_sha256": base.sha256,
         "train_sha256": data.train.sha256,
         "test_sha256": data.test.sha256,
+        "columns": asdict(data.train.columns),
         "rows": len(data.train),
         "labels": list(labels),
         # Serving length is no part of the weights: a finished run can be packaged again with another one.

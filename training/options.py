@@ -8,8 +8,13 @@ from pydantic.fields import FieldInfo
 
 from consumer.encoder import Truncation
 from consumer.errors import UsageError
+from training.columns import Columns
+from training.leaks import LEAST_SIMILARITY
+from training.prepare import DEFAULTS, DataOptions
 
 Settings = TypeVar("Settings", bound=BaseModel)
+
+DATA_HELP = "labelled reviews: a file named .xlsx, .csv, .tsv, .jsonl or .parquet, or a directory with pos/ and neg/"
 
 
 def add_settings(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
@@ -32,6 +37,60 @@ def read_settings(model: type[Settings], arguments: argparse.Namespace) -> Setti
             for item in error.errors()
         )
         raise UsageError(f"{problems} (see review-training {arguments.command} --help)") from None
+
+
+def add_data_options(parser: argparse.ArgumentParser, *, leaks: bool = True) -> None:
+    """How files of labelled reviews are read and, with `leaks`, what becomes of texts that two of them share."""
+    parser.add_argument(
+        "--text-column", metavar="NAME", help="column of the texts (default: Reviews, or another usual name)"
+    )
+    parser.add_argument(
+        "--label-column", metavar="NAME", help="column of the labels (default: Sentiment, or another usual name)"
+    )
+    parser.add_argument(
+        "--near-duplicate",
+        type=similarity,
+        default=DEFAULTS.near,
+        metavar="SIMILARITY",
+        help="Jaccard similarity of their word 5-grams, 0.5 to 1, from which two texts are near duplicates "
+        "(default: %(default)s)",
+    )
+    if leaks:
+        parser.add_argument(
+            "--max-overlap",
+            type=share,
+            default=DEFAULTS.max_overlap,
+            metavar="SHARE",
+            help="refuse when more test texts than this share occur, exactly or nearly, in the training file "
+            "(default: %(default)s)",
+        )
+        parser.add_argument(
+            "--drop-leaked", action="store_true", help="measure without the test texts that occur in the training file"
+        )
+
+
+def read_data_options(arguments: argparse.Namespace) -> DataOptions:
+    """What was given of the options above."""
+    return DataOptions(
+        columns=Columns(arguments.text_column, arguments.label_column),
+        near=arguments.near_duplicate,
+        max_overlap=getattr(arguments, "max_overlap", DEFAULTS.max_overlap),
+        drop_leaked=getattr(arguments, "drop_leaked", DEFAULTS.drop_leaked),
+    )
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, as argparse reads it."""
+    if not 0 <= (number := float(text)) <= 1:
+        raise ValueError
+    return number
+
+
+def similarity(text: str) -> float:
+    """A similarity that the leak check can find, as argparse reads it."""
+    if (number := share(text)) < LEAST_SIMILARITY:
+        raise ValueError
+    return number
 
 
 def count(text: str) -> int:

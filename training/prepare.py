@@ -1,61 +1,146 @@
-"""From two files to the rows that are trained on and the rows that are measured on; everything left out is told."""
+"""From files to the rows that are trained on and the rows that are measured on; everything left out is told."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.errors import UsageError
-from training.data import Reviews, read_reviews, without_duplicates, without_overlap
+from training.columns import USUAL, Columns, check_labels
+from training.data import Reviews, read_reviews, without_duplicates
+from training.leaks import Leaks, examples, find_leaks
+from training.table import name_of
 
 #: Bad rows that are named one by one; a file with more of them has one fault, not many.
 NAMED_BAD_ROWS = 10
 
 
 @dataclass(frozen=True)
+class DataOptions:
+    """How files are read and compared.
+
+    Args:
+        columns: where texts and labels are, in every file.
+        near: Jaccard similarity of their word 5-grams from which two texts are near duplicates.
+        max_overlap: largest share of test texts that may occur, exactly or nearly, in the training file.
+        drop_leaked: take these texts out of the test rows as well; then any share is allowed.
+    """
+
+    columns: Columns = USUAL
+    near: float = 0.8
+    max_overlap: float = 0.02
+    drop_leaked: bool = False
+
+
+DEFAULTS = DataOptions()
+
+
+@dataclass(frozen=True)
 class Prepared:
-    """`train` has no duplicates and shares no text with `test`, which is as the file has it."""
+    """`train` has no duplicates and shares no text with `test`.
+
+    `test` is as the file has it, but for `dropped` rows whose text leaked and that were to be left out.
+    """
 
     train: Reviews
     test: Reviews
+    dropped: int = 0
 
 
-def prepare(train_file: Path, test_file: Path, max_overlap: float, say: Callable[[str], None]) -> Prepared:
-    """Read both files, report what is wrong with them, and take out of the training rows what must not be there.
+def prepare(train_file: Path, test_file: Path, options: DataOptions, say: Callable[[str], None]) -> Prepared:
+    """Read both files, report what is wrong with them, and take out of the rows what must not be there.
 
     Args:
         train_file: see `read_reviews`.
         test_file: see `read_reviews`.
-        max_overlap: largest share of test texts that may occur in the training file.
+        options: how they are read and compared.
         say: told each finding, one line each.
 
     Raises:
-        UsageError: a file cannot be used, their labels differ, or they overlap by more than `max_overlap`.
+        UsageError: a file cannot be used, their labels differ, or they overlap by more than allowed.
     """
-    train, test = read_and_report(train_file, say), read_and_report(test_file, say)
+    train, test = (read_and_report(file, say, options.columns) for file in (train_file, test_file))
     if unknown := sorted(set(test.labels) - set(train.labels)):
         raise UsageError(f"{test_file} has labels that {train_file} lacks: {', '.join(unknown)}")
     train, repeats, contradicting = without_duplicates(train)
     if repeats or contradicting:
         say(f"{train_file.name}: {repeats} repeated rows removed, {contradicting} with contradicting labels removed")
-    train, leaked = without_overlap(train, test)
-    share = leaked / len(test)
-    say(f"leak check: {leaked} of {len(test)} test texts ({share:.2%}) also occur in {train_file.name}")
-    if share > max_overlap:
-        raise UsageError(
-            f"{share:.1%} of the test texts occur in the training file, more than {max_overlap:.1%}: an accuracy "
-            "measured on them would be a fiction; give separate files (or raise --max-overlap)"
-        )
-    if leaked:
-        say("these texts are left out of the training rows")
+    leaks = check_leaks(train, test, options, say)
+    train = _without(train, leaks.train_rows)
+    if leaks:
+        say(f"{len(leaks.train_rows)} training rows with these texts are left out")
+    dropped = len(leaks) if options.drop_leaked else 0
+    if dropped:
+        test = _without(test, leaks.test_rows)
+        say(f"{dropped} test rows with these texts are left out")
     say(f"{len(train)} rows to train on, {len(test)} to measure on, labels {', '.join(train.label_names)}")
-    return Prepared(train, test)
+    return Prepared(train, test, dropped)
 
 
-def read_and_report(path: Path, say: Callable[[str], None]) -> Reviews:
-    """Read `path` and name the rows that cannot be used."""
-    reviews = read_reviews(path)
+def prepare_test(
+    test_file: Path, train_file: Path | None, options: DataOptions, say: Callable[[str], None]
+) -> tuple[Reviews, int]:
+    """The rows of `test_file` to measure on; with `train_file`, checked against what the model was trained on.
+
+    Returns:
+        The rows, and how many were left out because they leaked.
+
+    Raises:
+        UsageError: a file cannot be used, or they overlap by more than allowed.
+    """
+    test = read_and_report(test_file, say, options.columns)
+    if train_file is None:
+        if options.drop_leaked:
+            raise UsageError("--drop-leaked needs --train, the file that the model was trained on")
+        return test, 0
+    leaks = check_leaks(read_and_report(train_file, say, options.columns), test, options, say)
+    if not leaks or not options.drop_leaked:
+        return test, 0
+    say(f"{len(leaks)} test rows with these texts are left out")
+    return _without(test, leaks.test_rows), len(leaks)
+
+
+def check_leaks(train: Reviews, test: Reviews, options: DataOptions, say: Callable[[str], None]) -> Leaks:
+    """Tell what `test` shares with `train`.
+
+    Raises:
+        UsageError: it is more than `options` allow.
+    """
+    leaks = find_leaks(train, test, options.near)
+    say(leaks.in_words(train, test))
+    for line in examples(leaks, train, test):
+        say(f"  {line}")
+    share = len(leaks) / len(test)
+    if share > options.max_overlap and not options.drop_leaked:
+        raise UsageError(
+            f"{share:.1%} of the test texts occur in the training file, more than {options.max_overlap:.1%}: an "
+            "accuracy measured on them would be a fiction; give separate files, leave these texts out with "
+            "--drop-leaked, or raise --max-overlap"
+        )
+    return leaks
+
+
+def read_and_report(path: Path, say: Callable[[str], None], columns: Columns = USUAL) -> Reviews:
+    """Read `path`, tell what was guessed, and name the rows that cannot be used."""
+    reviews = read_reviews(path, columns)
+    for remark in reviews.remarks:
+        say(f"{path.name}: {remark}")
     for bad in reviews.bad_rows[:NAMED_BAD_ROWS]:
-        say(f"{path.name}: row {bad.row} left out: {bad.reason}")
+        say(f"{path.name}: {name_of(bad.row)} left out: {bad.reason}")
     if len(reviews.bad_rows) > NAMED_BAD_ROWS:
         say(f"{path.name}: {len(reviews.bad_rows) - NAMED_BAD_ROWS} more rows left out")
     return reviews
+
+
+def _without(reviews: Reviews, rows: frozenset[int]) -> Reviews:
+    """`reviews` without `rows`.
+
+    Raises:
+        UsageError: too few are left.
+    """
+    left = reviews.only(row for row in range(len(reviews)) if row not in rows)
+    if rows:
+        try:
+            check_labels(reviews.path, left.labels, str(reviews.columns.label))
+        except UsageError as error:
+            raise UsageError(f"without the texts that are in both files, {error}") from None
+    return left

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import random
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.tiny_encoder import make_base, write_reviews
+from consumer.errors import UsageError
+from tests.tiny_encoder import NEUTRAL, make_base, write_reviews, write_table
 from training.cli import main
 
 pytestmark = pytest.mark.training
@@ -101,6 +103,33 @@ def test_more_tokens_than_the_base_has_positions_are_refused(
     base = make_base(tmp_path / "base")
     command = ["fit", *files, "--out", str(tmp_path / "bundle"), "--base", str(base), "--max-length", "512"]
     assert "reads at most 64 tokens" in refusal(capsys, command)
+
+
+def test_a_run_is_not_resumed_with_other_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same file read otherwise is other data: its checkpoint is not taken for this run's."""
+    from training import fit
+    from training.columns import Columns
+    from training.prepare import DataOptions
+    from training.settings import FitSettings, PackageSettings
+
+    draw = random.Random(1)
+    rows = [(" ".join(draw.choices(NEUTRAL, k=30)), " ".join(draw.choices(NEUTRAL, k=30)), i % 2) for i in range(60)]
+    train, test = (
+        write_table(tmp_path / name, [("Reviews", "plot", "Sentiment"), *part])
+        for name, part in (("train.xlsx", rows[:40]), ("test.xlsx", rows[40:]))
+    )
+    monkeypatch.setattr(fit, "package", lambda *_, **__: (None, None))
+    call: dict[str, Any] = {
+        "train_file": train,
+        "test_file": test,
+        "base_name": str(make_base(tmp_path / "base")),
+        "out": tmp_path / "bundle",
+        "settings": FitSettings(epochs=0.5, train_max_length=8, max_length=32),
+        "packaging": PackageSettings(),
+    }
+    fit.fit(**call)
+    with pytest.raises(UsageError, match="is of a run with another columns"):
+        fit.fit(**call, data_options=DataOptions(columns=Columns(text="plot")))
 
 
 def test_a_missing_bundle_is_refused_as_the_worker_refuses_it(

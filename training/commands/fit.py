@@ -3,13 +3,13 @@
 import argparse
 from pathlib import Path
 
-from training.options import add_settings, read_settings
+from training.options import DATA_HELP, add_data_options, add_settings, read_data_options, read_settings
 from training.settings import FitSettings, PackageSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Files, base and checkpoints; then one option for each setting."""
-    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="xlsx or csv with Reviews, Sentiment")
+    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help=DATA_HELP)
     parser.add_argument("--test", type=Path, required=True, metavar="FILE", help="the same; it only measures")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle; an older one is replaced")
     parser.add_argument(
@@ -22,13 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-minutes", type=float, default=5.0, metavar="MINUTES", help="between two (default: %(default)s)"
     )
-    parser.add_argument(
-        "--max-overlap",
-        type=float,
-        default=0.02,
-        metavar="SHARE",
-        help="refuse when more test texts than this share occur in the training file (default: %(default)s)",
-    )
+    add_data_options(parser)
     add_settings(parser, FitSettings)
     add_settings(parser, PackageSettings)
 
@@ -48,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         packaging=packaging,
         checkpoints=arguments.checkpoints,
         checkpoint_minutes=arguments.checkpoint_minutes,
-        max_overlap=arguments.max_overlap,
+        data_options=read_data_options(arguments),
     )
     print(as_text(evaluation))  # noqa: T201
     print(f"{arguments.out}: {manifest.name} {manifest.version}, serves {manifest.served}")  # noqa: T201

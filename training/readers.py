@@ -1,0 +1,205 @@
+"""The formats that labelled reviews come in, by suffix; each becomes a `Table`.
+
+Bytes that are not UTF-8 do not end the reading: they become lone surrogates (PEP 383), which `training.data` finds in
+the row where they stand.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from consumer.errors import UsageError
+from training.table import BadRow, Place, Table
+
+#: Class folder of aclImdb that holds no class.
+UNLABELLED_FOLDER = "unsup"
+
+#: Folders of aclImdb that are data sets of their own.
+SPLITS = ("train", "test")
+
+#: Columns of the table that a directory becomes.
+FILE_TEXT, FOLDER = "text of the file", "folder"
+
+#: Characters of the largest cell; csv's own limit of 131,072 is shorter than the longest reviews.
+LARGEST_CELL = 2**31 - 1
+
+
+def read_table(path: Path) -> Table:
+    """Read `path` in the format that its suffix names, or as a directory of class folders.
+
+    Raises:
+        UsageError: it does not exist, has another suffix, or cannot be read.
+    """
+    if not path.exists():
+        raise UsageError(f"{path} does not exist")
+    reader = _directory if path.is_dir() else READERS.get(path.suffix.lower())
+    if path.suffix.lower() == ".xls" and reader is None:
+        raise UsageError(f"{path} is in Excel's format of before 2007: save it as .xlsx")
+    if reader is None:
+        raise UsageError(
+            f"{path} cannot be read as {path.suffix or 'a file without suffix'}: give a file named "
+            f"{', '.join(READERS)}, or a directory with a folder of .txt files for each label"
+        )
+    try:
+        return reader(path)
+    except UsageError:
+        raise
+    except Exception as error:  # zip, XML and parser errors of three libraries
+        raise UsageError(
+            f"{path} cannot be read as {path.suffix or 'a directory'} ({type(error).__name__}): give a complete file"
+        ) from error
+
+
+def _xlsx(path: Path) -> Table:
+    import pandas as pd
+
+    with pd.ExcelFile(path, engine="openpyxl") as workbook:
+        first, *others = workbook.sheet_names
+        # No guessing of missing values: a review may well be the word "None". An empty cell is an empty string.
+        frame = pd.read_excel(workbook, sheet_name=first, dtype=object, keep_default_na=False, na_filter=False)
+    remarks = (f"only the first sheet, {first!r}, of {len(others) + 1} is read",) if others else ()
+    columns = {str(name): frame[name].tolist() for name in frame.columns}
+    places: list[Place] = list(range(2, len(frame) + 2))
+    return Table(columns, places, formulas=partial(_formula_rows, path), remarks=remarks)
+
+
+def _formula_rows(path: Path, column: str) -> frozenset[int]:
+    """Rows whose cell is a formula. Without a stored result pandas cannot tell them from empty cells."""
+    import openpyxl
+
+    with closing(openpyxl.load_workbook(path, read_only=True)) as workbook:
+        sheet = workbook.worksheets[0]
+        place = [str(cell.value) for cell in next(sheet.iter_rows(max_row=1))].index(column) + 1
+        cells = (row[0] for row in sheet.iter_rows(min_row=2, min_col=place, max_col=place))
+        return frozenset(number for number, cell in enumerate(cells, start=2) if cell.data_type == "f")
+
+
+def _csv(path: Path) -> Table:
+    text = _decoded(path.read_bytes())
+    header = text.partition("\n")[0]
+    # Spreadsheets of countries with a decimal comma separate cells by semicolons, in files named csv all the same.
+    return _separated(path, text, max(",;\t", key=header.count), csv.QUOTE_MINIMAL)
+
+
+def _tsv(path: Path) -> Table:
+    text = _decoded(path.read_bytes())
+    try:
+        return _separated(path, text, "\t", csv.QUOTE_MINIMAL)
+    except UsageError:  # many tsv files never quote: a quotation mark is a part of the text
+        return _separated(path, text, "\t", csv.QUOTE_NONE)
+
+
+def _separated(path: Path, text: str, separator: str, quoting: Any) -> Table:
+    csv.field_size_limit(LARGEST_CELL)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True)
+    rows: list[list[str]] = []
+    try:
+        rows.extend(lines)
+    except csv.Error as error:
+        raise UsageError(
+            f"{path} cannot be read as {path.suffix}: row {len(rows) + 1} (which ends in line {lines.line_num}): "
+            f"{error}: double the quotation marks inside of a quoted text"
+        ) from None
+    while rows and not rows[-1]:
+        rows.pop()
+    names = rows[0] if rows else []
+    if repeated := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
+        raise UsageError(f"{path} has the column {repeated[0]!r} twice: rename one of them")
+    places: list[Place] = []
+    whole: list[list[str]] = []
+    broken: list[BadRow] = []
+    for number, cells in enumerate(rows[1:], start=2):
+        if any(cells[len(names) :]):
+            broken.append(BadRow(number, f"{len(cells)} cells under {len(names)} columns: a text is not quoted"))
+        else:
+            places.append(number)
+            whole.append(cells + [""] * (len(names) - len(cells)))
+    columns: dict[str, list[object]] = {name: [cells[i] for cells in whole] for i, name in enumerate(names)}
+    return Table(columns, places, tuple(broken))
+
+
+def _jsonl(path: Path) -> Table:
+    places: list[Place] = []
+    records: list[dict[str, object]] = []
+    broken: list[BadRow] = []
+    for number, line in enumerate(_decoded(path.read_bytes()).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            broken.append(BadRow(number, f"no JSON: {error.msg} at character {error.colno}"))
+        except (ValueError, RecursionError):  # a number of thousands of digits, or thousands of brackets
+            broken.append(BadRow(number, "no JSON: numbers or nesting out of bounds"))
+        else:
+            if isinstance(record, dict):
+                places.append(number)
+                records.append(record)
+            else:
+                broken.append(BadRow(number, "no JSON object"))
+    names = dict.fromkeys(name for record in records for name in record)
+    return Table({name: [record.get(name) for record in records] for name in names}, places, tuple(broken))
+
+
+def _parquet(path: Path) -> Table:
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(path)
+    columns = {name: table.column(name).to_pylist() for name in table.column_names}
+    return Table(columns, list(range(1, table.num_rows + 1)))
+
+
+def _directory(path: Path) -> Table:
+    """A directory in the layout of aclImdb: below it a folder of .txt files for each label, or a split with those."""
+    classes = _class_folders(path)
+    splits = [path / name for name in SPLITS if _class_folders(path / name)]
+    if len(splits) + bool(classes) > 1:
+        found = ", ".join(folder.name for folder in (*splits, *classes))
+        raise UsageError(f"{path} holds {found}: name one of them, as in {splits[0]}")
+    if splits:
+        path, classes = splits[0], _class_folders(splits[0])
+    if not classes:
+        raise UsageError(f"{path} has no folders with .txt files; needed: one for each label, as pos/ and neg/")
+    # By name of the file, not of the folder: a sample from the start of the table has every label.
+    files = sorted((file for folder in classes for file in folder.glob("*.txt")), key=lambda f: (f.name, f.parent.name))
+    names = [file.relative_to(path).as_posix() for file in files]
+    contents = [file.read_bytes() for file in files]
+    columns: dict[str, list[object]] = {
+        FILE_TEXT: [_decoded(content) for content in contents],
+        FOLDER: [file.parent.name for file in files],
+    }
+    return Table(columns, list(names), sha256=_files_sha256(zip(names, contents, strict=True)))
+
+
+def _class_folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return []
+    folders = (folder for folder in sorted(path.iterdir()) if folder.is_dir() and folder.name != UNLABELLED_FOLDER)
+    return [folder for folder in folders if any(folder.glob("*.txt"))]
+
+
+def _files_sha256(files: Iterable[tuple[str, bytes]]) -> str:
+    """One SHA-256 for many files: of the lines "SHA-256 of the content, name"."""
+    total = hashlib.sha256()
+    for name, content in files:
+        total.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
+    return total.hexdigest()
+
+
+def _decoded(content: bytes) -> str:
+    return content.decode("utf-8-sig", "surrogateescape")
+
+
+READERS: dict[str, Callable[[Path], Table]] = {
+    ".xlsx": _xlsx,
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+}
