@@ -27,6 +27,9 @@ class Metrics:
         for reason in Reason:  # there from the start: an alert sees an increase, not a first appearance
             self.dead_lettered.labels(reason.value)
         self.truncated = Counter("reviews_truncated", "Labelled reviews that the model read in part", registry=registry)
+        self.unsure = Counter(
+            "reviews_unsure", "Labelled reviews whose score is below the threshold of the model", registry=registry
+        )
         self.not_published = Counter("reviews_not_published", "Polls that were aborted and redone", registry=registry)
         self.deleted_unread = Counter(
             "reviews_deleted_unread", "Records that retention deleted before they were read", registry=registry
@@ -76,6 +79,7 @@ class Metrics:
                 self.labelled.labels(outcome.result.label).inc()
                 self.score.observe(outcome.result.score)
                 self.truncated.inc(outcome.result.truncated)
+                self.unsure.inc(bool(outcome.result.unsure))
             if outcome.source.timestamp_ms >= 0:
                 # A producer's clock may run ahead of ours.
                 self.record_age.observe(max(0.0, now - outcome.source.timestamp_ms / 1000))
