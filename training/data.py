@@ -15,6 +15,9 @@ from consumer.errors import UsageError
 TEXT_COLUMN = "Reviews"
 LABEL_COLUMN = "Sentiment"
 
+#: Columns, in any case, that hold how many stars a reviewer gave; only evaluating looks at them.
+STAR_COLUMNS = ("stars", "star", "rating", "score", "star rating", "star_rating")
+
 #: Fewest rows of a label that can teach or measure anything.
 MIN_ROWS_PER_LABEL = 8
 
@@ -32,13 +35,14 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Reviews:
-    """Labelled texts of one file: `texts[i]` has the label `labels[i]`."""
+    """Labelled texts of one file: `texts[i]` has the label `labels[i]`, and `stars[i]` where the file has stars."""
 
     path: Path
     sha256: str
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     bad_rows: tuple[BadRow, ...] = ()
+    stars: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -51,7 +55,9 @@ class Reviews:
     def only(self, rows: Iterable[int]) -> "Reviews":
         """The same file reduced to `rows`, indices into `texts`."""
         kept = list(rows)
-        return replace(self, texts=tuple(self.texts[i] for i in kept), labels=tuple(self.labels[i] for i in kept))
+        stars = self.stars and tuple(self.stars[i] for i in kept)
+        texts, labels = tuple(self.texts[i] for i in kept), tuple(self.labels[i] for i in kept)
+        return replace(self, texts=texts, labels=labels, stars=stars)
 
 
 def read_reviews(path: Path) -> Reviews:
@@ -64,12 +70,13 @@ def read_reviews(path: Path) -> Reviews:
     """
     if not path.is_file():
         raise UsageError(f"{path} does not exist")
-    columns = _read_columns(path)
+    *columns, given_stars = _read_columns(path)
     texts: list[str] = []
     labels: list[str] = []
+    stars: list[str] = []
     empty: list[int] = []
     unlabelled: list[int] = []
-    for row, (text, label) in enumerate(zip(*columns, strict=True), start=2):
+    for row, (text, label, star) in enumerate(zip(*columns, given_stars or columns[0], strict=True), start=2):
         if not text.strip():
             empty.append(row)
         elif not label.strip():
@@ -77,15 +84,19 @@ def read_reviews(path: Path) -> Reviews:
         else:
             texts.append(clean(text))
             labels.append(label.strip())
+            stars.append(star.strip())
     formulas = _formula_rows(path) if empty and path.suffix.lower() != ".csv" else set()
     bad = [BadRow(row, "a formula: the text starts with '='" if row in formulas else "no text") for row in empty]
     bad += [BadRow(row, "no label") for row in unlabelled]
-    reviews = Reviews(path, file_sha256(path), tuple(texts), tuple(labels), tuple(sorted(bad, key=lambda b: b.row)))
+    bad_rows = tuple(sorted(bad, key=lambda b: b.row))
+    known_stars = tuple(stars) if given_stars else None
+    reviews = Reviews(path, file_sha256(path), tuple(texts), tuple(labels), bad_rows, known_stars)
     _check_labels(reviews)
     return reviews
 
 
-def _read_columns(path: Path) -> tuple[list[str], list[str]]:
+def _read_columns(path: Path) -> list[list[str]]:
+    """Texts, labels, and the stars or nothing."""
     import pandas as pd
 
     # No guessing of missing values: a review may well be the word "None". An empty cell is an empty string.
@@ -104,8 +115,9 @@ def _read_columns(path: Path) -> tuple[list[str], list[str]]:
     if missing := [name for name in (TEXT_COLUMN, LABEL_COLUMN) if name not in frame.columns]:
         found = ", ".join(map(repr, frame.columns)) or "none"
         raise UsageError(f"{path} lacks the column {' and '.join(missing)}; it has {found}: rename them in the file")
-    texts, labels = ([_cell(value) for value in frame[name]] for name in (TEXT_COLUMN, LABEL_COLUMN))
-    return texts, labels
+    star = [name for name in frame.columns if str(name).strip().lower() in STAR_COLUMNS][:1]
+    columns = [[_cell(value) for value in frame[name]] for name in (TEXT_COLUMN, LABEL_COLUMN, *star)]
+    return columns if star else [*columns, []]
 
 
 def _cell(value: object) -> str:

@@ -12,6 +12,7 @@ from consumer.bundle import load_bundle
 from consumer.classifier import Classifier, Scored
 from consumer.engines import open_engine
 from consumer.errors import UsageError
+from training.data import Reviews
 from training.prepare import read_and_report
 from training.progress import ProgressBar, say
 
@@ -53,34 +54,39 @@ def open_classifier(bundle: Path, variant: str | None) -> Iterator[Classifier]:
         yield classifier
 
 
-def evaluate_file(bundle: Path, file: Path, variant: str | None, limit: int | None) -> Evaluation:
-    """Measure `variant` of `bundle` on the first `limit` rows of `file`.
+def reviews_for(labels: Sequence[str], file: Path) -> Reviews:
+    """Read `file` for a bundle that knows `labels`.
 
     Raises:
         UsageError: the file cannot be used, or has labels that the bundle does not know.
-        BundleError: the bundle is refused.
     """
-    labels = load_bundle(bundle).manifest.labels
     reviews = read_and_report(file, say)
     if unknown := sorted(set(reviews.labels) - set(labels)):
         raise UsageError(
             f"{file} has the labels {', '.join(unknown)}; the bundle knows {', '.join(labels)}: rename them"
         )
-    reviews = reviews.only(range(len(reviews))[:limit])
-    with open_classifier(bundle, variant) as classifier:
-        classifier.self_check()
-        return evaluate(classify_all(classifier, reviews.texts, "measuring"), reviews.labels, labels)
+    return reviews
+
+
+def score_all(classifier: Classifier, texts: Sequence[str], title: str) -> list[Scored | None]:
+    """What the classifier says of every text, in order, with a progress bar; None where it failed."""
+    answers: list[Scored | None] = []
+    with ProgressBar(title, len(texts)) as bar:
+        for start in range(0, len(texts), CHUNK):
+            results = classifier.classify(texts[start : start + CHUNK]).results
+            answers += [result if isinstance(result, Scored) else None for result in results]
+            bar.update(len(answers))
+    return answers
 
 
 def classify_all(classifier: Classifier, texts: Sequence[str], title: str) -> list[Answer]:
     """Probabilities of each label for every text, in order, with a progress bar."""
-    answers: list[Answer] = []
-    with ProgressBar(title, len(texts)) as bar:
-        for start in range(0, len(texts), CHUNK):
-            results = classifier.classify(texts[start : start + CHUNK]).results
-            answers += [result.probabilities if isinstance(result, Scored) else None for result in results]
-            bar.update(len(answers))
-    return answers
+    return probabilities_of(score_all(classifier, texts, title))
+
+
+def probabilities_of(scored: Sequence[Scored | None]) -> list[Answer]:
+    """The probabilities alone."""
+    return [each.probabilities if each else None for each in scored]
 
 
 def evaluate(answers: Sequence[Answer], truth: Sequence[str], labels: Sequence[str]) -> Evaluation:
@@ -114,15 +120,17 @@ def wilson_interval(right: int, rows: int, confidence: float = 0.95) -> tuple[fl
 def as_text(evaluation: Evaluation) -> str:
     """A few lines for people."""
     low, high = evaluation.interval
-    names = list(evaluation.confusion)
-    width = max(len(name) for name in names) + 2
     lines = [
         f"accuracy {evaluation.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) on {evaluation.rows} reviews",
         f"log loss {evaluation.log_loss:.4f}; {evaluation.failed} without an answer",
-        "truth".ljust(width) + "".join(f"-> {name}".rjust(width + 4) for name in names),
     ]
-    lines += [
+    return "\n".join(lines + confusion_lines(evaluation.confusion))
+
+
+def confusion_lines(confusion: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """The confusion matrix as lines of text, one for each true label."""
+    width = max(len(name) for name in confusion) + 2
+    return ["truth".ljust(width) + "".join(f"-> {name}".rjust(width + 4) for name in confusion)] + [
         true.ljust(width) + "".join(str(count).rjust(width + 4) for count in row.values())
-        for true, row in evaluation.confusion.items()
+        for true, row in confusion.items()
     ]
-    return "\n".join(lines)
