@@ -122,8 +122,9 @@ def test_golden_texts_pin_both_labels(fitted: Path) -> None:
 
     golden = Golden.model_validate_json((fitted / "golden.json").read_bytes())
     answers = [text.probabilities["fp32"] for text in golden.texts]
-    assert max(answer["neg"] for answer in answers) > 0.7
-    assert max(answer["pos"] for answer in answers) > 0.7
+    # Swapped, such an answer would be off by more than 0.2: four times what int8 is allowed.
+    assert max(answer["neg"] for answer in answers) > 0.6
+    assert max(answer["pos"] for answer in answers) > 0.6
     assert golden.tolerance.keys() == load_bundle(fitted).manifest.variants.keys()
 
 
