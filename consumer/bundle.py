@@ -1,6 +1,6 @@
 """The model bundle: the one thing that training and the worker share, and what makes it trustworthy.
 
-    manifest.json     name, labels, truncation, precision variants, accuracy, SHA-256 of every other file
+    manifest.json     name, labels, truncation, precision variants, accuracy, calibration, SHA-256 of every other file
     tokenizer.json    Hugging Face tokenizer
     golden.json       texts with the probabilities that each variant must give
     openvino/*.xml,*.bin, model.safetensors + config.json    the weights, per variant
@@ -90,10 +90,31 @@ class Source(_Part):
     rows: int = Field(ge=0)
 
 
+class Calibration(_Part):
+    """What makes probabilities mean what they say, fitted on reviews that the model was not trained on.
+
+    Logits are divided by `temperature` (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2). A
+    prediction whose probability is below `threshold` is unsure: of the `data` rows at or above it at least
+    `target_precision` were right, and `unsure` is the share below it. Both are None where no threshold reaches that.
+    Fitted on the answers of `variant`, served with every variant. `ece_before` and `ece_after` are the expected
+    calibration errors on the same rows.
+    """
+
+    temperature: float = Field(ge=0.01, le=100)
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    target_precision: float = Field(gt=0, lt=1)
+    unsure: float | None = Field(default=None, ge=0, le=1)
+    ece_before: float = Field(ge=0, le=1)
+    ece_after: float = Field(ge=0, le=1)
+    variant: str
+    data: Source
+
+
 class Manifest(_Part):
     """manifest.json. `labels[i]` names the i-th logit; `served` is the variant served by default.
 
     `measured_only` has the accuracy of variants that were measured when the bundle was made but are not shipped in it.
+    Without `calibration` the probabilities are those of the model as it was trained, and no prediction is unsure.
     """
 
     format: Literal[1] = 1
@@ -109,6 +130,7 @@ class Manifest(_Part):
     served: str
     training_data: tuple[Source, ...] = ()
     measured_only: dict[str, Accuracy] = {}
+    calibration: Calibration | None = None
     files: dict[RelativePath, FileSum]
 
     @model_validator(mode="after")
@@ -124,7 +146,7 @@ class Manifest(_Part):
 
 
 class GoldenText(_Part):
-    """A text and, per variant, the probability of each label that the model gave when the bundle was made."""
+    """A text and, per variant, the probability of each label, calibrated, as given when the bundle was made."""
 
     text: str
     probabilities: dict[str, dict[str, Annotated[float, Field(ge=0, le=1)]]]

@@ -1,4 +1,4 @@
-"""Texts to labels: tokenise ▸ batch by length ▸ infer ▸ softmax. One bad text never costs its neighbours.
+"""Texts to labels: tokenise ▸ batch by length ▸ infer ▸ calibrated softmax. One bad text never costs its neighbours.
 
 A batch that fails is halved until the text is found that fails alone. Only a text can be bad that way, not the engine:
 whenever a batch fails, a golden text, which is known to work, is asked as well, and if that fails too the worker gives
@@ -24,13 +24,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The most probable label of a text, and the probability of each."""
+    """The most probable label of a text, and the probability of each.
+
+    `unsure`: whether the score is below the threshold of the bundle; None where the bundle has none.
+    """
 
     label: str
     score: float
     probabilities: dict[str, float]
     tokens: int
     truncated: bool
+    unsure: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class Classifier:
         self._bundle = bundle
         self._engine = engine
         self._labels = manifest.labels
+        self._temperature = manifest.calibration.temperature if manifest.calibration else 1.0
+        self._threshold = manifest.calibration.threshold if manifest.calibration else None
         self._encoder = Encoder(bundle.tokenizer_json, manifest.max_length, manifest.truncation)
         self._policy = replace(engine.policy, token_budget=token_budget) if token_budget else engine.policy
 
@@ -192,10 +198,13 @@ class Classifier:
     def _result(self, text: Encoded, row: Logits | EngineFailure) -> Scored | Failed:
         if isinstance(row, EngineFailure):
             return Failed(row.kind)
-        exponents = np.exp(row.astype(np.float64) - row.max())
+        # The label comes from the logits: no temperature, however high, makes it a matter of rounding.
+        label = self._labels[int(row.argmax())]
+        exponents = np.exp((row.astype(np.float64) - row.max()) / self._temperature)
         probabilities = dict(zip(self._labels, (exponents / exponents.sum()).tolist(), strict=True))
-        label = max(probabilities, key=probabilities.__getitem__)
-        return Scored(label, probabilities[label], probabilities, text.tokens, text.truncated)
+        score = probabilities[label]
+        unsure = None if self._threshold is None else score < self._threshold
+        return Scored(label, score, probabilities, text.tokens, text.truncated, unsure)
 
 
 def _spread(group: Sequence[int], result: Logits | EngineFailure, rows: list[Logits | EngineFailure]) -> list[int]:

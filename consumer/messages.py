@@ -87,6 +87,9 @@ class Prediction(BaseModel):
     source: Source
     tokens: int = Field(ge=0, description="tokens that the model read")
     truncated: bool = Field(description="whether the model read only a part of the text")
+    unsure: bool | None = Field(
+        None, description="whether the score is below the threshold of the model; absent where the model has none"
+    )
     processed_at: AwareDatetime
     carried: dict[str, Any] | None = Field(None, description="fields of the review whose names are taken above")
 
@@ -177,7 +180,7 @@ _OWN_FIELDS = frozenset(Prediction.model_fields)
 
 
 def prediction_json(review: ParsedReview, source: Record, own: dict[str, Any]) -> bytes:
-    """Value of the output record. `own` holds label, score, probabilities, model, tokens and truncated."""
+    """Value of the output record. `own` holds label, score, probabilities, model, tokens, truncated, unsure."""
     taken = {name: value for name, value in review.fields.items() if name in _OWN_FIELDS}
     prediction = {
         "id": review.id,

@@ -28,6 +28,9 @@ class Metrics:
         for reason in Reason:  # there from the start: an alert sees an increase, not a first appearance
             self.dead_lettered.labels(reason.value)
         self.truncated = Counter("reviews_truncated", "Labelled reviews that the model read in part", registry=registry)
+        self.unsure = Counter(
+            "reviews_unsure", "Labelled reviews whose score is below the threshold of the model", registry=registry
+        )
         self.not_published = Counter("reviews_not_published", "Polls that were aborted and redone", registry=registry)
         self.deleted_unread = Counter(
             "reviews_deleted_unread", "Records that retention deleted before they were read", registry=registry
@@ -78,6 +81,7 @@ class Metrics:
         for label, count in Counts(each.label for each in scored).items():
             self.labelled.labels(label).inc(count)
         self.truncated.inc(sum(each.truncated for each in scored))
+        self.unsure.inc(sum(bool(each.unsure) for each in scored))
         for each in scored:
             self.score.observe(each.score)
         for outcome in outcomes:

@@ -63,6 +63,8 @@ class Outcomes:
             "tokens": scored.tokens,
             "truncated": scored.truncated,
         }
+        if scored.unsure is not None:
+            own["unsure"] = scored.unsure
         headers = [(name, value or b"") for name, value in record.headers] + source_headers(record)
         value = prediction_json(review, record, own)
         outgoing = Outgoing(self._output_topic, record.partition, record.key, value, headers)

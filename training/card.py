@@ -1,10 +1,15 @@
 """The model card of a bundle: what it is, how good it is, what it must not be used for."""
 
-from consumer.bundle import Manifest
+import re
+
+from consumer.bundle import Calibration, Manifest
 from training.evaluate import Evaluation, as_text
 from training.settings import FitSettings
 
 CARD = "MODEL_CARD.md"
+
+_HEADING = "## Calibration"
+_UNCALIBRATED = "The probabilities are not calibrated."
 
 
 def model_card(manifest: Manifest, served: Evaluation, settings: FitSettings) -> str:
@@ -45,8 +50,40 @@ Training: {settings.epochs:g} epochs, batches of {settings.batch_size}, peak lea
 (linear up over {settings.warmup:.0%} of the steps, then down), weight decay {settings.weight_decay:g}, \
 {settings.train_max_length} tokens a review, seed {settings.seed}.
 
+{calibration_section(manifest.calibration)}
 ## Limits
 
-The probabilities are not calibrated. The model knows the language and the kind of text that it was trained on; on other
+The model knows the language and the kind of text that it was trained on; on other
 text it still answers, and still sounds sure. Do not use it to judge the people who wrote the reviews.
 """
+
+
+def calibration_section(calibration: Calibration | None) -> str:
+    """What the probabilities mean, as a section of the card."""
+    if calibration is None:
+        return f"{_HEADING}\n\n{_UNCALIBRATED}\n"
+    unsure = (
+        f"No probability from which on {calibration.target_precision:.1%} of the answers are right was found there, so "
+        "no prediction is marked `unsure`."
+        if calibration.threshold is None or calibration.unsure is None
+        else f"A prediction with a probability below {calibration.threshold:.4f} is marked `unsure`: "
+        f"{calibration.unsure:.1%} of these reviews. Of the others at least {calibration.target_precision:.1%} were "
+        "right."
+    )
+    return f"""{_HEADING}
+
+Logits are divided by {calibration.temperature:.3f}, fitted on the answers of {calibration.variant} to \
+{calibration.data.rows} reviews of `{calibration.data.file}` that were not trained on. The expected calibration error \
+(15 bins) on these reviews was {calibration.ece_before:.2%} before and is {calibration.ece_after:.2%} after.
+
+{unsure} This holds for reviews like these, not for other kinds of text.
+"""
+
+
+def with_calibration(card: str, calibration: Calibration) -> str:
+    """The card of a bundle that was calibrated after it was made; any other log loss in it is of before."""
+    section = calibration_section(calibration) + "\nEvery log loss in this card was measured before.\n\n"
+    card = re.sub(rf"^{_HEADING}$.*?(?=^## |\Z)", "", card, flags=re.DOTALL | re.MULTILINE)
+    card = card.replace(f"{_UNCALIBRATED} ", "")
+    before, limits, after = card.partition("## Limits")
+    return before.rstrip() + "\n\n" + section + limits + after

@@ -14,6 +14,7 @@ COMMANDS = {
     "inspect": ("training.commands.inspect", "tell what a file of labelled reviews holds, and what two of them share"),
     "fit": ("training.commands.fit", "fine-tune an encoder, measure it, write a bundle"),
     "evaluate": ("training.commands.evaluate", "measure a bundle on a file of labelled reviews"),
+    "calibrate": ("training.commands.calibrate", "make the probabilities of a bundle mean what they say"),
 }
 
 #: What the training extra brings; without any of them nothing here can run.

@@ -20,6 +20,9 @@ MAX_BROKEN = 0.01
 #: Columns that need no remark when they were found without being named.
 EXPECTED = (Columns("Reviews", "Sentiment"), Columns(FILE_TEXT, FOLDER))
 
+#: Columns, in any case, that hold how many stars a reviewer gave; only evaluating looks at them.
+STAR_COLUMNS = ("stars", "star", "rating", "score", "star rating", "star_rating")
+
 _NO_WORD = re.compile(r"[\W_]+")
 
 
@@ -28,7 +31,7 @@ class Reviews:
     """Labelled texts of one file: `texts[i]` has the label `labels[i]` and stands in the row that `places[i]` names.
 
     `sha256` is that of the file, in hex (of a directory: of the names and contents of its files); `columns` are those
-    that were read; `remarks` tell what the reader decided by itself.
+    that were read; `remarks` tell what the reader decided by itself; `stars[i]` is given where the file has stars.
     """
 
     path: Path
@@ -39,6 +42,7 @@ class Reviews:
     places: tuple[Place, ...] = ()
     columns: Columns = USUAL
     remarks: tuple[str, ...] = ()
+    stars: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -60,6 +64,7 @@ class Reviews:
             texts=tuple(self.texts[i] for i in kept),
             labels=tuple(self.labels[i] for i in kept),
             places=tuple(self.places[i] for i in kept) if self.places else (),
+            stars=self.stars and tuple(self.stars[i] for i in kept),
         )
 
 
@@ -87,8 +92,26 @@ def read_reviews(path: Path, columns: Columns = USUAL) -> Reviews:
     if chosen not in (columns, *EXPECTED):
         remarks += (f"texts are read from the column {chosen.text!r}, labels from {chosen.label!r}",)
     return Reviews(
-        path, table.sha256 or file_sha256(path), tuple(texts), tuple(labels), tuple(bad), tuple(places), chosen, remarks
+        path,
+        table.sha256 or file_sha256(path),
+        tuple(texts),
+        tuple(labels),
+        tuple(bad),
+        tuple(places),
+        chosen,
+        remarks,
+        _stars(table, chosen, places),
     )
+
+
+def _stars(table: Table, chosen: Columns, places: Sequence[Place]) -> tuple[str, ...] | None:
+    """The stars of the rows `places`, where `table` has a column of them beside the chosen ones."""
+    others = (name for name in table.columns if name not in (chosen.text, chosen.label))
+    column = next((name for name in others if name.strip().casefold() in STAR_COLUMNS), None)
+    if column is None:
+        return None
+    of_place = dict(zip(table.places, table.columns[column], strict=True))
+    return tuple(as_label(_string(of_place[place])) for place in places)
 
 
 def _usable(table: Table, chosen: Columns, path: Path) -> tuple[list[str], list[str], list[Place], list[BadRow]]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -12,8 +12,8 @@ from consumer.bundle import load_bundle
 from consumer.classifier import Classifier, Scored
 from consumer.engines import open_engine
 from consumer.errors import UsageError
-from training.prepare import DEFAULTS, DataOptions, prepare_test
-from training.progress import ProgressBar, say
+from training.data import Reviews
+from training.progress import ProgressBar
 
 #: Reviews handed to the classifier at once; it sorts them by length and cuts them into batches itself.
 CHUNK = 256
@@ -30,8 +30,7 @@ class Evaluation:
     """Measured on `rows` reviews.
 
     `interval` is the 95 % Wilson interval of the accuracy; `log_loss` is in nats, over the rows with an answer;
-    `confusion[true][predicted]` counts rows; `failed` rows got no answer and count as wrong. `dropped` rows
-    are not among `rows`: their texts occur in the training file.
+    `confusion[true][predicted]` counts rows; `failed` rows got no answer and count as wrong.
     """
 
     rows: int
@@ -40,7 +39,6 @@ class Evaluation:
     log_loss: float
     confusion: dict[str, dict[str, int]]
     failed: int
-    dropped: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The fields, ready for `json.dumps`."""
@@ -55,43 +53,37 @@ def open_classifier(bundle: Path, variant: str | None) -> Iterator[Classifier]:
         yield classifier
 
 
-def evaluate_file(
-    bundle: Path,
-    file: Path,
-    variant: str | None,
-    limit: int | None,
-    *,
-    train_file: Path | None = None,
-    data_options: DataOptions = DEFAULTS,
-) -> Evaluation:
-    """Measure `variant` of `bundle` on the first `limit` rows of `file`, checked for leaks from `train_file`.
+def refuse_unknown_labels(reviews: Reviews, labels: Sequence[str]) -> None:
+    """See that a bundle that knows `labels` can be measured on `reviews`.
 
     Raises:
-        UsageError: the file cannot be used, or has labels that the bundle does not know.
-        BundleError: the bundle is refused.
+        UsageError: they have labels that the bundle does not know.
     """
-    labels = load_bundle(bundle).manifest.labels
-    reviews, dropped = prepare_test(file, train_file, data_options, say)
     if unknown := sorted(set(reviews.labels) - set(labels)):
         raise UsageError(
-            f"{file} has the labels {', '.join(unknown)}; the bundle knows {', '.join(labels)}: rename them"
+            f"{reviews.path} has the labels {', '.join(unknown)}; the bundle knows {', '.join(labels)}: rename them"
         )
-    reviews = reviews.only(range(len(reviews))[:limit])
-    with open_classifier(bundle, variant) as classifier:
-        classifier.self_check()
-        answers = classify_all(classifier, reviews.texts, "measuring")
-    return replace(evaluate(answers, reviews.labels, labels), dropped=dropped)
+
+
+def score_all(classifier: Classifier, texts: Sequence[str], title: str) -> list[Scored | None]:
+    """What the classifier says of every text, in order, with a progress bar; None where it failed."""
+    answers: list[Scored | None] = []
+    with ProgressBar(title, len(texts)) as bar:
+        for start in range(0, len(texts), CHUNK):
+            results = classifier.classify(texts[start : start + CHUNK]).results
+            answers += [result if isinstance(result, Scored) else None for result in results]
+            bar.update(len(answers))
+    return answers
 
 
 def classify_all(classifier: Classifier, texts: Sequence[str], title: str) -> list[Answer]:
     """Probabilities of each label for every text, in order, with a progress bar."""
-    answers: list[Answer] = []
-    with ProgressBar(title, len(texts)) as bar:
-        for start in range(0, len(texts), CHUNK):
-            results = classifier.classify(texts[start : start + CHUNK]).results
-            answers += [result.probabilities if isinstance(result, Scored) else None for result in results]
-            bar.update(len(answers))
-    return answers
+    return probabilities_of(score_all(classifier, texts, title))
+
+
+def probabilities_of(scored: Sequence[Scored | None]) -> list[Answer]:
+    """The probabilities alone."""
+    return [each.probabilities if each else None for each in scored]
 
 
 def evaluate(answers: Sequence[Answer], truth: Sequence[str], labels: Sequence[str]) -> Evaluation:
@@ -125,17 +117,17 @@ def wilson_interval(right: int, rows: int, confidence: float = 0.95) -> tuple[fl
 def as_text(evaluation: Evaluation) -> str:
     """A few lines for people."""
     low, high = evaluation.interval
-    names = list(evaluation.confusion)
-    width = max(len(name) for name in names) + 2
     lines = [
         f"accuracy {evaluation.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) on {evaluation.rows} reviews",
         f"log loss {evaluation.log_loss:.4f}; {evaluation.failed} without an answer",
-        "truth".ljust(width) + "".join(f"-> {name}".rjust(width + 4) for name in names),
     ]
-    if evaluation.dropped:
-        lines.insert(1, f"{evaluation.dropped} reviews that occur in the training file were left out")
-    lines += [
+    return "\n".join(lines + confusion_lines(evaluation.confusion))
+
+
+def confusion_lines(confusion: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """The confusion matrix as lines of text, one for each true label."""
+    width = max(len(name) for name in confusion) + 2
+    return ["truth".ljust(width) + "".join(f"-> {name}".rjust(width + 4) for name in confusion)] + [
         true.ljust(width) + "".join(str(count).rjust(width + 4) for count in row.values())
-        for true, row in evaluation.confusion.items()
+        for true, row in confusion.items()
     ]
-    return "\n".join(lines)

@@ -1,7 +1,7 @@
 """`review-training fit`: files in, bundle out."""
 
 import signal
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,12 +12,14 @@ from consumer.errors import UsageError
 from training import checkpoint
 from training.base import Base, find_base, load_classifier, quiet_transformers
 from training.batches import total_steps
+from training.calibrate import hold_out
 from training.checkpoint import RunState
 from training.evaluate import Evaluation
 from training.loop import TrainingRows, best_device, make_optimizer, train
-from training.package import check_replaceable, package
+from training.package import package
 from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
 from training.progress import ProgressBar, say
+from training.sealing import check_replaceable
 from training.settings import FitSettings, PackageSettings
 
 
@@ -60,6 +62,8 @@ def fit(
     quiet_transformers()
     check_replaceable(out)
     data = prepare(train_file, test_file, data_options, say)
+    train_rows, held_out = hold_out(data.train, settings.calibration_share, settings.seed)
+    data = replace(data, train=train_rows)
     base = find_base(base_name)
     say(f"base {base.name}, seed {settings.seed}")
     model = load_classifier(base, data.train.label_names, settings.seed)
@@ -67,7 +71,7 @@ def fit(
         raise UsageError(f"the base model reads at most {longest} tokens: set --max-length to at most that")
     directory = checkpoints or out.with_name(f"{out.name}.run")
     _train(model, base, data, settings, directory=directory, save_seconds=checkpoint_minutes * 60)
-    return package(model, base, data, settings=settings, packaging=packaging, out=out)
+    return package(model, base, data, held_out, settings=settings, packaging=packaging, out=out)
 
 
 def _train(

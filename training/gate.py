@@ -17,12 +17,13 @@ FALLBACK = "bf16"
 
 def choose_served(
     bundle: Path, test: Reviews, settings: PackageSettings, seed: int
-) -> tuple[str, dict[str, Evaluation]]:
+) -> tuple[str, dict[str, Evaluation], list[Answer]]:
     """Compare int8 with fp32 on the gate rows: int8 is served if it loses little enough, bf16 otherwise.
 
     Returns:
-        The served variant, and an evaluation per measured variant: on all rows of `test` for int8 and for the served
-        variant, on the gate rows for fp32 and, to be compared with it, for int8 once more.
+        The served variant; an evaluation per measured variant: on all rows of `test` for int8 and for the served
+        variant, on the gate rows for fp32 and, to be compared with it, for int8 once more; and the answers of the
+        served variant to all rows.
     """
     # Drawn, not the first ones: a file may be sorted by label.
     rows = sorted(np.random.default_rng(seed).permutation(len(test))[: settings.gate_rows].tolist())
@@ -38,8 +39,8 @@ def choose_served(
     )
     evaluations = {REFERENCE: reference, FAST: fast, f"{FAST}, on the rows of {REFERENCE}": fast_on_gate}
     if served == FALLBACK:
-        evaluations[FALLBACK] = _measure(bundle, FALLBACK, test)[1]
-    return served, evaluations
+        answers, evaluations[FALLBACK] = _measure(bundle, FALLBACK, test)
+    return served, evaluations, answers
 
 
 def points_lost(reference: Evaluation, other: Evaluation) -> float:

@@ -73,12 +73,17 @@ def record_golden(bundle: Path, variants: Sequence[str], train: Reviews) -> Gold
         if unpinned:
             say(f"no golden text is clearly {' or '.join(unpinned)}: short training texts are added to golden.json")
             texts += clearest_texts(classifier, train, unpinned)
+    return ask(bundle, texts, {variant: TOLERANCE[variant] for variant in variants})
+
+
+def ask(bundle: Path, texts: Sequence[str], tolerance: Mapping[str, float]) -> Golden:
+    """Golden answers to `texts` of every variant in `tolerance`."""
     answers: dict[str, list[Probabilities]] = {}
-    for variant in variants:
+    for variant in tolerance:
         with open_classifier(bundle, variant) as classifier:
             answers[variant] = _answers(classifier, texts)
     return Golden(
-        tolerance={variant: TOLERANCE[variant] for variant in answers},
+        tolerance=dict(tolerance),
         texts=tuple(
             GoldenText(text=text, probabilities={variant: dict(rows[i]) for variant, rows in answers.items()})
             for i, text in enumerate(texts)

@@ -1,50 +1,65 @@
 """From a trained model to a bundle: export, int8 gate, golden texts, model card, manifest."""
 
-import shutil
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from consumer.bundle import GOLDEN, MANIFEST, Accuracy, FileSum, Golden, Manifest, Source, Variant
+from consumer.bundle import Accuracy, Calibration, Manifest, Source, Variant
 from consumer.encoder import Encoded, Encoder
-from consumer.errors import UsageError
 from training import export
 from training.base import Base
+from training.calibrate import as_line, calibrate, tempered_answers
 from training.card import CARD, model_card
-from training.data import Reviews, file_sha256
-from training.evaluate import Evaluation, open_classifier
+from training.data import Reviews
+from training.evaluate import Evaluation, classify_all, evaluate, open_classifier
 from training.gate import REFERENCE, choose_served
 from training.golden import nothing_to_replay, record_golden
 from training.prepare import Prepared
 from training.progress import say
+from training.sealing import replacing, seal, write_golden
 from training.settings import FitSettings, PackageSettings
 
 
 def package(
-    model: Any, base: Base, data: Prepared, *, settings: FitSettings, packaging: PackageSettings, out: Path
+    model: Any,
+    base: Base,
+    data: Prepared,
+    held_out: Reviews | None,
+    *,
+    settings: FitSettings,
+    packaging: PackageSettings,
+    out: Path,
 ) -> tuple[Manifest, Evaluation]:
     """Write the bundle `out`, measured and self-checked; nothing is at `out` until it is whole.
+
+    Args:
+        model: trained.
+        base: what it was trained from.
+        data: what it was trained on, and what measures it.
+        held_out: rows it was not trained on, to calibrate its probabilities; None: they stay as they are.
+        settings: what determined the weights.
+        packaging: what determines the bundle.
+        out: directory of the bundle.
 
     Returns:
         Its manifest, and the evaluation of the served variant on all test rows.
     """
-    with _replacing(out) as bundle:
+    with replacing(out) as bundle:
         say("exporting: torch, OpenVINO fp32, OpenVINO int8")
         export.export_tokenizer(base.tokenizer_json, bundle)
         export.export_torch(model, bundle)
         export.export_openvino(model, bundle)
         export.export_int8(bundle, calibration_set(base, data.train, settings, packaging.calibration_texts))
-        created = datetime.now(UTC)
+        created, labels = datetime.now(UTC), data.train.label_names
         facts = {
             "name": packaging.name or out.name,
             "version": created.strftime("%Y.%m.%d"),
             "created": created,
             "base_model": base.name,
-            "labels": data.train.label_names,
+            "labels": labels,
             "max_length": settings.max_length,
             "truncation": settings.truncation,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -53,20 +68,32 @@ def package(
             ],
         }
         # Measuring goes through the worker's classifier, which reads a bundle: a draft, with nothing to replay yet.
-        _write_golden(bundle, nothing_to_replay())
-        _seal(bundle, facts | {"variants": export.VARIANTS, "served": REFERENCE})
-        served, evaluations = choose_served(bundle, data.test, packaging, settings.seed)
+        write_golden(bundle, nothing_to_replay())
+        seal(bundle, facts | {"variants": export.VARIANTS, "served": REFERENCE})
+        served, evaluations, answers = choose_served(bundle, data.test, packaging, settings.seed)
+        if held_out:
+            calibration = _calibrated(bundle, served, held_out, labels, packaging.precision)
+            say(as_line(calibration))
+            facts["calibration"] = calibration
+            answers = tempered_answers(answers, calibration.temperature)
+            evaluations[served] = evaluate(answers, data.test.labels, labels)
         facts |= _results(served, evaluations, packaging.keep, data.test.path.name, settings.max_length)
         _remove_all_but(bundle, facts["variants"])
-        _seal(bundle, facts)
-        _write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), data.train))
-        manifest = _seal(bundle, facts)
+        seal(bundle, facts)
+        write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), data.train))
+        manifest = seal(bundle, facts)
         (bundle / CARD).write_text(model_card(manifest, evaluations[served], settings), encoding="utf-8")
-        manifest = _seal(bundle, facts)
+        manifest = seal(bundle, facts)
         for variant in manifest.variants:
             with open_classifier(bundle, variant) as classifier:
                 classifier.self_check()
     return manifest, evaluations[served]
+
+
+def _calibrated(bundle: Path, served: str, held_out: Reviews, labels: tuple[str, ...], precision: float) -> Calibration:
+    with open_classifier(bundle, served) as classifier:
+        answers = classify_all(classifier, held_out.texts, "calibrating")
+    return calibrate(answers, held_out, labels, variant=served, precision=precision)
 
 
 def calibration_set(base: Base, train: Reviews, settings: FitSettings, count: int) -> list[Encoded]:
@@ -77,28 +104,6 @@ def calibration_set(base: Base, train: Reviews, settings: FitSettings, count: in
         encoder = Encoder(base.tokenizer_json, max(settings.max_length // divisor, 8), settings.truncation)
         encoded += encoder.encode([train.texts[row] for row in drawn[third::3]])
     return encoded
-
-
-def check_replaceable(out: Path) -> None:
-    """Raise `UsageError` where `out` holds something else than a bundle: it would be deleted."""
-    if out.exists() and not (out / MANIFEST).is_file():
-        raise UsageError(f"{out} exists and is no bundle: remove it or name another --out")
-
-
-@contextmanager
-def _replacing(out: Path) -> Iterator[Path]:
-    """A directory beside `out` that takes its place at the end, whole or not at all."""
-    check_replaceable(out)
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
 
 
 def _results(
@@ -115,24 +120,6 @@ def _results(
         if name == served or name in keep
     }
     return {"served": served, "variants": kept, "measured_only": accuracies}
-
-
-def _write_golden(bundle: Path, golden: Golden) -> None:
-    (bundle / GOLDEN).write_text(golden.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-
-def _seal(bundle: Path, facts: dict[str, Any]) -> Manifest:
-    """Write the manifest with `facts` and the sums of the files that are in `bundle` now, readable for every user."""
-    files = sorted(path for path in bundle.rglob("*") if path.is_file() and path.name != MANIFEST)
-    for path in files:
-        path.chmod(0o644)
-    sums = {
-        path.relative_to(bundle).as_posix(): FileSum(bytes=path.stat().st_size, sha256=file_sha256(path))
-        for path in files
-    }
-    manifest = Manifest.model_validate(facts | {"files": sums})
-    (bundle / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return manifest
 
 
 def _remove_all_but(bundle: Path, kept: Mapping[str, Variant]) -> None:

@@ -23,6 +23,9 @@ class FitSettings(BaseModel):
     max_length: int = Field(default=512, ge=8, description="tokens kept of a review when serving")
     truncation: Truncation = Field(default=Truncation.HEAD_TAIL, description="which tokens of a longer review are kept")
     seed: int = Field(default=42, ge=0, description="seed of the head, the order of the reviews and the dropout")
+    calibration_share: float = Field(
+        default=0.05, ge=0, le=0.5, description="share of the training rows held out to calibrate on; 0: none"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -44,6 +47,9 @@ class PackageSettings(BaseModel):
     )
     gate_rows: int = Field(default=2000, ge=1, description="test rows on which fp32 and int8 are compared")
     calibration_texts: int = Field(default=300, ge=1, description="training texts that set the int8 scales")
+    precision: float = Field(
+        default=0.98, gt=0, lt=1, description="share of right answers wanted among those that are not marked unsure"
+    )
     keep: tuple[VariantName, ...] = Field(
         default=("int8", "bf16", "fp32", "torch"),
         min_length=1,

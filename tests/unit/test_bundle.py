@@ -183,6 +183,50 @@ def test_golden_answers_that_check_nothing_are_refused(bundle: Path, tolerance: 
     assert "golden.json" in refusal(seal(bundle))
 
 
+def _calibration(**changes: Any) -> dict[str, Any]:
+    whole = {
+        "temperature": 1.5,
+        "threshold": 0.9,
+        "target_precision": 0.98,
+        "unsure": 0.2,
+        "ece_before": 0.05,
+        "ece_after": 0.01,
+        "variant": "fp32",
+        "data": {"file": "held.xlsx", "sha256": "0" * 64, "rows": 100},
+    }
+    return whole | changes
+
+
+def test_a_bundle_of_before_calibration_is_loaded(bundle: Path) -> None:
+    """Its manifest has no such part; format 1 is the same with and without."""
+    edit(bundle / "manifest.json", lambda manifest: manifest.pop("calibration"))
+    assert load_bundle(bundle).manifest.calibration is None
+    edit(bundle / "manifest.json", lambda manifest: manifest.update(calibration=_calibration()))
+    calibrated = load_bundle(bundle).manifest
+    assert calibrated.format == 1
+    assert calibrated.calibration is not None
+    assert calibrated.calibration.temperature == 1.5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": 0},
+        {"temperature": -1},
+        {"temperature": 1e9},
+        {"temperature": None},
+        {"threshold": 1.5},
+        {"target_precision": 98},
+        {"surprise": 1},
+        {"data": {}},
+    ],
+)
+def test_a_calibration_that_cannot_be_is_refused(bundle: Path, wrong: dict[str, Any]) -> None:
+    """A division by nothing, or percentages where shares belong."""
+    edit(bundle / "manifest.json", lambda manifest: manifest.update(calibration=_calibration(**wrong)))
+    assert f"calibration.{next(iter(wrong))}" in refusal(bundle)
+
+
 def test_an_unknown_variant_is_refused_with_those_that_exist(pristine: Path) -> None:
     """A typing error in the settings shows the choice."""
     with pytest.raises(BundleError, match="no variant 'int4'; it has bf16, fp32, int8"):

@@ -2,15 +2,18 @@
 
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.batching import BatchPolicy, TokenBatch
-from consumer.bundle import Bundle, load_bundle
+from consumer.bundle import Bundle, Calibration, Source, load_bundle
 from consumer.classifier import Classifier, Failed, Scored
 from consumer.engines import Engine, EngineFailure, Logits, open_engine
 from consumer.errors import BundleError, GaveUp
@@ -176,6 +179,76 @@ def test_a_correct_bundle_passes_its_golden_texts(bundle: Bundle, variant: str) 
     classifier.self_check()
     assert classifier.variant == variant
     classifier.close()
+
+
+class Fixed:
+    """An engine that answers every text with the same logits."""
+
+    variant = "fp32"
+    policy = BatchPolicy(token_budget=2048, max_rows=64)
+
+    def __init__(self, *logits: float) -> None:
+        self._logits = np.array(logits, dtype=np.float32)
+
+    def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
+        """The logits, once for each text."""
+        return [np.tile(self._logits, (len(batch.ids), 1)) for batch in batches]
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def with_calibration(bundle: Bundle, **changes: float | None) -> Bundle:
+    """The tiny bundle with a temperature of 2 and a threshold of 0.9, or what `changes` say."""
+    calibration = Calibration(
+        temperature=2,
+        threshold=0.9,
+        target_precision=0.98,
+        ece_before=0.1,
+        ece_after=0.1,
+        variant="fp32",
+        data=Source(file="held.xlsx", sha256="0" * 64, rows=100),
+    ).model_copy(update=changes)
+    return replace(bundle, manifest=bundle.manifest.model_copy(update={"calibration": calibration}))
+
+
+@given(
+    logits=st.tuples(*[st.floats(-1e4, 1e4, width=32)] * 2),
+    temperature=st.floats(0.01, 100),
+)
+def test_a_temperature_never_changes_a_label(bundle: Bundle, logits: tuple[float, float], temperature: float) -> None:
+    """However close the logits and however extreme the temperature; and the score is still the highest probability."""
+    plain = Classifier(bundle, Fixed(*logits)).classify(["good"]).results[0]
+    calibrated = Classifier(with_calibration(bundle, temperature=temperature), Fixed(*logits)).classify(["good"])
+    (result,) = calibrated.results
+    assert isinstance(plain, Scored)
+    assert isinstance(result, Scored)
+    assert result.label == plain.label == ("pos" if logits[1] > logits[0] else "neg")
+    assert result.score == max(result.probabilities.values())
+    assert sum(result.probabilities.values()) == pytest.approx(1)
+
+
+def test_logits_are_divided_by_the_temperature(bundle: Bundle) -> None:
+    """Two labels four apart are two apart at temperature 2."""
+    (result,) = Classifier(with_calibration(bundle), Fixed(-1, 3)).classify(["good"]).results
+    assert isinstance(result, Scored)
+    assert result.probabilities["pos"] == pytest.approx(1 / (1 + math.exp(-2)))
+
+
+@pytest.mark.parametrize(("threshold", "unsure"), [(0.9, True), (0.85, False), (None, None)])
+def test_a_score_below_the_threshold_is_unsure(bundle: Bundle, threshold: float | None, unsure: bool | None) -> None:
+    """The calibrated score, 0.88 here, decides; without a threshold nothing is said."""
+    (result,) = Classifier(with_calibration(bundle, threshold=threshold), Fixed(-1, 3)).classify(["good"]).results
+    assert isinstance(result, Scored)
+    assert result.unsure is unsure
+
+
+def test_a_score_at_the_threshold_is_sure(bundle: Bundle) -> None:
+    """The promise of a precision is for the scores at or above it."""
+    calibrated = with_calibration(bundle, threshold=0.5)
+    (result,) = Classifier(calibrated, Fixed(1, 1)).classify(["good"]).results
+    assert isinstance(result, Scored)
+    assert (result.score, result.unsure) == (0.5, False)
 
 
 def _swap_labels(path: Path) -> None:

@@ -144,11 +144,12 @@ def test_numbers_keep_every_digit() -> None:
 
 def test_a_field_with_a_taken_name_is_not_lost() -> None:
     """A review that brings a `label` of its own keeps it beside the predicted one."""
-    value = b'{"text":"a","label":"truth","stars":4}'
+    value = b'{"text":"a","label":"truth","unsure":"maybe","stars":4}'
     review = parse(record(value), Limits())
     assert isinstance(review, ParsedReview)
     sent = Prediction.model_validate_json(prediction_json(review, record(value), OWN))
-    assert (sent.label, sent.carried, (sent.model_extra or {})["stars"]) == ("pos", {"label": "truth"}, 4)
+    assert (sent.label, sent.unsure, (sent.model_extra or {})["stars"]) == ("pos", None, 4)
+    assert sent.carried == {"label": "truth", "unsure": "maybe"}
 
 
 @pytest.mark.parametrize("timestamp_ms", [-1, 10**18])

@@ -1,9 +1,13 @@
 """A record that no broker would take whole is cut to what fits, and says so."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from consumer.classifier import Scored
 from consumer.messages import Model, ParsedReview, Reason, Record
+from consumer.metrics import Metrics
 from consumer.outcomes import Outcomes
 from consumer.pace import Pace
 from consumer.settings import WorkerSettings
@@ -58,6 +62,29 @@ def test_a_prediction_that_is_too_large_is_a_dead_letter(outcomes: Outcomes) -> 
     outcome = outcomes.predicted(record(b"original"), review, SCORED)
     assert outcome.result is Reason.PREDICTION_TOO_LARGE
     assert outcome.outgoing.topic == "reviews.dlq"
+
+
+@pytest.mark.parametrize("unsure", [True, False, None])
+def test_a_prediction_says_whether_it_is_unsure(outcomes: Outcomes, unsure: bool | None) -> None:
+    """Where the bundle has a threshold; without one the field is absent, as before there were any."""
+    scored = Scored("pos", 0.75, {"neg": 0.25, "pos": 0.75}, 4, False, unsure)
+    value = outcomes.predicted(record(b""), ParsedReview("id", "text", {}), scored).outgoing.value
+    assert value is not None
+    prediction = json.loads(value)
+    assert prediction.get("unsure") is unsure
+    assert ("unsure" in prediction) == (unsure is not None)
+
+
+def test_unsure_predictions_are_counted_when_they_are_committed(outcomes: Outcomes) -> None:
+    """Those that are; not the sure ones, not those of a bundle without a threshold, not the dead letters."""
+    metrics = Metrics()
+    review = ParsedReview("id", "text", {})
+    results = [
+        outcomes.predicted(record(b""), review, replace(SCORED, unsure=each)) for each in (True, True, False, None)
+    ]
+    metrics.note_commit([*results, outcomes.dead(record(b"junk"), Reason.NOT_JSON)])
+    assert metrics.registry.get_sample_value("reviews_unsure_total") == 2
+    assert metrics.registry.get_sample_value("reviews_labelled_total", {"label": "pos"}) == 4
 
 
 def test_a_null_header_becomes_an_empty_one(outcomes: Outcomes) -> None:

@@ -27,10 +27,13 @@ SETTINGS = {
     "max-length": "48",
     "calibration-texts": "12",
     "gate-rows": "30",
+    "calibration-share": "0.35",
+    "precision": "0.9",
     "checkpoint-minutes": "0",
     "seed": "3",
 }
-STEPS = 60  # 5 epochs of 192 rows in batches of 16
+TRAINED, HELD_OUT = 190, 102  # of 292 rows
+STEPS = 60  # 5 epochs of 190 rows in batches of 16
 
 
 def arguments(directory: Path, out: str, **changed: str) -> list[str]:
@@ -49,7 +52,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     make_base(directory / "base")
-    write_reviews(directory / "train.xlsx", 192, seed=1)
+    write_reviews(directory / "train.xlsx", TRAINED + HELD_OUT, seed=1)
     write_reviews(directory / "test.xlsx", 60, seed=2)
     yield directory
     torch.set_num_threads(threads)
@@ -81,7 +84,18 @@ def test_a_fit_ends_in_a_measured_bundle_that_the_worker_accepts(fitted: Path) -
     assert reference is not None
     assert (served.rows, served.file, served.max_length, reference.rows) == (60, "test.xlsx", 48, 30)
     assert served.accuracy > 0.9
-    assert [(data.file, data.rows) for data in manifest.training_data] == [("train.xlsx", 192), ("test.xlsx", 60)]
+    assert [(data.file, data.rows) for data in manifest.training_data] == [("train.xlsx", TRAINED), ("test.xlsx", 60)]
+
+
+def test_a_fit_calibrates_on_rows_that_it_did_not_train_on(fitted: Path) -> None:
+    """The share that was held out sets temperature and threshold of the served variant, and the card tells."""
+    manifest = load_bundle(fitted).manifest
+    found = manifest.calibration
+    assert found is not None
+    assert (found.data.file, found.data.rows, found.variant) == ("train.xlsx", HELD_OUT, manifest.served)
+    assert found.data.sha256 == manifest.training_data[0].sha256
+    assert found.target_precision == 0.9
+    assert f"Logits are divided by {found.temperature:.3f}" in (fitted / "MODEL_CARD.md").read_text()
 
 
 def test_a_bundle_holds_what_its_manifest_says_and_every_user_may_read_it(fitted: Path) -> None:
@@ -108,8 +122,9 @@ def test_golden_texts_pin_both_labels(fitted: Path) -> None:
 
     golden = Golden.model_validate_json((fitted / "golden.json").read_bytes())
     answers = [text.probabilities["fp32"] for text in golden.texts]
-    assert max(answer["neg"] for answer in answers) > 0.7
-    assert max(answer["pos"] for answer in answers) > 0.7
+    # Swapped, such an answer would be off by more than 0.2: four times what int8 is allowed.
+    assert max(answer["neg"] for answer in answers) > 0.6
+    assert max(answer["pos"] for answer in answers) > 0.6
     assert golden.tolerance.keys() == load_bundle(fitted).manifest.variants.keys()
 
 

@@ -63,6 +63,8 @@ def test_an_out_that_is_no_bundle_is_not_replaced(
         (["--train-max-length", "600"], "train_max_length is larger than max_length"),
         (["--keep", "int8,int4"], "keep.1: Input should be 'int8', 'bf16'"),
         (["--name", "my model"], "name: String should match pattern"),
+        (["--calibration-share", "0.9"], "calibration_share: Input should be less than or equal to 0.5"),
+        (["--precision", "98"], "precision: Input should be less than 1"),
     ],
 )
 def test_settings_that_cannot_work_are_named(
@@ -160,9 +162,11 @@ def test_int8_is_served_only_if_it_loses_little(
         return answers, evaluate(answers, reviews.labels, ("neg", "pos"))
 
     monkeypatch.setattr(gate, "_measure", measured)
-    chosen, evaluations = gate.choose_served(tmp_path, test, PackageSettings(gate_rows=1000), seed=1)
+    chosen, evaluations, answers = gate.choose_served(tmp_path, test, PackageSettings(gate_rows=1000), seed=1)
     assert chosen == served
     assert evaluations[chosen].rows == 1000
+    # The answers are those of the served variant: they say how accurate it is once it is calibrated.
+    assert evaluate(answers, test.labels, ("neg", "pos")) == evaluations[chosen]
 
 
 def test_an_evaluation_counts_failures_as_wrong() -> None:

@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from consumer.errors import UsageError
 from training.options import DATA_HELP, add_data_options, count, read_data_options
 
 
@@ -18,18 +19,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=count, metavar="N", help="measure on the first N rows")
     add_data_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.add_argument("--report", type=Path, metavar="FILE.html", help="also write all of it as one HTML page")
+    parser.add_argument(
+        "--top-losses",
+        type=amount,
+        default=5,
+        metavar="N",
+        help="show the N reviews that the model erred on most, with their text (default: %(default)s)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure and print."""
-    from training.evaluate import as_text, evaluate_file
+    from training.html import as_html
+    from training.progress import say
+    from training.report import evaluate_file
 
-    evaluation = evaluate_file(
+    page: Path | None = arguments.report
+    if page and (page.is_dir() or not page.parent.is_dir()):
+        raise UsageError(f"{page} cannot be written: --report names a file in a directory that exists")
+    report = evaluate_file(
         arguments.bundle,
         arguments.data,
-        arguments.variant,
-        arguments.limit,
+        variant=arguments.variant,
+        limit=arguments.limit,
+        losses=arguments.top_losses,
         train_file=arguments.train,
-        data_options=read_data_options(arguments),
+        options=read_data_options(arguments),
     )
-    print(json.dumps(evaluation.as_json()) if arguments.json else as_text(evaluation))  # noqa: T201
+    if page:
+        try:
+            page.write_text(as_html(report), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{page} cannot be written ({error.strerror})") from error
+        say(f"report written to {page}")
+    print(json.dumps(report.as_json(), allow_nan=False) if arguments.json else report.as_text())  # noqa: T201
+
+
+def amount(text: str) -> int:
+    """A number of things, none allowed, as argparse reads it."""
+    return 0 if text == "0" else count(text)

@@ -1,0 +1,138 @@
+"""Figures are scikit-learn's, and the quick resamples give what slow ones would."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from training.answers import BINS, Answers, as_arrays, expected_calibration_error, reliability
+from training.evaluate import wilson_interval
+from training.metrics import _resampled, measure
+
+pytestmark = pytest.mark.training
+
+NAMES = ("a", "b", "c")
+
+
+def drawn(rows: int, labels: int, seed: int, *, failed: int = 0, threshold: float | None = None) -> Answers:
+    """Answers that are right more often than not, with many equal scores; the first `failed` rows have none."""
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, labels, rows)
+    logits = generator.normal(size=(rows, labels)).round(1) + np.eye(labels)[truth]
+    exponents = np.exp(logits)
+    probabilities = exponents / exponents.sum(axis=1, keepdims=True)
+    probabilities[:failed] = np.nan
+    return Answers(probabilities, truth, threshold)
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_figures_are_those_of_scikit_learn(labels: int) -> None:
+    """Accuracy, F1, ROC-AUC, log loss and, for two labels, Brier score."""
+    answers = drawn(500, labels, seed=1)
+    found = measure(answers, NAMES[:labels], resamples=20).overall
+    truth, predicted, probabilities = answers.truth, answers.probabilities.argmax(axis=1), answers.probabilities
+    scores, several = (probabilities[:, 1], {}) if labels == 2 else (probabilities, {"multi_class": "ovr"})
+    expected = {
+        "accuracy": sk.accuracy_score(truth, predicted),
+        "f1_macro": sk.f1_score(truth, predicted, average="macro"),
+        "roc_auc": sk.roc_auc_score(truth, scores, **several),
+        "log_loss": sk.log_loss(truth, probabilities),
+        "brier": sk.brier_score_loss(truth, scores, **({} if labels == 2 else {"scale_by_half": False})),
+    }
+    for name, value in expected.items():
+        metric = found[name]
+        assert metric is not None
+        assert metric.value == pytest.approx(value, abs=1e-12), name
+        assert metric.low < metric.value < metric.high
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+@pytest.mark.parametrize("failed", [0, 7])
+def test_a_resample_gives_what_scikit_learn_gives_for_its_rows(labels: int, failed: int) -> None:
+    """Every figure of a weighted row equals the figure of rows that are really repeated, equal scores included."""
+    threshold = 0.6
+    answers = drawn(120, labels, seed=2, failed=failed, threshold=threshold)
+    given = np.where(answers.answered[:, None], answers.probabilities, np.nan)
+    rows = np.random.default_rng(3).integers(0, 120, (8, 120))
+    weights = np.stack([np.bincount(row, minlength=120) for row in rows]).astype(float)
+    quick, quick_f1 = _resampled(answers, weights)
+    for number, row in enumerate(rows):
+        slow = measure(Answers(given[row], answers.truth[row], threshold), NAMES[:labels], resamples=1)
+        for name, metric in slow.overall.items():
+            assert metric is not None
+            assert quick[name][number] == pytest.approx(metric.value, abs=1e-12), name
+        assert quick_f1[number] == pytest.approx([slow.f1[name].value for name in NAMES[:labels]], abs=1e-12)
+
+
+def test_the_interval_of_an_accuracy_is_near_wilsons() -> None:
+    """Two ways to the same interval, on 2,000 rows."""
+    answers = drawn(2000, 2, seed=4)
+    accuracy = measure(answers, NAMES[:2]).overall["accuracy"]
+    assert accuracy is not None
+    low, high = wilson_interval(int(answers.right.sum()), 2000)
+    assert (accuracy.low, accuracy.high) == pytest.approx((low, high), abs=0.003)
+
+
+def test_the_same_seed_gives_the_same_intervals() -> None:
+    """A report can be made again."""
+    answers = drawn(200, 2, seed=5)
+    assert measure(answers, NAMES[:2]) == measure(answers, NAMES[:2])
+    assert measure(answers, NAMES[:2]) != measure(answers, NAMES[:2], seed=1)
+
+
+def test_a_review_without_an_answer_is_wrong_and_nothing_else() -> None:
+    """It lowers accuracy and F1; log loss, Brier, ECE and ROC-AUC are of the answers."""
+    all_answered = drawn(100, 2, seed=6)
+    failed = Answers(
+        np.vstack([all_answered.probabilities, np.full((25, 2), np.nan)]),
+        np.concatenate([all_answered.truth, np.zeros(25, dtype=np.int64)]),
+    )
+    before, after = measure(all_answered, NAMES[:2]).overall, measure(failed, NAMES[:2]).overall
+    for name in ("log_loss", "brier", "ece", "roc_auc"):
+        assert before[name] is not None
+        assert after[name] is not None
+        assert getattr(after[name], "value", 0) == pytest.approx(getattr(before[name], "value", 1))
+    assert after["accuracy"] is not None
+    assert after["accuracy"].value == pytest.approx(all_answered.right.sum() / 125)
+
+
+def test_figures_without_a_meaning_are_none() -> None:
+    """Rows of one label have no ROC-AUC; rows without any answer have an accuracy of 0 and little else."""
+    one_label = measure(Answers(np.array([[0.8, 0.2], [0.4, 0.6]]), np.array([0, 0])), NAMES[:2])
+    assert one_label.overall["roc_auc"] is None
+    assert one_label.f1["a"].value == pytest.approx(2 / 3)
+    nothing = measure(Answers(np.full((3, 3), np.nan), np.array([0, 0, 1]), 0.5), NAMES)
+    assert nothing.overall["accuracy"] is not None
+    assert nothing.overall["accuracy"].value == 0
+    assert nothing.overall["roc_auc"] is None
+    assert set(nothing.f1) == {"a", "b"}
+    none_sure = measure(Answers(np.array([[0.8, 0.2], [0.4, 0.6]]), np.array([0, 1]), 0.99), NAMES[:2]).overall
+    assert none_sure["accuracy_of_sure"] is None
+    assert none_sure["unsure"] is not None
+    assert none_sure["unsure"].value == 1
+
+
+def test_the_calibration_error_is_that_of_the_paper() -> None:
+    """Four answers in two bins: |1/2 - 0.75| * 2/4 + |2/2 - 0.95| * 2/4; an edge belongs to the bin below it."""
+    answers = Answers(np.array([[0.75, 0.25], [0.25, 0.75], [0.95, 0.05], [0.05, 0.95]]), np.array([0, 0, 0, 1]))
+    assert expected_calibration_error(answers) == pytest.approx(0.25 / 2 + 0.05 / 2)
+    assert [(each.rows, each.right, each.accuracy) for each in reliability(answers)] == [(2, 1, 0.5), (2, 2, 1.0)]
+    on_the_edge = reliability(Answers(np.array([[0.6, 0.4], [1.0, 0.0]]), np.array([0, 0])))
+    assert [(each.low, each.high) for each in on_the_edge] == [(8 / BINS, 9 / BINS), (14 / BINS, 1)]
+
+
+def test_a_probability_of_zero_costs_much_but_not_everything() -> None:
+    """One certain mistake leaves a log loss that is a number."""
+    found = measure(Answers(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 1])), NAMES[:2]).overall["log_loss"]
+    assert found is not None
+    assert math.isfinite(found.value)
+    assert found.value > 10
+
+
+def test_answers_become_arrays_in_the_order_of_the_labels() -> None:
+    """Whatever the order of the names in an answer; a failure is a row of NaN."""
+    probabilities, truth = as_arrays([{"b": 0.9, "a": 0.1}, None], ("b", "a"), ("a", "b"))
+    assert probabilities[0].tolist() == [0.1, 0.9]
+    assert np.isnan(probabilities[1]).all()
+    assert truth.tolist() == [1, 0]

@@ -1,0 +1,239 @@
+"""The report of an evaluation: the same content as JSON, as text and as a page that needs nothing but itself."""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny_bundle import POISON, positive_probability, seal, write_tiny_bundle
+from tests.tiny_encoder import write_table
+from training.cli import main
+
+pytestmark = pytest.mark.training
+
+TEXTS = ("good film", "the film was great", "moving", "bad film was", "awful", "the bad film " * 20)
+EVIL = "awful <script>alert(1)</script> <img src=x onerror=alert(1)> & 'quoted'"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A correct bundle."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("report") / "bundle")
+
+
+def write_data(path: Path, *extra: tuple[str, str, Any]) -> Path:
+    """48 reviews with stars, labelled as the tiny model labels them, and then `extra`."""
+    rows: list[Sequence[object]] = [("Reviews", "Sentiment", "Rating")]
+    for number in range(48):
+        text = TEXTS[number % len(TEXTS)]
+        positive = positive_probability(text) > 0.5
+        rows.append((f"{text} unheard{number}", "pos" if positive else "neg", 9 if positive else 1 + number % 2))
+    return write_table(path, [*rows, *extra])
+
+
+def evaluated(bundle: Path, data: Path, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+    """What `evaluate --json` prints."""
+    assert main(["evaluate", "--bundle", str(bundle), "--data", str(data), "--json", *options]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+class Page(HTMLParser):
+    """What a page would run or load, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.loads: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note it."""
+        self.tags.add(tag)
+        self.loads += [name for name, _ in attrs if name in {"src", "href", "xlink:href"} or name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        """Note it."""
+        self.text += data
+
+
+def test_the_json_has_every_part(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Figures with intervals, confusion, reliability, slices by length, truncation and stars, and the top losses."""
+    # Given 48 reviews labelled as the model does, one labelled otherwise, and one that the model fails on
+    data = write_data(tmp_path / "r.xlsx", ("great great", "neg", 2.0), (POISON, "pos", None))
+    # When they are evaluated
+    found = evaluated(bundle, data, capsys, "--top-losses", "2")
+    # Then the counts are right
+    assert (found["rows"], found["failed"], found["accuracy"]) == (50, 1, 48 / 50)
+    assert found["confusion"] == {"neg": {"neg": 24, "pos": 1}, "pos": {"neg": 0, "pos": 24}}
+    metric = found["metrics"]["accuracy"]
+    assert metric["low"] < metric["value"] == found["accuracy"] < metric["high"]
+    assert found["metrics"].keys() == {"accuracy", "f1_macro", "roc_auc", "log_loss", "brier", "ece"}
+    assert found["f1"].keys() == {"neg", "pos"}
+    assert found["calibration"] is None
+    assert sum(each["rows"] for each in found["reliability"]) == 49
+    # And the slices split the rows, those without an answer left out of the lengths
+    rows: dict[str, dict[str, int]] = {}
+    for part in found["slices"]:
+        rows.setdefault(part["by"], {})[part["name"]] = part["rows"]
+    assert sum(rows["tokens read"].values()) == 49
+    assert rows["read"] == {"whole": 41, "in part": 8}
+    assert rows["stars"] == {"1": 8, "2": 17, "9": 24, "not a number": 1}
+    # And the review that the model erred on comes first
+    worst, second = found["top_losses"]
+    assert (worst["text"], worst["truth"], worst["predicted"]) == ("great great", "neg", "pos")
+    assert worst["probability"] == pytest.approx(1 - positive_probability("great great"), abs=1e-4)
+    assert worst["loss"] > second["loss"]
+    assert (found["model"]["variant"], found["data"]["sha256"]) == (
+        "fp32",
+        hashlib.sha256(data.read_bytes()).hexdigest(),
+    )
+
+
+def test_the_page_needs_nothing_and_runs_nothing(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No script, no link, nothing loaded, whatever stands in a review, a label or the name of a file."""
+    data = write_data(tmp_path / "<b>&r.xlsx", (EVIL, "pos", 10))
+    page = tmp_path / "report.html"
+    found = evaluated(bundle, data, capsys, "--report", str(page))
+    text = page.read_text(encoding="utf-8")
+    parsed = Page(text)
+    assert parsed.loads == []
+    assert not parsed.tags & {"script", "img", "link", "iframe", "b&r.xlsx"}
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert EVIL in parsed.text
+    assert "<b>&r.xlsx" in parsed.text
+    # And it says what the JSON says
+    assert f"{found['accuracy']:.2%}" in parsed.text
+    assert f"{found['metrics']['roc_auc']['value']:.4f}" in parsed.text
+    assert found["model"]["digest"] in parsed.text
+    assert len(re.findall(r"<circle", text)) == len(found["reliability"])
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+
+
+def test_a_calibrated_bundle_says_how_many_are_unsure(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their share and the accuracy of the others stand in the figures, in the slices and on the page."""
+    calibration = {
+        "temperature": 1.0,
+        "threshold": 0.9,
+        "target_precision": 0.95,
+        "unsure": 0.5,
+        "ece_before": 0.1,
+        "ece_after": 0.1,
+        "variant": "fp32",
+        "data": {"file": "held.xlsx", "sha256": "0" * 64, "rows": 100},
+    }
+    unsure = seal(Path(shutil.copytree(bundle, tmp_path / "bundle")), calibration=calibration)
+    page = tmp_path / "report.html"
+    found = evaluated(unsure, write_data(tmp_path / "r.xlsx"), capsys, "--report", str(page))
+    below = sum(max(p := positive_probability(text), 1 - p) < 0.9 for text in TEXTS) / len(TEXTS)
+    assert 0 < below < 1
+    assert found["metrics"]["unsure"]["value"] == pytest.approx(below)
+    assert found["metrics"]["accuracy_of_sure"]["value"] == 1
+    assert found["calibration"]["threshold"] == 0.9
+    assert all(part["unsure"] is not None for part in found["slices"])
+    assert "Below a probability of 0.9000 an answer is marked unsure" in page.read_text()
+
+
+def test_the_terminal_shows_figures_slices_and_losses(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For people, without --json; --top-losses 0 shows no text of a review."""
+    command = ["evaluate", "--bundle", str(bundle), "--data", str(write_data(tmp_path / "r.xlsx"))]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert all(part in out for part in ("on 48 reviews", "ROC-AUC", "F1, neg", "truth", "tokens read", "stars 9"))
+    assert "unheard" in out
+    assert main([*command, "--top-losses", "0"]) == 0
+    assert "unheard" not in capsys.readouterr().out
+
+
+def test_rows_of_one_label_are_measured_as_far_as_they_go(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A small --limit leaves no ROC-AUC; everything else is told, on the page as well."""
+    page = tmp_path / "report.html"
+    found = evaluated(bundle, write_data(tmp_path / "r.xlsx"), capsys, "--limit", "3", "--report", str(page))
+    assert found["rows"] == 3
+    assert found["metrics"]["roc_auc"] is None
+    assert "no meaning on these rows" in page.read_text()
+
+
+def test_nothing_answered_is_a_report_too(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of nothing but texts that the model fails on is 0 % right, and no crash."""
+    table = [("Reviews", "Sentiment"), *((f"{POISON} unheard{i}", ("neg", "pos")[i % 2]) for i in range(20))]
+    page = tmp_path / "report.html"
+    found = evaluated(bundle, write_table(tmp_path / "r.xlsx", table), capsys, "--report", str(page))
+    assert (found["accuracy"], found["failed"], found["reliability"], found["top_losses"]) == (0, 20, [], [])
+    assert "20 reviews got no answer" in page.read_text()
+
+
+def test_measuring_on_the_training_file_is_told(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its content, on the terminal and on the page."""
+    data = write_data(tmp_path / "other-name.xlsx")
+    source = {"file": "train.xlsx", "sha256": hashlib.sha256(data.read_bytes()).hexdigest(), "rows": 48}
+    trained = seal(Path(shutil.copytree(bundle, tmp_path / "bundle")), training_data=[source])
+    page = tmp_path / "report.html"
+    command = ["evaluate", "--bundle", str(trained), "--data", str(data), "--report", str(page)]
+    assert main(command) == 0
+    assert "is what tiny was trained on" in capsys.readouterr().err
+    assert "The model was trained on this file" in page.read_text()
+
+
+def test_a_column_with_many_values_is_no_star_column(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A price called score gives no slices, and a line that says so."""
+    extra = tuple((f"good unheard{n}", "pos", n / 7) for n in range(30))
+    assert main(["evaluate", "--bundle", str(bundle), "--data", str(write_data(tmp_path / "r.xlsx", *extra))]) == 0
+    printed = capsys.readouterr()
+    assert "no slices by stars" in printed.err
+    assert "stars" not in printed.out
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_measuring(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A directory that does not exist, or a directory itself."""
+    data = write_data(tmp_path / "r.xlsx")
+    for page in (tmp_path / "none" / "report.html", tmp_path):
+        command = ["evaluate", "--bundle", str(bundle), "--data", str(data), "--report", str(page)]
+        assert main(command) == 2
+        printed = capsys.readouterr()
+        assert "--report names a file in a directory that exists" in printed.err
+        assert printed.out == ""
+        assert "measuring" not in printed.err
+
+
+@pytest.mark.parametrize("number", ["-1", "many", "1.5"])
+def test_a_wrong_number_of_losses_is_refused(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the usage of the command."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["evaluate", "--bundle", "b", "--data", "d", "--top-losses", number])
+    assert "--top-losses" in capsys.readouterr().err
+
+
+def test_labels_that_the_bundle_does_not_know_are_refused(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line names both."""
+    table = [("Reviews", "Sentiment"), *((f"film {i}", ("schlecht", "gut")[i % 2]) for i in range(20))]
+    data = write_table(tmp_path / "r.xlsx", table)
+    assert main(["evaluate", "--bundle", str(bundle), "--data", str(data)]) == 2
+    assert "has the labels gut, schlecht; the bundle knows neg, pos" in capsys.readouterr().err

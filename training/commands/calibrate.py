@@ -1,0 +1,35 @@
+"""`review-training calibrate`: a copy of a bundle whose probabilities mean what they say."""
+
+import argparse
+from pathlib import Path
+
+from consumer.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which bundle, on what, and how sure is sure."""
+    parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="the bundle to calibrate")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="FILE", help="labelled reviews that it was not trained or tested on"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the copy; an older bundle is replaced")
+    parser.add_argument(
+        "--precision",
+        type=float,
+        default=0.98,
+        metavar="SHARE",
+        help="share of right answers wanted among those that are not marked unsure (default: %(default)s)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Calibrate and tell what came out."""
+    if not 0 < arguments.precision < 1:
+        raise UsageError("--precision is a share between 0 and 1, such as 0.98")
+    from training.calibrate import as_line
+    from training.calibrated_copy import calibrated_copy
+
+    manifest = calibrated_copy(arguments.bundle, arguments.data, arguments.out, arguments.precision)
+    if manifest.calibration:
+        print(as_line(manifest.calibration))  # noqa: T201
+    print(f"{arguments.out}: {manifest.name} {manifest.version}, serves {manifest.served}")  # noqa: T201
