@@ -13,6 +13,9 @@ from consumer.errors import ReviewsError, UsageError
 COMMANDS = {
     "fit": ("training.commands.fit", "fine-tune an encoder, measure it, write a bundle"),
     "evaluate": ("training.commands.evaluate", "measure a bundle on a file of labelled reviews"),
+    "predict": ("training.commands.predict", "label texts of files or standard input"),
+    "explain": ("training.commands.explain", "show the words that carried the label of a text"),
+    "compare": ("training.commands.compare", "train the tutorial's models on the same data, and measure them alike"),
 }
 
 #: What the training extra brings; without any of them nothing here can run.
