@@ -1,8 +1,11 @@
-"""Which words carried a label: leave each out, ask the worker's own classifier again, see how much less sure it is.
+"""Which words carried a label: how much surer of it is the worker's own classifier with a word than without it?
 
 Occlusion (Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2; for words Li et
-al. 2016, "Understanding Neural Networks through Representation Erasure"). It needs nothing but answers, so what is
-explained is the model that is served, in its precision. Of two words that say the same, each alone weighs little.
+al. 2016, "Understanding Neural Networks through Representation Erasure"), asked twice: the word is left out of the
+whole text, and the word alone is set against no text. Each question has a blind spot. Of two words that say the same,
+neither is missed when it is left out, and a word alone has lost its "not". The weight is the mean of both, the first
+and the last term of the word's Shapley value, and all of it where words act alone or in pairs. It needs nothing but
+answers, so what is explained is the model that is served, in its precision.
 """
 
 import math
@@ -13,8 +16,8 @@ from consumer.classifier import Classifier, Failed, Scored
 from consumer.encoder import clean
 from consumer.errors import UsageError
 
-#: Texts computed at most, next to the whole one; a text of more words is left out window by window.
-MAX_EVALUATIONS = 200
+#: Parts of a text at most; a text of more words is weighed window by window.
+MAX_PARTS = 200
 
 #: A word is marked where its weight is at least this share of the largest one.
 MARKED_SHARE = 0.25
@@ -32,7 +35,8 @@ _WORD = re.compile(r"\S+")
 class Part:
     """A word, or a window of words, at `start` to `end` of the text.
 
-    `weight` is what the log-odds of the label lose without it, negative where it speaks against the label.
+    `weight` is what it adds to the log-odds of the label, negative where it speaks against the label: the mean of what
+    these lose when it is left out of the text, and gain when it alone is put into an empty one.
     `marked`: it is among those that weigh most, for or against.
     """
 
@@ -47,7 +51,7 @@ class Part:
 class Explanation:
     """Why `text` (line breaks replaced as the worker does) has the probability `score` of `label`.
 
-    `evaluations` texts were computed; `failed` of them got no answer, and the weight of what they left out is 0.
+    `evaluations` texts were computed; `failed` of them got no answer, which count for 0 in the weights.
     """
 
     text: str
@@ -65,31 +69,41 @@ class Explanation:
 
 
 def explain(classifier: Classifier, text: str, label: str | None = None) -> Explanation:
-    """Weigh the words of `text` for `label` (default: the one that it gets), in at most `MAX_EVALUATIONS` + 1 answers.
+    """Weigh the words of `text` for `label` (default: the one that it gets), in one call of the classifier.
+
+    It computes at most 2 x `MAX_PARTS` + 2 texts, half of them only as long as a part.
 
     Raises:
         UsageError: there is no text, the model fails on it, or does not know `label`.
     """
     text = clean(text)
-    spans = windows(text, MAX_EVALUATIONS)
+    spans = windows(text, MAX_PARTS)
     if not spans:
         raise UsageError("there is no text to explain")
-    shortened = [text[:start] + text[end:] for start, end in spans]
-    whole, *without = classifier.classify([text, *shortened]).results
+    without = [text[:start] + text[end:] for start, end in spans]
+    alone = [text[start:end] for start, end in spans]
+    whole, nothing, *rest = classifier.classify([text, "", *without, *alone]).results
     if isinstance(whole, Failed):
         raise UsageError(f"the model fails on this text ({whole.kind}): there is no label to explain")
     label = whole.label if label is None else label
     if label not in whole.probabilities:
         raise UsageError(f"the bundle has no label {label!r}; it knows {', '.join(whole.probabilities)}")
-    before = log_odds(whole, label)
-    weights = [before - log_odds(result, label) if isinstance(result, Scored) else 0.0 for result in without]
+    lost = [_difference(whole, result, label) for result in rest[: len(spans)]]
+    gained = [_difference(result, nothing, label) for result in rest[len(spans) :]]
+    weights = [(losing + gaining) / 2 for losing, gaining in zip(lost, gained, strict=True)]
     least = max(MARKED_SHARE * max(map(abs, weights)), LEAST_WEIGHT)
-    parts = tuple(
-        Part(start, end, " ".join(text[start:end].split()), weight, abs(weight) >= least)
-        for (start, end), weight in zip(spans, weights, strict=True)
+    return Explanation(
+        text=text,
+        label=label,
+        score=whole.probabilities[label],
+        truncated=whole.truncated,
+        evaluations=2 + len(rest),
+        failed=sum(isinstance(result, Failed) for result in (nothing, *rest)),
+        parts=tuple(
+            Part(start, end, " ".join(text[start:end].split()), weight, abs(weight) >= least)
+            for (start, end), weight in zip(spans, weights, strict=True)
+        ),
     )
-    failed = sum(isinstance(result, Failed) for result in without)
-    return Explanation(text, label, whole.probabilities[label], whole.truncated, 1 + len(shortened), failed, parts)
 
 
 def windows(text: str, most: int) -> list[tuple[int, int]]:
@@ -104,3 +118,10 @@ def log_odds(result: Scored, label: str) -> float:
     tiny = math.ulp(0.0)
     others = math.fsum(p for name, p in result.probabilities.items() if name != label)
     return math.log(max(result.probabilities[label], tiny)) - math.log(max(others, tiny))
+
+
+def _difference(more: Scored | Failed, less: Scored | Failed, label: str) -> float:
+    """Log-odds of `label` in `more` above those in `less`; 0 where the model failed on one of them."""
+    if isinstance(more, Failed) or isinstance(less, Failed):
+        return 0.0
+    return log_odds(more, label) - log_odds(less, label)

@@ -26,8 +26,9 @@ td:first-child { text-align: right; font-variant-numeric: tabular-nums }
 def headline(explanation: Explanation) -> str:
     """What was found and what it cost, in one line."""
     windowed = len(explanation.parts) < len(explanation.text.split())
-    line = f"{explanation.label} {explanation.score:.4f}; {explanation.evaluations} evaluations, one for the whole text"
-    line += " and one for each window of words left out" if windowed else " and one for each word left out"
+    unit = "window of words" if windowed else "word"
+    line = f"{explanation.label} {explanation.score:.4f}; {explanation.evaluations} evaluations: "
+    line += f"with and without each {unit}"
     if explanation.truncated:
         line += "; the model does not read the middle or the end of a text this long"
     return line + (f"; {explanation.failed} failed" if explanation.failed else "")
@@ -75,7 +76,7 @@ def as_html(explanation: Explanation, model: str) -> str:
 <mark class="against" style="background:{_colour(-1, 1)}">spoke against it</mark></p>
 <div class="text">{body}</div>
 <h2>Weightiest words</h2>
-<p>Weight: what the log-odds of {label} lose when the words are left out.</p>
+<p>Weight: what the words add to the log-odds of {label}.</p>
 <table>{rows or "<tr><td></td><td>no word stands out</td></tr>"}</table>
 </body></html>
 """
