@@ -3,7 +3,7 @@
 from training import Predictor
 
 with Predictor.load("bundles/distilbert-imdb") as predictor:
-    predictor.predict(["Wonderful.", "Two hours I will never get back."])  # ["pos", "neg"]
+    predictor.predict(["Wonderful.", "Terrible, just terrible."])  # ["pos", "neg"]
 """
 
 from typing import TYPE_CHECKING

@@ -48,10 +48,11 @@ def table(comparison: Comparison) -> str:
     ]
     for result in comparison.results:
         low, high = result.interval
+        speed = number(result.reviews_per_second)
         note = result.note + (f", {result.failed} without an answer" if result.failed else "")
         lines.append(
             f"| {result.name} | {result.accuracy:.2%} | {low:.2%} to {high:.2%} | {result.parameters:,} | "
-            f"{duration(result.training_seconds)} | {result.reviews_per_second:,.4g} | {result.bytes / 1e6:.1f} MB | "
+            f"{duration(result.training_seconds)} | {speed} | {result.bytes / 1e6:.1f} MB | "
             f"{note} |"
         )
     return "\n".join(lines)
@@ -104,6 +105,13 @@ def draw_picture(path: Path, comparison: Comparison) -> None:
     figure.savefig(path, dpi=120)
 
 
+def number(value: float | None) -> str:
+    """Three digits, and no powers of ten; a dash where there is none."""
+    if not value:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _accuracy_panel(panel: Any, results: list[Result]) -> None:
     # Where all answers are right, rounding puts the end of Wilson's interval a hair below 1.
     shares = [100 * result.accuracy for result in results]
@@ -131,7 +139,7 @@ def _bars(panel: Any, values: list[float | None], title: str) -> None:
         if value:
             panel.barh(place, value - left, left=left, height=0.55, color="tab:blue", alpha=0.6)
         panel.annotate(
-            f"{value:,.3g}" if value else "-",
+            number(value),
             (value or left, place),
             xytext=(4, 0),
             textcoords="offset points",
