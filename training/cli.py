@@ -15,6 +15,9 @@ COMMANDS = {
     "fit": ("training.commands.fit", "fine-tune an encoder, measure it, write a bundle"),
     "evaluate": ("training.commands.evaluate", "measure a bundle on a file of labelled reviews"),
     "calibrate": ("training.commands.calibrate", "make the probabilities of a bundle mean what they say"),
+    "predict": ("training.commands.predict", "label texts of files or standard input"),
+    "explain": ("training.commands.explain", "show the words that carried the label of a text"),
+    "compare": ("training.commands.compare", "train the tutorial's models on the same data, and measure them alike"),
 }
 
 #: What the training extra brings; without any of them nothing here can run.

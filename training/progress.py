@@ -22,11 +22,11 @@ class ProgressBar:
 
     Args:
         title: what is being done.
-        total: reviews in all.
+        total: reviews in all; None where nobody knows, as in a pipe.
         done: reviews done by an earlier process; they do not count for the rate.
     """
 
-    def __init__(self, title: str, total: int, done: int = 0) -> None:
+    def __init__(self, title: str, total: int | None, done: int = 0) -> None:
         self._title, self._total, self._before = title, total, done
         self._started = self._last_line = time.monotonic()
         console = Console(stderr=True)
@@ -60,7 +60,10 @@ class ProgressBar:
         note = f"{rate:.1f} reviews/s {note}".rstrip()
         if self._bar:
             self._bar.update(self._task, completed=done, note=note)
-        elif now - self._last_line >= LINE_SECONDS or done >= self._total:
+        elif now - self._last_line >= LINE_SECONDS or (self._total is not None and done >= self._total):
             self._last_line = now
-            left = (self._total - done) / rate / 60
-            say(f"{self._title}: {done}/{self._total}, {note}, {left:.0f} min left")
+            if self._total is None:
+                say(f"{self._title}: {done}, {note}")
+            else:
+                left = (self._total - done) / rate / 60
+                say(f"{self._title}: {done}/{self._total}, {note}, {left:.0f} min left")

@@ -1,0 +1,363 @@
+"""`review-training compare`: the small models learn, everything is measured alike, and nothing is trained twice."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from consumer.errors import UsageError
+from tests.tiny_encoder import make_base, write_reviews, write_table
+from training.baselines.models import LINEAR, NETWORKS, build
+from training.baselines.results import Comparison, Result, read_results
+from training.baselines.settings import BaselineSettings
+from training.baselines.words import PAD, Vocabulary, padded, words_of
+from training.cli import main
+
+pytestmark = pytest.mark.training
+
+SETTINGS = BaselineSettings(small_epochs=3, small_batch_size=16, small_learning_rate=0.01)
+OPTIONS = ["--small-epochs", "3", "--small-batch-size", "16", "--small-learning-rate", "0.01"]
+LINEAR_ONLY = ["--models", "nbsvm,logreg"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small() -> Iterator[None]:
+    """One thread, for models this small are slower on two, and fewer buckets for word pairs."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.baselines.bag.BUCKETS", 256)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """`--train` and `--test` with reviews whose label is two or three words away."""
+    directory = tmp_path_factory.mktemp("files")
+    train = write_reviews(directory / "train.xlsx", 192, seed=1)
+    return ["--train", str(train), "--test", str(write_reviews(directory / "test.xlsx", 60, seed=2))]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], command: list[str], code: int = 2) -> str:
+    """The last line of a `compare` that is refused."""
+    assert main(["compare", *command]) == code
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def learnt(name: str, labels: int = 2) -> Any:
+    """The model `name` after it read texts whose n-th word tells label n."""
+    model = build(name, labels, SETTINGS, seed=1, vectors=None)
+    texts = [f"the film {word} was a story {number % 7}" for number in range(40) for word in CLEAR[:labels]]
+    seen: list[int] = []
+    model.fit(texts, [target for _ in range(40) for target in range(labels)], seen.append)
+    assert seen == sorted(seen)
+    assert seen
+    return model
+
+
+CLEAR = ("awful", "great", "middling")
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+@pytest.mark.parametrize("name", [*LINEAR, *NETWORKS])
+def test_every_small_model_learns_clear_words_of_two_or_three_labels(name: str, labels: int, tmp_path: Path) -> None:
+    """Probabilities add up to 1, words never seen do no harm, and what is saved is as large as what was learnt."""
+    model = learnt(name, labels)
+    answers = model.probabilities([f"a story and {word}" for word in CLEAR[:labels]] + ["", "unheard 😀"])
+    assert answers.argmax(axis=1)[:labels].tolist() == list(range(labels))
+    assert answers.shape == (labels + 2, labels)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)
+    model.save(tmp_path)
+    written = {path.suffix: path.stat().st_size for path in tmp_path.iterdir()}
+    assert set(written) in ({".npz", ".json"}, {".safetensors", ".json"})
+    assert max(written.values()) >= 4 * model.parameters * (name in NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_same_seed_gives_the_same_network(name: str) -> None:
+    """A comparison can be repeated."""
+    answers = [learnt(name).probabilities(["the film was great"]) for _ in range(2)]
+    np.testing.assert_array_equal(*answers)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_answer_does_not_depend_on_the_texts_beside_it(name: str) -> None:
+    """Padding is not read: a short text gets the same answer beside a long one."""
+    model = learnt(name)
+    alone = model.probabilities(["the film was great"])
+    beside = model.probabilities(["the film was great", "a story " * 150])
+    np.testing.assert_allclose(beside[0], alone[0], atol=1e-6)
+
+
+def test_log_count_ratios_are_those_of_the_paper() -> None:
+    """Wang & Manning 2012 by hand: p = 1 + counts of the positive texts, q of the others, each over its sum."""
+    from training.baselines.linear import log_count_ratios
+
+    present = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 1]])
+    ratios = log_count_ratios(present, np.array([True, True, False]), 1.0)
+    assert ratios == pytest.approx(np.log(np.array([3, 2, 1]) / 6 / (np.array([1, 2, 2]) / 5)))
+
+
+def test_words_keep_apostrophes_and_punctuation() -> None:
+    """A vocabulary holds the frequent ones; what it lacks is unknown; of a long text the end is read."""
+    assert words_of("Don't<br />GO! 7/10") == ["don't", "go", "!", "7", "/", "10"]
+    vocabulary = Vocabulary.of(["b a b", "c b a"], most=2)
+    assert vocabulary.words == ("b", "a")
+    assert [row.tolist() for row in vocabulary.encode(["a b zzz", "", "b b a"], max_length=2)] == [[2, 1], [1], [2, 3]]
+    assert padded(vocabulary.encode(["a b", ""])).tolist() == [[3, 2], [1, PAD]]
+
+
+def test_vectors_are_read_in_the_formats_that_are_published(tmp_path: Path) -> None:
+    """With or without a head line, words with spaces in them, only the words of the vocabulary."""
+    from training.baselines.vectors import read_vectors
+
+    file = tmp_path / "v.txt"
+    file.write_text("4 2\ngreat 1 2\n. . 3 4\nother 5 6\nGREAT 7 8\n", encoding="utf-8")
+    vocabulary = Vocabulary(("great", "unheard"))
+    assert read_vectors(file, vocabulary).tolist() == [[0, 0], [0, 0], [1, 2], [0, 0]]
+    file.write_text("great 1 2 3\n", encoding="utf-8")
+    assert read_vectors(file, vocabulary).shape == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "has none of the 1 words"),
+        ("other 1 2\n", "has none of the 1 words"),
+        ("other 1 2\ngreat 1\n", "line 2: needed are a word and 2 numbers"),
+        ("great\n", "line 1: needed are a word"),
+        ("great one two\n", "line 1: not a number"),
+        ("great 1 nan\n", "line 1: a number is not finite"),
+    ],
+)
+def test_vectors_that_cannot_be_used_are_refused_with_their_line(tmp_path: Path, content: str, message: str) -> None:
+    """A cut or foreign file is no pretrained vector."""
+    from training.baselines.vectors import read_vectors
+
+    (tmp_path / "v.txt").write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        read_vectors(tmp_path / "v.txt", Vocabulary(("great",)))
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_vectors(tmp_path / "none.txt", Vocabulary(("great",)))
+
+
+def test_pretrained_vectors_become_the_embeddings_of_bigru(tmp_path: Path) -> None:
+    """Their size is that of the file, and they are trained further."""
+    file = tmp_path / "v.txt"
+    file.write_text("great 1 2 3\n", encoding="utf-8")
+    plain, pretrained = (build("bigru", 2, SETTINGS, 1, vectors) for vectors in (None, file))
+    for model in (plain, pretrained):
+        model.fit(["great film", "bad film"], [1, 0], lambda _: None)
+    assert pretrained.parameters < plain.parameters
+
+
+def test_a_comparison_is_one_table_one_picture_and_one_json(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every model and bundle is there with its accuracy, interval, size and speed; what was left out says why."""
+    from tests.tiny_bundle import write_tiny_bundle
+
+    bundle = write_tiny_bundle(tmp_path / "tiny")
+    out = tmp_path / "out"
+    assert main(["compare", *files, "--out", str(out), "--bundle", str(bundle), *OPTIONS]) == 0
+    captured = capsys.readouterr()
+    assert "bert: left out, no pretrained encoder: give --base-bert" in captured.err
+    told = json.loads((out / "compare.json").read_text(encoding="utf-8"))
+    names = ["nbsvm", "logreg", "fasttext", "bigru", "standard_gru", f"bundle {bundle}"]
+    assert [result["name"] for result in told["results"]] == names
+    for result in told["results"]:
+        assert result["interval"][0] < result["accuracy"] <= result["interval"][1] + 1e-9
+        assert result["rows"] == 60
+        assert result["accuracy"] > 0.8, result["name"]
+        assert f"| {result['name']} | {result['accuracy']:.2%} |" in captured.out
+    assert told["results"][-1]["training_seconds"] is None
+    assert told["results"][-1]["bytes"] < 100_000
+    markdown = (out / "compare.md").read_text(encoding="utf-8")
+    assert captured.out.strip() in markdown
+    assert "- distilbert: left out" in markdown
+    assert "DistilBERT against BERT" not in markdown
+    assert (out / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert not [path for path in out.rglob("*") if path.suffix in {".pkl", ".pickle", ".pt", ".joblib"}]
+
+
+def test_what_is_measured_already_is_not_trained_again(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a kill in the second model the first is kept; other settings train anew only whom they concern."""
+    from training.baselines import measure
+
+    built: list[str] = []
+    make = build
+
+    def watched(name: str, *rest: Any) -> Any:
+        built.append(name)
+        if name == "logreg" and built.count("logreg") == 1:
+            raise KeyboardInterrupt
+        return make(name, *rest)
+
+    monkeypatch.setattr(measure, "build", watched)
+    command = ["compare", *files, "--out", str(tmp_path / "out")]
+    # Killed in the second model
+    assert main([*command, *LINEAR_ONLY]) == 130
+    kept = read_results(tmp_path / "out")
+    assert kept is not None
+    assert [result.name for result in kept.results] == ["nbsvm"]
+    # The same command goes on
+    assert main([*command, *LINEAR_ONLY]) == 0
+    assert "nbsvm: measured before" in capsys.readouterr().err
+    assert built == ["nbsvm", "logreg", "logreg"]
+    # Another model joins the table; other settings concern only networks
+    assert main([*command, "--models", "fasttext", *OPTIONS]) == 0
+    assert main([*command, "--models", "nbsvm,fasttext", *OPTIONS[:2], "--small-batch-size", "32"]) == 0
+    assert built[3:] == ["fasttext", "fasttext"]
+    now = read_results(tmp_path / "out")
+    assert now is not None
+    assert [result.name for result in now.results] == ["nbsvm", "logreg", "fasttext"]
+    assert now.results[0] == kept.results[0]
+
+
+def test_results_on_other_rows_are_neither_mixed_nor_overwritten(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another limit, seed or file needs another --out."""
+    out = tmp_path / "out"
+    command = [*files, "--out", str(out), *LINEAR_ONLY]
+    assert main(["compare", *command]) == 0
+    before = (out / "compare.json").read_bytes()
+    assert "compares on other rows" in refusal(capsys, [*command, "--limit", "50"])
+    assert "compares on other rows" in refusal(capsys, [*command, "--seed", "7"])
+    assert (out / "compare.json").read_bytes() == before
+    (out / "compare.json").write_text('{"results": "none"}')
+    assert "remove it" in refusal(capsys, command)
+
+
+def test_a_limit_draws_from_the_whole_file(files: list[str], tmp_path: Path) -> None:
+    """A file that is sorted by label still gives rows of each."""
+    words = [(f"the film {label} {number}", label) for label in ("neg", "pos") for number in range(60)]
+    test = write_table(tmp_path / "test.xlsx", [("Reviews", "Sentiment"), *words])
+    command = [*files[:2], "--test", str(test), "--out", str(tmp_path / "out"), "--models", "nbsvm", "--limit", "40"]
+    assert main(["compare", *command]) == 0
+    told = read_results(tmp_path / "out")
+    assert told is not None
+    assert (told.train.rows, told.test.rows) == (40, 40)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--models", "nbsvm,svm"], "models.1: Input should be 'nbsvm'"),
+        (["--small-epochs", "0"], "small_epochs: Input should be greater than or equal to 1"),
+        (["--models", "bert"], "nothing to compare: bert: no pretrained encoder"),
+        (["--models", "distilbert", "--base-distilbert", "."], "lacks config.json"),
+        (["--vectors", "none.txt"], "--vectors none.txt does not exist"),
+        (["--limit", "10"], "needed are 8: raise --limit"),
+        (["--out", "/dev/null"], "cannot be made"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_before_anything_is_trained(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    """One line, and no result file."""
+    assert message in refusal(capsys, [*files, "--out", str(tmp_path / "out"), *LINEAR_ONLY, *options])
+    assert not (tmp_path / "out" / "compare.json").exists()
+
+
+def test_a_bundle_with_other_labels_is_refused(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a directory that is no bundle ends with exit code 3."""
+    from tests.tiny_bundle import write_tiny_bundle
+
+    bundle = write_tiny_bundle(tmp_path / "b", labels=("bad", "good"))
+    command = [*files, "--out", str(tmp_path / "out"), *LINEAR_ONLY, "--bundle"]
+    assert "knows bad, good: rename them" in refusal(capsys, [*command, str(bundle)])
+    assert "is not a directory" in refusal(capsys, [*command, str(tmp_path / "none")], code=3)
+
+
+def test_a_bundle_that_was_trained_on_the_test_file_is_exposed(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its accuracy stands in the table only beside that remark."""
+    from consumer.bundle import Source
+    from tests.tiny_bundle import seal, write_tiny_bundle
+    from training.data import file_sha256
+
+    leaked = Source(file="test.xlsx", sha256=file_sha256(Path(files[3])), rows=60)
+    bundle = seal(write_tiny_bundle(tmp_path / "b"), training_data=(leaked,))
+    command = [*files, "--out", str(tmp_path / "out"), "--models", "nbsvm", "--bundle", str(bundle)]
+    assert main(["compare", *command]) == 0
+    captured = capsys.readouterr()
+    assert "is a fiction" in captured.err
+    assert "WHICH IS THE TEST FILE" in captured.out
+
+
+def result(name: str, accuracy: float, **changed: Any) -> Result:
+    """A result of 100 rows."""
+    facts: dict[str, Any] = {
+        "name": name,
+        "identity": {},
+        "rows": 100,
+        "accuracy": accuracy,
+        "interval": (accuracy - 0.05, accuracy + 0.05),
+        "log_loss": 0.5,
+        "failed": 0,
+        "parameters": 110,
+        "training_seconds": 200.0,
+        "reviews_per_second": 2.0,
+        "bytes": 440,
+        "cores": 2,
+    }
+    return Result(**facts | changed)
+
+
+def test_the_claims_for_distilbert_are_computed_from_what_was_measured() -> None:
+    """Parameters, training time, speed and share of accuracy kept; nothing where one of the two did not run."""
+    from training.compare_report import as_markdown
+
+    source = {"file": "f.xlsx", "sha256": "0" * 64, "rows": 100}
+    comparison = Comparison.model_validate(
+        {"train": source, "test": source, "labels": ("neg", "pos"), "limit": None, "seed": 1}
+    )
+    bert = comparison.with_result(result("bert", 0.9))
+    assert bert.distilbert_against_bert is None
+    small = result("distilbert", 0.88, parameters=66, training_seconds=100.0, reviews_per_second=3.5)
+    both = bert.with_result(small)
+    claims = both.distilbert_against_bert
+    assert claims is not None
+    assert claims.parameters_less == pytest.approx(0.4)
+    assert claims.training_time_less == pytest.approx(0.5)
+    assert claims.speed_up == pytest.approx(1.75)
+    assert claims.accuracy_kept == pytest.approx(0.88 / 0.9)
+    text = as_markdown(both)
+    assert "| parameters | -40% | -40.0% |" in text
+    assert "| accuracy kept | 97% (GLUE) | 97.8% |" in text
+    assert "accuracies overlap" in text
+    assert "do not overlap" in as_markdown(bert.with_result(result("distilbert", 0.7)))
+
+
+@pytest.mark.timeout(300)
+def test_encoders_are_trained_by_the_run_of_fit(files: list[str], tmp_path: Path) -> None:
+    """A base directory becomes a bundle on the same rows, measured as every other model, and is kept."""
+    from consumer.bundle import load_bundle
+
+    base = make_base(tmp_path / "base", hidden=16, layers=1)
+    out = tmp_path / "out"
+    command = ["compare", *files, "--out", str(out), "--models", "distilbert", "--base-distilbert", str(base)]
+    options = ["--epochs", "4", "--batch-size", "16", "--learning-rate", "0.01"]
+    lengths = ["--train-max-length", "24", "--max-length", "48"]
+    assert main([*command, *options, *lengths]) == 0
+    told = read_results(out)
+    assert told is not None
+    (found,) = told.results
+    manifest = load_bundle(out / "models" / "distilbert").manifest
+    assert found.parameters == manifest.parameters
+    assert found.rows == 60
+    assert found.accuracy > 0.8
+    assert found.training_seconds is not None
+    assert [(data.file, data.rows) for data in manifest.training_data] == [("train.csv", 192), ("test.csv", 60)]

@@ -1,0 +1,327 @@
+"""`review-training predict` and `Predictor`: every text has one outcome, in order, and no bad text stops the others."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.tiny_bundle import POISON, positive_probability, write_tiny_bundle
+from tests.tiny_encoder import write_table
+from training import Predictor
+from training.cli import main
+
+pytestmark = pytest.mark.training
+
+TEXTS = ("the film was great", "awful", "good film", "bad bad film")
+LABELS = ["pos", "neg", "pos", "neg"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose every answer is known."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("tiny") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny: Path) -> Predictor:
+    """It, loaded."""
+    return Predictor.load(str(tiny))
+
+
+class Pipe:
+    """Standard input that holds `content`."""
+
+    def __init__(self, content: bytes) -> None:
+        self.buffer = io.BytesIO(content)
+
+    def isatty(self) -> bool:
+        """A pipe, not a keyboard."""
+        return False
+
+
+def rows_of(capsys: pytest.CaptureFixture[str], command: Sequence[str]) -> list[dict[str, Any]]:
+    """The jsonl that `predict` prints; fails unless it ends well."""
+    assert main(["predict", *command, "--format", "jsonl"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], command: Sequence[str], code: int = 2) -> str:
+    """The one line that `predict` ends with; fails unless its exit code is `code`."""
+    assert main(["predict", *command]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_a_list_gives_labels_in_order_and_a_single_text_its_label(predictor: Predictor) -> None:
+    """As ktrain's predictor does."""
+    assert predictor.classes == ("neg", "pos")
+    assert predictor.predict(TEXTS) == LABELS
+    assert predictor.predict("awful") == "neg"
+    assert predictor.predict([]) == []
+
+
+def test_probabilities_are_an_array_with_a_column_for_each_class(predictor: Predictor) -> None:
+    """Shape (texts, labels), also of no text; (labels,) of a single one."""
+    probabilities = predictor.predict_proba(TEXTS)
+    expected = [positive_probability(text) for text in TEXTS]
+    assert probabilities.shape == (4, 2)
+    np.testing.assert_allclose(probabilities[:, 1], expected, atol=1e-5)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_allclose(predictor.predict_proba("awful"), [1 - expected[1], expected[1]], atol=1e-5)
+    assert predictor.predict_proba([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no text"),
+        (" \n\t", "no text"),
+        (None, "no text"),
+        (float("nan"), "no text"),
+        (np.float32("nan"), "no text"),
+        ("half a pair \ud83d", "not valid UTF-8"),
+        (["awful"], "not a text (list)"),
+        (b"awful", "not a text (bytes)"),
+        (np.array([1.0, 2.0]), "not a text (ndarray)"),
+        (f"the {POISON} film", "the model fails on it (NotFinite)"),
+    ],
+)
+def test_a_text_without_a_label_has_a_reason_and_costs_its_neighbours_nothing(
+    predictor: Predictor, text: Any, reason: str
+) -> None:
+    """None, NaN probabilities and why; the texts around it keep their places."""
+    outcomes = predictor.outcomes(["awful", text, "great"])
+    assert [outcome.label for outcome in outcomes] == ["neg", None, "pos"]
+    assert outcomes[1].reason == reason
+    table = predictor.predict_proba(["awful", text, "great"])
+    assert np.isnan(table[1]).all()
+    assert np.isfinite(table[[0, 2]]).all()
+
+
+def test_missing_values_of_pandas_have_no_text(predictor: Predictor) -> None:
+    """A column of a data frame can be handed in as it is; numbers are read as their digits."""
+    import pandas as pd
+
+    assert predictor.predict(pd.Series(["awful", pd.NA, None, pd.NaT])) == ["neg", None, None, None]
+    assert predictor.predict([7])[0] in predictor.classes
+
+
+def test_bytes_are_refused(predictor: Predictor) -> None:
+    """They would be read as a list of numbers, each with a label."""
+    with pytest.raises(TypeError, match="decode them"):
+        predictor.predict(b"awful")
+
+
+def test_a_stream_reads_no_further_than_it_has_to(predictor: Predictor) -> None:
+    """A source of any length is labelled chunk by chunk."""
+    from training.predictor import CHUNK
+
+    read = []
+
+    def endless() -> Any:
+        while True:
+            read.append(1)
+            yield "great"
+
+    outcomes = predictor.stream(endless())
+    assert next(outcomes).label == "pos"
+    assert len(read) == CHUNK
+
+
+def test_a_changed_bundle_is_refused(tiny: Path, tmp_path: Path) -> None:
+    """Labels swapped behind the back of the golden texts never label anything."""
+    from consumer.errors import BundleError
+
+    swapped = write_tiny_bundle(tmp_path / "swapped", labels=("pos", "neg"))
+    with pytest.raises(BundleError, match="golden text"):
+        Predictor.load(swapped)
+
+
+def test_importing_training_loads_nothing_heavy() -> None:
+    """`import training` is free; Predictor itself needs neither torch nor pandas nor scikit-learn."""
+    code = (
+        "import sys, training; light = set(sys.modules); training.Predictor; "
+        "print('numpy' in light, {'torch', 'pandas', 'sklearn', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False set()"
+    with pytest.raises(ImportError):
+        from training import Pedictor  # noqa: F401
+
+
+def test_every_kind_of_file_is_read_in_order(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """xlsx, csv, tsv, jsonl, txt and standard input, in one call, each row with its file and its number there."""
+    xlsx = write_table(tmp_path / "a.xlsx", [("Id", "Reviews"), (1, "great"), (2, None), (3, "bad")])
+    comma = tmp_path / "b.csv"
+    comma.write_text('text,stars\n"good,\nvery good",9\n"",1\nawful,1\n', encoding="utf-8-sig")
+    tab = tmp_path / "c.tsv"
+    tab.write_text("Review\nbad, bad\n", encoding="utf-8")
+    lines = tmp_path / "d.jsonl"
+    lines.write_text('{"text": "great"}\n"awful"\nnot json\n{"other": 1}\n\n{"Text": null}\n', encoding="utf-8")
+    plain = tmp_path / "e.txt"
+    plain.write_bytes("great\r\n\u2028good\nca\u00f1\n".encode() + b"caf\xe9\nbad")
+    rows = rows_of(capsys, ["--bundle", str(tiny), *map(str, (xlsx, comma, tab, lines, plain))])
+    found = [(Path(row["file"]).name, row["row"], row["label"], row["reason"]) for row in rows]
+    unlabelled = "no text, or a formula"
+    neutral = found.pop(-3)
+    assert found == [
+        ("a.xlsx", 2, "pos", None),
+        ("a.xlsx", 3, None, unlabelled),
+        ("a.xlsx", 4, "neg", None),
+        ("b.csv", 2, "pos", None),
+        ("b.csv", 3, None, "no text"),
+        ("b.csv", 4, "neg", None),
+        ("c.tsv", 2, "neg", None),
+        ("d.jsonl", 1, "pos", None),
+        ("d.jsonl", 2, "neg", None),
+        ("d.jsonl", 3, None, "not JSON"),
+        ("d.jsonl", 4, None, "no field reviews or review or text or texts"),
+        ("d.jsonl", 5, None, "no text"),
+        ("d.jsonl", 6, None, "no text"),
+        ("e.txt", 1, "pos", None),
+        ("e.txt", 2, "pos", None),
+        ("e.txt", 4, None, "not valid UTF-8"),
+        ("e.txt", 5, "neg", None),
+    ]
+    assert neutral[:2] == ("e.txt", 3)
+    assert rows[0]["probabilities"]["pos"] == pytest.approx(positive_probability("great"), abs=1e-5)
+    assert "great" not in json.dumps(rows)
+
+
+def test_a_pipe_is_read_without_being_named(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Text format is label, tab, score; the summary goes to stderr."""
+    monkeypatch.setattr(sys, "stdin", Pipe(b"great\n\nawful\n"))
+    assert main(["predict", "--bundle", str(tiny)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == ["pos\t0.9526", "-\tno text", "neg\t0.9526"]
+    assert captured.err.splitlines()[-1] == "3 texts, 1 neg, 1 pos; 1 without a label: 1 no text"
+
+
+def test_an_out_file_is_written_whole_in_the_format_of_its_name(tiny: Path, tmp_path: Path) -> None:
+    """A csv file has a column for each label; nothing is left beside the file."""
+    (tmp_path / "in.txt").write_text("great\n\n", encoding="utf-8")
+    out = tmp_path / "out.csv"
+    assert main(["predict", "--bundle", str(tiny), str(tmp_path / "in.txt"), "--out", str(out)]) == 0
+    with out.open(encoding="utf-8", newline="") as file:
+        header, first, second = csv.reader(file)
+    assert header == ["file", "row", "label", "score", "neg", "pos", "reason"]
+    assert first[1:3] == ["1", "pos"]
+    assert float(first[5]) == pytest.approx(positive_probability("great"), abs=1e-5)
+    assert second[2:] == ["", "", "", "", "no text"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.csv"]
+
+
+def test_ctrl_c_keeps_what_was_labelled_and_says_where(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An interrupted run leaves no file that looks whole."""
+    from training.progress import ProgressBar
+
+    class Interrupting(ProgressBar):
+        def update(self, done: int, note: str = "") -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.labelling.ProgressBar", Interrupting)
+    (tmp_path / "in.txt").write_text("great\n" * 3, encoding="utf-8")
+    out = tmp_path / "out.txt"
+    assert main(["predict", "--bundle", str(tiny), str(tmp_path / "in.txt"), "--out", str(out)]) == 130
+    assert not out.exists()
+    assert f"is in {out}.partial" in capsys.readouterr().err
+    assert len((tmp_path / "out.txt.partial").read_text().splitlines()) == 3
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(tiny: Path, tmp_path: Path) -> None:
+    """`predict | head` ends without a stack trace."""
+    (tmp_path / "in.txt").write_text("great\n" * 20_000, encoding="utf-8")
+    command = [sys.executable, "-m", "training.cli", "predict", "--bundle", str(tiny), str(tmp_path / "in.txt")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "pos\t0.9526\n"
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 0
+    assert "Traceback" not in errors
+    assert "BrokenPipe" not in errors
+
+
+def write(path: Path, content: bytes) -> str:
+    """`path` with `content`, as an argument."""
+    path.write_bytes(content)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.csv", None, "does not exist"),
+        ("r.xls", b"x", "known are .xlsx, .csv"),
+        ("r.xlsx", b"PK no zip", "cannot be read as .xlsx"),
+        ("r.csv", b"", "is empty"),
+        ("r.csv", b"id,stars\n1,2\n", "say with --text-column which one holds the text"),
+        ("r.txt", "great".encode("utf-16"), "save it as UTF-8"),
+        ("r.csv", b'text\n"great\n' + b'a"b', None),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_before_the_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, message: str | None
+) -> None:
+    """One line; the bundle, which does not exist, is not even looked for."""
+    file = str(tmp_path / name) if content is None else write(tmp_path / name, content)
+    line = refusal(capsys, ["--bundle", str(tmp_path / "none"), file], code=2 if message else 3)
+    assert (message or "is not a directory") in line
+
+
+def test_a_named_column_that_is_missing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message lists those that are there; a named one is used whatever the others are called."""
+    file = write(tmp_path / "r.csv", b"text,body\ngreat,awful\n")
+    command = ["--bundle", str(tmp_path / "none"), file, "--text-column", "Body"]
+    assert "lacks the column 'Body'; it has 'text', 'body'" in refusal(capsys, command)
+
+
+def test_a_named_column_wins_over_a_guessed_one(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--text-column is obeyed in tables and in jsonl."""
+    table = write(tmp_path / "r.csv", b"text,body\ngreat,awful\n")
+    lines = write(tmp_path / "r.jsonl", b'{"text": "great", "body": "awful"}\n{"text": "great"}\n')
+    rows = rows_of(capsys, ["--bundle", str(tiny), table, lines, "--text-column", "body"])
+    assert [(row["label"], row["reason"]) for row in rows] == [
+        ("neg", None),
+        ("neg", None),
+        (None, "no field body"),
+    ]
+
+
+def test_an_out_that_would_destroy_its_input_is_refused(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor may --out be a directory or stand in none."""
+    file = write(tmp_path / "r.txt", b"great\n")
+    command = ["--bundle", str(tiny), file, "--out"]
+    assert "is also read" in refusal(capsys, [*command, file])
+    assert "is a directory" in refusal(capsys, [*command, str(tmp_path)])
+    assert "directory does not exist" in refusal(capsys, [*command, str(tmp_path / "no" / "out.csv")])
+    assert (tmp_path / "r.txt").read_bytes() == b"great\n"
+
+
+def test_a_keyboard_is_not_waited_for(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without files and without a pipe the command says what it needs."""
+    pipe = Pipe(b"")
+    monkeypatch.setattr(pipe, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", pipe)
+    assert "name the files to label" in refusal(capsys, ["--bundle", str(tiny)])
+    monkeypatch.setattr(sys, "stdin", Pipe(b""))
+    assert "once only" in refusal(capsys, ["--bundle", str(tiny), "-", "-"])

@@ -1,0 +1,57 @@
+"""`review-training compare`: the tutorial's models on the same data, measured alike."""
+
+import argparse
+from pathlib import Path
+
+from training.baselines.settings import BaselineSettings
+from training.options import DATA_HELP, add_data_options, add_settings, count, read_data_options, read_settings
+from training.settings import FitSettings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Files and models; then one option for each setting: of the small models, and of bert and distilbert."""
+    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help=DATA_HELP)
+    parser.add_argument("--test", type=Path, required=True, metavar="FILE", help="the same; it only measures")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="results and models; what is measured there is kept"
+    )
+    for name in ("bert", "distilbert"):
+        parser.add_argument(
+            f"--base-{name}",
+            metavar="DIR_OR_NAME",
+            help=f"pretrained encoder for {name}: a directory, or a name on the Hugging Face hub; without it {name} is "
+            "left out",
+        )
+    parser.add_argument(
+        "--bundle", type=Path, action="append", default=[], metavar="DIR", help="measure this bundle too; may repeat"
+    )
+    parser.add_argument("--vectors", type=Path, metavar="FILE", help="pretrained word vectors for bigru, text format")
+    parser.add_argument("--limit", type=count, metavar="N", help="draw N rows of each file (default: all)")
+    add_data_options(parser)
+    add_settings(parser, BaselineSettings)
+    add_settings(parser, FitSettings)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compare and print the table."""
+    settings, encoders = read_settings(BaselineSettings, arguments), read_settings(FitSettings, arguments)
+    from training.compare import compare
+    from training.compare_report import PICTURE, TABLE, claims, table
+    from training.progress import say
+
+    comparison = compare(
+        train_file=arguments.train,
+        test_file=arguments.test,
+        out=arguments.out,
+        settings=settings,
+        encoder_settings=encoders,
+        bases={"bert": arguments.base_bert, "distilbert": arguments.base_distilbert},
+        bundles=arguments.bundle,
+        vectors=arguments.vectors,
+        limit=arguments.limit,
+        options=read_data_options(arguments),
+    )
+    print(table(comparison))  # noqa: T201
+    if comparison.distilbert_against_bert:
+        print("\n" + claims(comparison, comparison.distilbert_against_bert))  # noqa: T201
+    say(f"{arguments.out}: {TABLE}, {PICTURE}, compare.json")

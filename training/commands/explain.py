@@ -1,0 +1,47 @@
+"""`review-training explain`: the words that carried the label of a text."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which bundle, which text, how to show it."""
+    parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="the bundle that labels")
+    parser.add_argument("text", metavar="TEXT", help="the text; -: all of standard input is one text")
+    parser.add_argument("--label", metavar="NAME", help="explain this label (default: the one that the text gets)")
+    parser.add_argument("--variant", metavar="NAME", help="precision variant (default: the one that is served)")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page that needs nothing else")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the coloured text")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Explain and show."""
+    from rich.console import Console
+
+    from consumer.errors import UsageError
+    from training import explain_views as views
+    from training.evaluate import open_classifier
+    from training.explain import explain
+
+    page = arguments.html
+    if page and (page.is_dir() or not page.parent.is_dir()):
+        raise UsageError(f"--html {page}: {'is a directory' if page.is_dir() else 'its directory does not exist'}")
+    text = arguments.text
+    if text == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", errors="replace")
+    with open_classifier(arguments.bundle, arguments.variant) as classifier:
+        classifier.self_check()
+        explanation = explain(classifier, text, arguments.label)
+    if page:
+        try:
+            page.write_text(views.as_html(explanation, arguments.bundle.resolve().name), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--html {page} cannot be written ({error.strerror})") from error
+    if arguments.json:
+        print(views.as_json(explanation))  # noqa: T201
+        return
+    console = Console(highlight=False)
+    for line in (views.headline(explanation), *views.top_lines(explanation)):
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(views.as_rich(explanation), soft_wrap=True)

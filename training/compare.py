@@ -1,0 +1,209 @@
+"""`review-training compare`: the tutorial's models and any bundles, on the same rows, measured alike."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from consumer.bundle import Source, load_bundle
+from consumer.errors import UsageError
+from training.base import find_base
+from training.baselines.encoders import ENCODERS
+from training.baselines.measure import measure_bundle, measure_encoder, measure_small
+from training.baselines.models import NETWORKS
+from training.baselines.results import Comparison, Result, read_results, write_results
+from training.baselines.settings import BaselineSettings
+from training.columns import MIN_ROWS_PER_LABEL
+from training.compare_report import write_report
+from training.data import Reviews, file_sha256
+from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
+from training.progress import say
+from training.settings import FitSettings
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model to measure: its name, what determines its result next to the data, and how to get it."""
+
+    name: str
+    identity: dict[str, Any]
+    measure: Callable[[Prepared], Result]
+
+
+def compare(
+    *,
+    train_file: Path,
+    test_file: Path,
+    out: Path,
+    settings: BaselineSettings,
+    encoder_settings: FitSettings,
+    bases: Mapping[str, str | None],
+    bundles: Sequence[Path] = (),
+    vectors: Path | None = None,
+    limit: int | None = None,
+    options: DataOptions = DEFAULTS,
+) -> Comparison:
+    """Measure each model on the same rows; write `compare.json` after each, `compare.md` and `compare.png` at the end.
+
+    Args:
+        train_file: see `training.prepare.prepare`.
+        test_file: see `training.prepare.prepare`.
+        out: directory of the results and of the trained models; a result that is there already with the same data and
+            settings is kept, and its model not trained again.
+        settings: which models, and how the small ones are trained.
+        encoder_settings: how bert and distilbert are fine-tuned; its seed is that of every model.
+        bases: directory or hub name for `bert` and `distilbert`; None: the model is left out.
+        bundles: bundles that are measured as they are.
+        vectors: pretrained word vectors for bigru, see `read_vectors`.
+        limit: rows drawn of each file; None: all.
+        options: see `training.prepare.prepare`.
+
+    Raises:
+        UsageError: a file, a base or `out` cannot be used; said before anything is trained.
+        BundleError: a bundle is refused.
+    """
+    seed = encoder_settings.seed
+    tasks, skipped = plan_tasks(out, settings, encoder_settings, bases=bases, bundles=bundles, vectors=vectors)
+    if not tasks:
+        raise UsageError(f"nothing to compare: {'; '.join(f'{name}: {why}' for name, why in skipped.items())}")
+    data = prepare(train_file, test_file, options, say)
+    data = Prepared(draw(data.train, limit, seed), draw(data.test, limit, seed))
+    check_labels(data, bundles)
+    comparison = _comparison(out, data, limit, seed, skipped)
+    for name, why in skipped.items():
+        say(f"{name}: left out, {why}")
+    for task in tasks:
+        found = comparison.find(task.name)
+        if found and found.identity == task.identity:
+            say(f"{task.name}: measured before, {found.accuracy:.2%}")
+        else:
+            result = task.measure(data)
+            say(f"{task.name}: {result.accuracy:.2%}")
+            comparison = comparison.with_result(result)
+            write_results(out, comparison)
+    write_results(out, comparison)
+    write_report(out, comparison)
+    return comparison
+
+
+def plan_tasks(
+    out: Path,
+    settings: BaselineSettings,
+    encoder_settings: FitSettings,
+    *,
+    bases: Mapping[str, str | None],
+    bundles: Sequence[Path],
+    vectors: Path | None,
+) -> tuple[list[Task], dict[str, str]]:
+    """What is to be done, and which models are left out for what reason.
+
+    Raises:
+        UsageError: a base or the vectors cannot be used.
+        BundleError: a bundle is refused.
+    """
+    tasks: list[Task] = []
+    skipped: dict[str, str] = {}
+    seed = encoder_settings.seed
+    if vectors is not None and not vectors.is_file():
+        raise UsageError(f"--vectors {vectors} does not exist")
+    models = out / "models"
+    for name in dict.fromkeys(settings.models):
+        identity: dict[str, Any] = {"model": name, "seed": seed}
+        if name in ENCODERS:
+            base_name = bases.get(name)
+            if base_name is None:
+                skipped[name] = f"no pretrained encoder: give --base-{name} a directory or a hub name"
+                continue
+            identity |= {
+                "base_sha256": find_base(base_name).sha256,
+                "settings": encoder_settings.model_dump(mode="json"),
+            }
+            # A run with other settings has a checkpoint of its own.
+            digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+            measure = partial(
+                measure_encoder,
+                name,
+                base_name,
+                identity=identity,
+                settings=encoder_settings,
+                directory=models / name,
+                checkpoints=models / f"{name}-{digest}.run",
+            )
+        else:
+            if name in NETWORKS:
+                identity |= settings.model_dump(mode="json", exclude={"models"})
+            own_vectors = vectors if name == "bigru" else None
+            if own_vectors:
+                identity["vectors_sha256"] = file_sha256(own_vectors)
+            measure = partial(
+                measure_small,
+                name,
+                identity=identity,
+                settings=settings,
+                seed=seed,
+                vectors=own_vectors,
+                directory=models / name,
+            )
+        tasks.append(Task(name, identity, measure))
+    for bundle in dict.fromkeys(bundles):
+        loaded = load_bundle(bundle)
+        identity = {"digest": loaded.digest, "variant": loaded.manifest.served}
+        title = f"bundle {bundle}"
+        tasks.append(Task(title, identity, _measuring(title, bundle, identity)))
+    return tasks, skipped
+
+
+def _measuring(name: str, bundle: Path, identity: dict[str, Any]) -> Callable[[Prepared], Result]:
+    return lambda data: measure_bundle(name, bundle, data.test, identity)
+
+
+def draw(reviews: Reviews, limit: int | None, seed: int) -> Reviews:
+    """`limit` of the rows, drawn with `seed`, in their order; not the first ones, for a file may be sorted by label."""
+    if limit is None or limit >= len(reviews):
+        return reviews
+    return reviews.only(sorted(np.random.default_rng(seed).permutation(len(reviews))[:limit].tolist()))
+
+
+def check_labels(data: Prepared, bundles: Sequence[Path]) -> None:
+    """Raise `UsageError` where a label became too rare, or a bundle does not know the labels."""
+    for reviews in (data.train, data.test):
+        for label in data.train.label_names:
+            if (count := reviews.labels.count(label)) < MIN_ROWS_PER_LABEL:
+                raise UsageError(
+                    f"{reviews.path.name}: only {count} rows of {label!r} to use, needed are {MIN_ROWS_PER_LABEL}: "
+                    "raise --limit"
+                )
+    for bundle in bundles:
+        labels = load_bundle(bundle).manifest.labels
+        if unknown := sorted(set(data.test.labels) - set(labels)):
+            raise UsageError(
+                f"the data has the labels {', '.join(unknown)}; {bundle} knows {', '.join(labels)}: rename them"
+            )
+
+
+def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped: dict[str, str]) -> Comparison:
+    """The comparison in `out`, or a new one.
+
+    Raises:
+        UsageError: that one is of other rows: their results cannot stand in one table, and are not overwritten.
+    """
+    train, test = (Source(file=part.path.name, sha256=part.sha256, rows=len(part)) for part in (data.train, data.test))
+    new = Comparison(train=train, test=test, labels=data.train.label_names, limit=limit, seed=seed, skipped=skipped)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be made ({error.strerror})") from error
+    found = read_results(out)
+    if found is None:
+        return new
+    if not found.same_data(new):
+        raise UsageError(
+            f"{out} compares on other rows (files, --limit or --seed): name another --out, or remove that directory"
+        )
+    skipped = {name: why for name, why in skipped.items() if found.find(name) is None}
+    return found.model_copy(update={"skipped": skipped})

@@ -1,0 +1,176 @@
+"""Labels from a bundle in Python, through the worker's own classifier.
+
+    from training import Predictor
+
+    predictor = Predictor.load("bundles/distilbert-imdb")
+    predictor.predict("Wonderful.")                     # "pos"
+    predictor.predict(["Wonderful.", "Terrible.", ""])  # ["pos", "neg", None]
+    predictor.predict_proba(["Wonderful."])             # array of shape (texts, labels), columns as in `classes`
+    predictor.outcomes([""])[0].reason                  # "no text"
+
+A text that cannot be labelled has no label (None), probabilities that are not numbers (NaN), and a reason.
+"""
+
+import numbers
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.bundle import load_bundle
+from consumer.classifier import Classifier, Failed
+from consumer.engines import open_engine
+
+#: Texts handed to the classifier at once; it sorts them by length and cuts them into batches itself.
+CHUNK = 256
+
+NO_TEXT = "no text"
+NOT_UNICODE = "not valid UTF-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one text: a label with the probability of each label, or, with none, the `reason`.
+
+    `score` is the probability of `label`; `tokens` counts what the model read, less than the text where `truncated`.
+    """
+
+    label: str | None = None
+    score: float | None = None
+    probabilities: dict[str, float] | None = None
+    tokens: int = 0
+    truncated: bool = False
+    reason: str | None = None
+
+
+class Predictor:
+    """The model of a bundle; make it with `load`. For one thread; close it, or use it as a context manager.
+
+    Args:
+        classifier: closed with the predictor.
+        classes: its labels, in the order of its logits.
+    """
+
+    def __init__(self, classifier: Classifier, classes: tuple[str, ...]) -> None:
+        self._classifier = classifier
+        self._classes = classes
+
+    @classmethod
+    def load(cls, bundle: str | Path, variant: str | None = None) -> "Predictor":
+        """Open `variant` (default: the served one) of the directory `bundle`, and replay its golden texts.
+
+        Raises:
+            BundleError: a file is missing or changed, or an answer is not the one that was measured.
+        """
+        loaded = load_bundle(Path(bundle))
+        predictor = cls(Classifier(loaded, open_engine(loaded, variant)), loaded.manifest.labels)
+        try:
+            predictor._classifier.self_check()
+        except BaseException:
+            predictor.close()
+            raise
+        return predictor
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels; `classes[i]` names column i of `predict_proba`."""
+        return self._classes
+
+    @overload
+    def predict(self, texts: str) -> str | None: ...
+    @overload
+    def predict(self, texts: Iterable[Any]) -> list[str | None]: ...
+    def predict(self, texts: str | Iterable[Any]) -> str | list[str | None] | None:
+        """The label of each of `texts`, in order, None where there is none; of a single text, its label alone."""
+        if isinstance(texts, str):
+            return next(self.stream([texts])).label
+        return [outcome.label for outcome in self.outcomes(texts)]
+
+    def predict_proba(self, texts: str | Iterable[Any]) -> npt.NDArray[np.float64]:
+        """Probabilities of shape (texts, labels), columns as in `classes`; of a single text, shape (labels,).
+
+        The row of a text without a label is NaN.
+        """
+        outcomes = self.outcomes([texts] if isinstance(texts, str) else texts)
+        rows = [[(outcome.probabilities or {}).get(label, np.nan) for label in self._classes] for outcome in outcomes]
+        table = np.array(rows, dtype=np.float64).reshape(len(rows), len(self._classes))
+        return table[0] if isinstance(texts, str) else table
+
+    def outcomes(self, texts: Iterable[Any]) -> list[Outcome]:
+        """What became of each of `texts`, in order; see `stream`."""
+        return list(self.stream(texts))
+
+    def stream(self, texts: Iterable[Any]) -> Iterator[Outcome]:
+        """The same, lazily: reads `CHUNK` texts at a time, so that there may be more than memory holds.
+
+        Numbers are read as their digits; None, NaN and blank texts have no text in them.
+
+        Raises:
+            TypeError: `texts` is bytes.
+            GaveUp: the engine is broken, not a text.
+        """
+        if isinstance(texts, (bytes, bytearray)):
+            raise TypeError("texts are str, not bytes: decode them first")
+        remaining = iter(texts)
+        while chunk := list(islice(remaining, CHUNK)):
+            yield from self._outcomes(chunk)
+
+    def _outcomes(self, chunk: list[Any]) -> list[Outcome]:
+        readable = [_text_or_reason(value) for value in chunk]
+        classified = iter(self._classifier.classify([text for text, _ in readable if text is not None]).results)
+        outcomes = []
+        for text, reason in readable:
+            if text is None:
+                outcomes.append(Outcome(reason=reason))
+                continue
+            result = next(classified)
+            if isinstance(result, Failed):
+                outcomes.append(Outcome(reason=f"the model fails on it ({result.kind})"))
+            else:
+                outcomes.append(
+                    Outcome(result.label, result.score, result.probabilities, result.tokens, result.truncated)
+                )
+        return outcomes
+
+    def close(self) -> None:
+        """Free the model."""
+        self._classifier.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _text_or_reason(value: Any) -> tuple[str | None, str | None]:
+    """A text that can be tokenised, or why `value` is none."""
+    if _is_missing(value):
+        return None, NO_TEXT
+    if not isinstance(value, (str, numbers.Number)):
+        return None, f"not a text ({type(value).__name__})"
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, or a byte that a file reader could not decode
+        return None, NOT_UNICODE
+    return (text, None) if text.strip() else (None, NO_TEXT)
+
+
+def _is_missing(value: Any) -> bool:
+    """None, NaN, and the missing values of pandas."""
+    if isinstance(value, str):
+        return False
+    try:
+        return value is None or bool(value != value)  # noqa: PLR0124 - NaN differs from itself
+    except TypeError:
+        return True  # pandas.NA does not know whether it differs from itself
+    except ValueError:
+        return False  # an array
