@@ -12,6 +12,7 @@ from consumer.errors import ReviewsError, UsageError
 #: Command: the module with its `add_arguments` and `run`, and what it does.
 COMMANDS = {
     "fit": ("training.commands.fit", "fine-tune an encoder, measure it, write a bundle"),
+    "lr-find": ("training.commands.lr_find", "find a learning rate: a range test with a plot"),
     "evaluate": ("training.commands.evaluate", "measure a bundle on a file of labelled reviews"),
 }
 

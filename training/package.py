@@ -21,16 +21,25 @@ from training.gate import REFERENCE, choose_served
 from training.golden import nothing_to_replay, record_golden
 from training.prepare import Prepared
 from training.progress import say
+from training.record import BUNDLE_RECORD, RunRecord
 from training.settings import FitSettings, PackageSettings
 
 
 def package(
-    model: Any, base: Base, data: Prepared, *, settings: FitSettings, packaging: PackageSettings, out: Path
-) -> tuple[Manifest, Evaluation]:
+    model: Any,
+    base: Base,
+    data: Prepared,
+    *,
+    settings: FitSettings,
+    packaging: PackageSettings,
+    out: Path,
+    record: RunRecord,
+) -> tuple[Manifest, dict[str, Evaluation]]:
     """Write the bundle `out`, measured and self-checked; nothing is at `out` until it is whole.
 
     Returns:
-        Its manifest, and the evaluation of the served variant on all test rows.
+        Its manifest, and what was measured per variant: that of the served one is on all test rows. `record`, with
+        these figures, is in the bundle.
     """
     with _replacing(out) as bundle:
         say("exporting: torch, OpenVINO fp32, OpenVINO int8")
@@ -62,11 +71,12 @@ def package(
         _write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), data.train))
         manifest = _seal(bundle, facts)
         (bundle / CARD).write_text(model_card(manifest, evaluations[served], settings), encoding="utf-8")
+        record.measured(evaluations).write(bundle / BUNDLE_RECORD)
         manifest = _seal(bundle, facts)
         for variant in manifest.variants:
             with open_classifier(bundle, variant) as classifier:
                 classifier.self_check()
-    return manifest, evaluations[served]
+    return manifest, evaluations
 
 
 def calibration_set(base: Base, train: Reviews, settings: FitSettings, count: int) -> list[Encoded]:

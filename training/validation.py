@@ -1,0 +1,70 @@
+"""Rows that are held out of training, and how the model does on them while it trains."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from training.batches import micro_batches
+from training.device import autocast
+from training.parallel import Ranks
+from training.settings import StepSettings
+from training.state import Validation
+from training.step import TrainingRows, micro_batch_tokens
+
+#: Tells the draw of the validation rows from the others that the same seed makes.
+STREAM = 0x7A11D
+
+
+def held_out_rows(labels: Sequence[str], share: float, seed: int) -> list[int]:
+    """Rows to hold out: `share` of the rows of each label, drawn with `seed`, ascending.
+
+    At least one row of each label, where that leaves one to train on; none where `share` is 0.
+    """
+    if not share:
+        return []
+    names = np.asarray(labels)
+    generator = np.random.default_rng((seed, STREAM))
+    drawn: list[int] = []
+    for name in sorted(set(labels)):
+        rows = generator.permutation(np.flatnonzero(names == name))
+        count = min(max(round(share * len(rows)), 1), len(rows) - 1)
+        drawn += rows[:count].tolist()
+    return sorted(drawn)
+
+
+def validate(model: nn.Module, rows: TrainingRows, settings: StepSettings, ranks: Ranks) -> Validation:
+    """Measure `model` on `rows`; the processes share the work and all get the same figures."""
+    device = next(model.parameters()).device
+    lengths = [review.tokens for review in rows.reviews]
+    groups = micro_batches(range(len(lengths)), lengths, micro_batch_tokens(settings, device))
+    labels: int = model.config.num_labels  # type: ignore[union-attr, assignment]
+    confusion = torch.zeros(labels, labels, dtype=torch.float64, device=device)
+    loss = torch.zeros(1, dtype=torch.float64, device=device)
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        for index in ranks.share([len(group) * lengths[group[0]] for group in groups]):
+            inputs, truth = rows.tensors(groups[index], device)
+            with autocast(device, settings.precision):
+                logits = model(**inputs).logits.float()
+            loss += nn.functional.cross_entropy(logits, truth, reduction="sum")
+            confusion.index_put_((truth, logits.argmax(dim=1)), torch.ones(1, dtype=torch.float64, device=device), True)
+    model.train(training)
+    ranks.add_up([confusion, loss])
+    return Validation(
+        loss=loss.item() / len(lengths),
+        accuracy=confusion.trace().item() / len(lengths),
+        f1=macro_f1(confusion.cpu().numpy()),
+    )
+
+
+def macro_f1(confusion: np.ndarray) -> float:
+    """Mean over the labels of 2 TP / (2 TP + FP + FN); `confusion[true, predicted]` counts rows.
+
+    A label that neither occurs nor is predicted counts as 0, as in scikit-learn with `zero_division=0`.
+    """
+    right = np.diag(confusion)
+    either = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return float(np.mean(2 * right / np.maximum(either, 1)))
