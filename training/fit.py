@@ -73,7 +73,7 @@ def fit(
         state = run_training(
             model.to(ranks.device),
             _encoded(data.train, data, base, settings),
-            _encoded(validation, data, base, settings) if validation else None,
+            _encoded(validation, data, base, settings),
             settings,
             identity=_identity(base, data, settings),
             directory=directory,
@@ -91,12 +91,11 @@ def fit(
     return manifest, evaluations[manifest.served]
 
 
-def _hold_out(data: Prepared, settings: FitSettings) -> tuple[Prepared, Reviews | None]:
-    """The rows to train on and to test on, and those that choose the epoch, where there are any."""
+def _hold_out(data: Prepared, settings: FitSettings) -> tuple[Prepared, Reviews]:
+    """`data` without the rows that choose the epoch, and these; there are none of them by default."""
     drawn = held_out_rows(data.train.labels, settings.held_out, settings.seed)
-    if not drawn:
-        return data, None
-    say(f"{len(drawn)} of the training rows are held out: they choose the epoch and are never trained on")
+    if drawn:
+        say(f"{len(drawn)} of the training rows are held out: they choose the epoch and are never trained on")
     others = sorted(set(range(len(data.train))) - set(drawn))
     return replace(data, train=data.train.only(others)), data.train.only(drawn)
 
@@ -124,7 +123,7 @@ def _record(
     base: Base,
     data: Prepared,
     *,
-    validation: Reviews | None,
+    validation: Reviews,
     settings: FitSettings,
     packaging: PackageSettings,
     state: RunState,
@@ -140,7 +139,7 @@ def _record(
         data={
             name: Source(file=part.path.name, sha256=part.sha256, rows=len(part))
             for name, part in parts.items()
-            if part
+            if len(part)
         },
         labels=data.train.label_names,
         versions=versions(),

@@ -25,7 +25,7 @@ def train(
     on_step: Callable[[RunState], bool],
     save: Callable[[RunState], None],
     save_seconds: float,
-    validate: Callable[[], Validation] | None = None,
+    validate: Callable[[RunState], Validation] | None = None,
     on_epoch: Callable[[RunState], None] = lambda _: None,
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
 ) -> RunState:
@@ -66,7 +66,7 @@ def train(
         ended = ends_epoch(state.step, steps, count, settings.batch_size)
         if ended:
             started = time.monotonic()
-            validation = validate() if validate else None
+            validation = validate(state) if validate else None
             epoch = settings.epochs if state.step == steps else state.step * settings.batch_size // count
             state = state.after_epoch(epoch, rate, time.monotonic() - started, validation)
             on_epoch(state)

@@ -26,7 +26,7 @@ class Interrupted(KeyboardInterrupt):
 def run_training(
     model: Any,
     rows: TrainingRows,
-    held_out: TrainingRows | None,
+    held_out: TrainingRows,
     settings: FitSettings,
     *,
     identity: dict[str, Any],
@@ -39,7 +39,7 @@ def run_training(
     Args:
         model: a sequence classifier, on the device where it is to be trained.
         rows: what it learns.
-        held_out: what it is measured on after each epoch; None: nothing.
+        held_out: what it is measured on after each epoch; nothing where it is empty.
         settings: see `FitSettings`.
         identity: what tells this run from others; a checkpoint of another one is refused.
         directory: where the run keeps its state; several processes share it.
@@ -67,9 +67,6 @@ def run_training(
         if ranks.first:
             checkpoint.save(directory, identity, state, model, optimizer)
 
-    def measure() -> Validation:
-        return validate(model, held_out, settings, ranks)
-
     def on_epoch(state: RunState) -> None:
         _tell(state)
         if ranks.first and state.epochs[-1] == best_epoch(state.epochs, settings.select):
@@ -84,6 +81,10 @@ def run_training(
             bar.update(state.step * settings.batch_size, f"loss {state.loss:.3f}")
             return not received
 
+        def measure(state: RunState) -> Validation:
+            bar.update(state.step * settings.batch_size, "validating")
+            return validate(model, held_out, settings, ranks)
+
         state = train(
             model,
             optimizer,
@@ -93,7 +94,7 @@ def run_training(
             on_step=on_step,
             save=save,
             save_seconds=save_seconds,
-            validate=measure if held_out else None,
+            validate=measure if held_out.reviews else None,
             on_epoch=on_epoch,
             ranks=ranks,
         )

@@ -17,6 +17,16 @@ def rate_factor(settings: FitSettings, step: int, steps: int, steps_per_epoch: f
     return (linear if settings.policy == "linear" else one_cycle)(step, steps, settings.warmup)
 
 
+def describe(settings: FitSettings) -> str:
+    """The policy of `settings` in words, as part of a sentence."""
+    if settings.policy == "triangular":
+        return "up and down in every epoch"
+    if settings.policy == "sgdr":
+        grow = f", each {settings.cycle_multiplier:g} times longer" if settings.cycle_multiplier > 1 else ""
+        return f"cosine down in cycles of {settings.cycle_length:g} epochs{grow}"
+    return f"linear up over {settings.warmup:.0%} of the steps, then down"
+
+
 def one_cycle(step: int, steps: int, warmup: float) -> float:
     """Linear up to 1 over the share `warmup` of the steps, then linear down; no step is at 0."""
     rise = warmup * steps

@@ -167,17 +167,10 @@ def test_more_processes_than_reviews_in_a_step_are_refused(tmp_path: Path) -> No
     from training.settings import FitSettings
     from training.step import TrainingRows
 
-    rows = TrainingRows([], [], 0)
+    rows, settings = TrainingRows([], [], 0), FitSettings(batch_size=2)
     with pytest.raises(UsageError, match="3 processes cannot share batches of 2"):
         run_training(
-            None,
-            rows,
-            None,
-            FitSettings(batch_size=2),
-            identity={},
-            directory=tmp_path,
-            save_seconds=1,
-            ranks=Ranks(1, 3),
+            None, rows, rows, settings, identity={}, directory=tmp_path, save_seconds=1, ranks=Ranks(rank=1, size=3)
         )
 
 
@@ -206,5 +199,10 @@ def test_a_rate_that_is_far_too_high_is_refused_with_the_last_good_checkpoint(
     workplace: Path, train_only: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The loss stops being a number: one line that says what to do, and no broken weights are written."""
+    from safetensors.torch import load_file
+
     assert main(arguments(workplace, "hot", **{"learning-rate": "1e30"})) == 2
     assert "train anew with a lower --learning-rate" in capsys.readouterr().err
+    saved = load_file(workplace / "hot" / "checkpoint.safetensors")
+    assert step_of(workplace / "hot") > 0
+    assert all(tensor.isfinite().all() for tensor in saved.values())

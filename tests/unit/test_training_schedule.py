@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from training.schedule import TRIANGLE_BASE, linear, one_cycle, rate_factor, sgdr, triangular
+from training.schedule import TRIANGLE_BASE, describe, linear, one_cycle, rate_factor, sgdr, triangular
 from training.settings import FitSettings, Policy
 
 pytestmark = pytest.mark.training
@@ -74,3 +74,12 @@ def test_the_settings_choose_the_policy_and_its_cycles() -> None:
     assert rate_factor(FitSettings(policy="triangular"), 4, 60, 10.0) == triangular(4, 10)
     assert rate_factor(FitSettings(policy="linear", warmup=0.5), 3, 60, 10.0) == linear(3, 60, 0.5)
     assert rate_factor(FitSettings(warmup=0.5), 3, 60, 10.0) == one_cycle(3, 60, 0.5)
+
+
+def test_the_model_card_can_say_which_policy_it_was() -> None:
+    """Words for each, with the numbers that matter to it."""
+    assert describe(FitSettings()) == describe(FitSettings(policy="linear"))
+    assert describe(FitSettings(warmup=0.2)) == "linear up over 20% of the steps, then down"
+    assert describe(FitSettings(policy="sgdr", cycle_length=2)) == "cosine down in cycles of 2 epochs"
+    assert describe(FitSettings(policy="sgdr", cycle_multiplier=2)).endswith("1 epochs, each 2 times longer")
+    assert describe(FitSettings(policy="triangular")) == "up and down in every epoch"
