@@ -124,6 +124,10 @@ def test_a_killed_run_of_every_option_goes_on_to_the_same_weights(
     assert [epoch.validation for epoch in killed.epochs] == [epoch.validation for epoch in whole.epochs]
     assert [epoch.train_loss for epoch in killed.epochs] == [epoch.train_loss for epoch in whole.epochs]
     assert killed.packaged_epoch == whole.packaged_epoch
+    # And what chose the epoch was not trained on
+    rows = {name: part.rows for name, part in killed.data.items()}
+    assert rows == {"train": 159, "validation": 39, "test": 30}
+    assert killed.epochs[-1].step == STEPS
 
 
 def test_two_processes_end_where_one_does(workplace: Path, train_only: None) -> None:
