@@ -37,9 +37,10 @@ class Ranks:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         distributed.all_reduce(flat)
-        parts = flat.split([tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.copy_(part.view_as(tensor))
+        done = 0
+        for tensor in tensors:
+            tensor.copy_(flat[done : done + tensor.numel()].view_as(tensor))
+            done += tensor.numel()
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is set in any process."""

@@ -26,7 +26,7 @@ def tiny(kind: str) -> Any:
 
     torch.manual_seed(0)
     config = AutoConfig.for_model(kind, **COMMON, **ARCHITECTURES.get(kind, SIZES))
-    return AutoModelForSequenceClassification.from_config(config).train()
+    return AutoModelForSequenceClassification.from_config(config).train()  # type: ignore[no-untyped-call]
 
 
 def backward_flops(model: Any) -> int:

@@ -28,7 +28,8 @@ def test_linear_is_the_schedule_of_the_transformers_trainer(steps: int, warmup: 
     from transformers import get_linear_schedule_with_warmup
 
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    schedule = get_linear_schedule_with_warmup(optimizer, math.ceil(warmup * steps), steps)
+    rise = math.ceil(warmup * steps)
+    schedule = get_linear_schedule_with_warmup(optimizer, rise, steps)  # type: ignore[no-untyped-call]
     for step in range(steps):
         assert linear(step, steps, warmup) == pytest.approx(schedule.get_last_lr()[0])
         optimizer.step()
