@@ -29,14 +29,17 @@ def plot_rate_test(test: RateTest, path: Path) -> None:
     axes.plot(test.rates, test.smoothed, color=BLUE, linewidth=2, label="smoothed")
     for rate, color, name in (
         (test.steepest, ORANGE, "steepest descent"),
-        (test.tenth_of_lowest, GREEN, "a tenth of the lowest"),
+        (test.tenth_of_lowest, GREEN, "a tenth of the rate of the lowest loss"),
     ):
         if rate is not None:
             axes.axvline(rate, color=color, linestyle="--", label=f"{name}: {rate:.1e}")
     axes.set_xscale("log")
+    # What the loss falls from sets the height: the divergence behind it, many times higher, may leave the picture.
+    lowest = test.smoothed.index(min(test.smoothed))
+    axes.set_ylim(0, 1.4 * max(test.smoothed[: lowest + 1]))
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss (nats)")
     axes.set_title("Learning-rate range test")
     axes.grid(visible=True, which="major", alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower left")
     figure.savefig(path, dpi=120)
