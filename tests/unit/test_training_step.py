@@ -14,8 +14,6 @@ from training.settings import StepSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from training.parallel import Ranks
-
 pytestmark = pytest.mark.training
 
 
@@ -26,13 +24,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def steps_taken(
-    base: Path, settings: StepSettings, labels: Sequence[int], ranks: "Ranks | None" = None, dropout: float = 0.0
+    base: Path, settings: StepSettings, labels: Sequence[int], *, dropout: float = 0.0, drawn: int = 0
 ) -> tuple[list[float], dict[str, "Tensor"]]:
-    """Losses and weights after three steps on reviews of random words; without dropout unless it is given."""
+    """Losses and weights after three steps on reviews of random words; without dropout unless it is given.
+
+    `drawn` random numbers are taken before the first step.
+    """
     import torch
     from transformers import DistilBertForSequenceClassification
 
-    from training.parallel import Ranks
     from training.step import Stepper, TrainingRows, make_optimizer
 
     torch.manual_seed(1)
@@ -42,9 +42,8 @@ def steps_taken(
             module.p = dropout
     draw = np.random.default_rng(3)
     reviews = [Encoded(draw.integers(4, 20, draw.integers(4, 30)).astype(np.int32), False) for _ in labels]
-    stepper = Stepper(
-        model.train(), make_optimizer(model, settings), TrainingRows(reviews, labels, 0), settings, ranks or Ranks()
-    )
+    stepper = Stepper(model.train(), make_optimizer(model, settings), TrainingRows(reviews, labels, 0), settings)
+    torch.rand(drawn)
     losses = [stepper.step(number, 1e-3) for number in range(3)]
     return losses, {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
@@ -81,13 +80,10 @@ def test_balanced_weights_are_those_of_scikit_learn_and_reach_the_loss(base: Pat
 
 
 def test_dropout_depends_on_seed_step_and_micro_batch_alone(base: Path) -> None:
-    """The same steps drop the same units whatever was drawn before; another seed drops others."""
-    import torch
-
+    """The same steps drop the same units whatever was drawn before."""
     settings = StepSettings(batch_size=12, micro_batch_tokens=100)
     losses, weights = steps_taken(base, settings, LABELS, dropout=0.3)
-    torch.rand(17)
-    again, same = steps_taken(base, settings, LABELS, dropout=0.3)
+    again, same = steps_taken(base, settings, LABELS, dropout=0.3, drawn=17)
     assert again == losses
     assert furthest(weights, same) == 0
     without, _ = steps_taken(base, settings, LABELS)
