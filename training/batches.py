@@ -16,6 +16,11 @@ def total_steps(rows: int, epochs: float, batch_size: int) -> int:
     return math.ceil(epochs * rows / batch_size)
 
 
+def ends_epoch(done: int, steps: int, rows: int, batch_size: int) -> bool:
+    """Whether step `done` (from 1) of `steps` is the last one of an epoch or of the run."""
+    return done == steps or done * batch_size // rows > (done - 1) * batch_size // rows
+
+
 def rows_of_step(step: int, rows: int, batch_size: int, seed: int) -> list[int]:
     """Rows of optimiser step `step` (from 0): the next `batch_size` of an endless stream of shuffled epochs.
 
@@ -45,3 +50,13 @@ def micro_batches(rows: Sequence[int], lengths: Sequence[int], max_tokens: int) 
         else:
             groups.append([row])
     return groups
+
+
+def at_least(groups: Sequence[list[int]], count: int) -> list[list[int]]:
+    """Cut the largest of `groups` in half until there are `count`, where there are rows enough for that."""
+    cut = list(groups)
+    while len(cut) < min(count, sum(map(len, groups))):
+        largest = max(range(len(cut)), key=lambda index: len(cut[index]))
+        rows = cut.pop(largest)
+        cut[largest:largest] = [rows[: (len(rows) + 1) // 2], rows[(len(rows) + 1) // 2 :]]
+    return cut

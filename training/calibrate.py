@@ -9,6 +9,7 @@ from consumer.bundle import Calibration, Source
 from training.answers import Answers, Flags, Floats, Indices, as_arrays, expected_calibration_error
 from training.data import Reviews
 from training.evaluate import Answer
+from training.holdout import held_out_rows
 from training.progress import say
 
 #: Fewest reviews that a temperature is fitted on.
@@ -27,19 +28,15 @@ def hold_out(train: Reviews, share: float, seed: int) -> tuple[Reviews, Reviews 
     Returns:
         The rows left to train on, and those held out; None where they would be fewer than `MIN_ROWS`.
     """
-    generator = np.random.default_rng(seed)
-    labels = np.array(train.labels)
-    held: set[int] = set()
-    for label in train.label_names:
-        rows = generator.permutation(np.flatnonzero(labels == label))
-        held.update(rows[: round(share * len(rows))].tolist())
+    held = held_out_rows(train.labels, share, seed, "calibration")
     if share and len(held) < MIN_ROWS:
         say(f"{share:.0%} of the training rows are {len(held)}, too few to calibrate on (needed: {MIN_ROWS})")
     if len(held) < MIN_ROWS:
         say("the probabilities will not be calibrated")
         return train, None
     say(f"{len(held)} of the {len(train)} training rows are held out to calibrate on")
-    return train.only(row for row in range(len(train)) if row not in held), train.only(sorted(held))
+    others = sorted(set(range(len(train))) - set(held))
+    return train.only(others), train.only(held)
 
 
 def calibrate(

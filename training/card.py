@@ -4,6 +4,7 @@ import re
 
 from consumer.bundle import Calibration, Manifest
 from training.evaluate import Evaluation, as_text
+from training.schedule import describe
 from training.settings import FitSettings
 
 CARD = "MODEL_CARD.md"
@@ -47,7 +48,7 @@ The served variant on all test rows:
 {chr(10).join(data)}
 
 Training: {settings.epochs:g} epochs, batches of {settings.batch_size}, peak learning rate {settings.learning_rate:g} \
-(linear up over {settings.warmup:.0%} of the steps, then down), weight decay {settings.weight_decay:g}, \
+({describe(settings)}), weight decay {settings.weight_decay:g}, \
 {settings.train_max_length} tokens a review, seed {settings.seed}.
 
 {calibration_section(manifest.calibration)}

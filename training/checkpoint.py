@@ -1,25 +1,26 @@
-"""Where a run stands, in one safetensors file: weights, optimiser state and, in its header, what the run is."""
+"""Where a run stands, in one safetensors file: weights, optimiser state and, in its header, what the run is.
+
+Beside it, where the best epoch is to be packaged, a second file with the weights of the best one so far.
+"""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn, optim
 
+from consumer.errors import UsageError
+from training.state import Epoch, RunState
+
 CHECKPOINT = "checkpoint.safetensors"
+BEST = "best.safetensors"
 
-
-@dataclass(frozen=True)
-class RunState:
-    """Where a run stands: optimiser steps done, seconds spent on them, and the running mean of the loss."""
-
-    step: int = 0
-    seconds: float = 0.0
-    loss: float = 0.0
+_STATE = TypeAdapter(RunState)
 
 
 def save(
@@ -29,11 +30,40 @@ def save(
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
-    header = {"identity": json.dumps(identity), "progress": json.dumps(vars(progress))}
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = directory / f"{CHECKPOINT}.partial"
+    header = {"identity": json.dumps(identity), "progress": json.dumps(asdict(progress))}
+    _write(directory / CHECKPOINT, tensors, header)
+
+
+def save_best(directory: Path, identity: dict[str, Any], epoch: Epoch, model: nn.Module) -> None:
+    """Write the weights that `model` has at the end of `epoch`, the best one so far, into `directory`."""
+    _write(directory / BEST, model.state_dict(), _best_header(identity, epoch))
+
+
+def restore_best(directory: Path, identity: dict[str, Any], epoch: Epoch, model: nn.Module) -> None:
+    """Load the weights of `epoch` that `save_best` wrote.
+
+    Raises:
+        UsageError: they are not there any more.
+    """
+    try:
+        with safe_open(directory / BEST, "pt") as file:
+            if file.metadata() == _best_header(identity, epoch):
+                model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - not a dict
+                return
+    except (FileNotFoundError, SafetensorError):
+        pass
+    raise UsageError(f"{directory / BEST} does not hold the best epoch of this run: remove {directory} and train anew")
+
+
+def _best_header(identity: dict[str, Any], epoch: Epoch) -> dict[str, str]:
+    return {"identity": json.dumps(identity), "step": str(epoch.step)}
+
+
+def _write(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata=header)
-    partial.replace(directory / CHECKPOINT)
+    partial.replace(path)
 
 
 def read_header(directory: Path) -> tuple[dict[str, Any], RunState] | None:
@@ -43,7 +73,7 @@ def read_header(directory: Path) -> tuple[dict[str, Any], RunState] | None:
             header = file.metadata()
     except (FileNotFoundError, SafetensorError):
         return None
-    return json.loads(header["identity"]), RunState(**json.loads(header["progress"]))
+    return json.loads(header["identity"]), _STATE.validate_json(header["progress"])
 
 
 def restore(directory: Path, model: nn.Module, optimizer: optim.Optimizer) -> None:

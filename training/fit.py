@@ -1,30 +1,30 @@
 """`review-training fit`: files in, bundle out."""
 
-import signal
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from consumer.bundle import Manifest
+from consumer.bundle import Manifest, Source
 from consumer.encoder import Encoder
 from consumer.errors import UsageError
-from training import checkpoint
 from training.base import Base, find_base, load_classifier, quiet_transformers
-from training.batches import total_steps
 from training.calibrate import hold_out
-from training.checkpoint import RunState
+from training.data import Reviews
+from training.device import best_device, computes_in_bf16, device_name
 from training.evaluate import Evaluation
-from training.loop import TrainingRows, best_device, make_optimizer, train
+from training.freeze import freeze
+from training.holdout import held_out_rows
 from training.package import package
+from training.parallel import Ranks, joined
 from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
-from training.progress import ProgressBar, say
+from training.progress import say
+from training.record import RECORD, BaseRecord, Machine, RunRecord, versions
+from training.run import run_training
 from training.sealing import check_replaceable
 from training.settings import FitSettings, PackageSettings
-
-
-class Interrupted(KeyboardInterrupt):
-    """Stopped by a signal after a checkpoint was written; the same command goes on from there."""
+from training.state import RunState, best_epoch
+from training.step import TrainingRows
 
 
 def fit(
@@ -38,7 +38,7 @@ def fit(
     checkpoints: Path | None = None,
     checkpoint_minutes: float = 5.0,
     data_options: DataOptions = DEFAULTS,
-) -> tuple[Manifest, Evaluation]:
+) -> tuple[Manifest, Evaluation] | None:
     """Fine-tune `base_name` on `train_file` and write the bundle `out`, measured on `test_file`.
 
     Args:
@@ -53,93 +53,117 @@ def fit(
         data_options: how the files are read and compared.
 
     Returns:
-        The manifest of the bundle, and the evaluation of the served variant on the whole test file.
+        The manifest of the bundle, and the evaluation of the served variant on the whole test file; None in the
+        processes beside the first, where torchrun started several.
 
     Raises:
         UsageError: files, base or `out` cannot be used.
-        Interrupted: SIGINT or SIGTERM came while training; a checkpoint has been written.
+        training.run.Interrupted: SIGINT or SIGTERM came while training; a checkpoint has been written.
     """
     quiet_transformers()
     check_replaceable(out)
     data = prepare(train_file, test_file, data_options, say)
-    train_rows, held_out = hold_out(data.train, settings.calibration_share, settings.seed)
-    data = replace(data, train=train_rows)
+    train_rows, calibration = hold_out(data.train, settings.calibration_share, settings.seed)
+    data, validation = _hold_out(replace(data, train=train_rows), settings)
     base = find_base(base_name)
     say(f"base {base.name}, seed {settings.seed}")
     model = load_classifier(base, data.train.label_names, settings.seed)
     if settings.max_length > (longest := getattr(model.config, "max_position_embeddings", settings.max_length)):
         raise UsageError(f"the base model reads at most {longest} tokens: set --max-length to at most that")
+    freeze(model, settings.freeze)
     directory = checkpoints or out.with_name(f"{out.name}.run")
-    _train(model, base, data, settings, directory=directory, save_seconds=checkpoint_minutes * 60)
-    return package(model, base, data, held_out, settings=settings, packaging=packaging, out=out)
+    with joined(best_device()) as ranks:
+        state = run_training(
+            model.to(ranks.device),
+            _encoded(data.train, data, base, settings),
+            _encoded(validation, data, base, settings),
+            settings,
+            identity=_identity(base, data, settings),
+            directory=directory,
+            save_seconds=checkpoint_minutes * 60,
+            ranks=ranks,
+        )
+    if not ranks.first:
+        return None
+    record = _record(
+        model,
+        base,
+        data,
+        held_out={"validation": validation, "calibration": calibration},
+        settings=settings,
+        packaging=packaging,
+        state=state,
+        ranks=ranks,
+    )
+    record.write(directory / RECORD)
+    manifest, evaluations = package(
+        model, base, data, calibration, settings=settings, packaging=packaging, out=out, record=record
+    )
+    record.measured(evaluations).write(directory / RECORD)
+    return manifest, evaluations[manifest.served]
 
 
-def _train(
-    model: Any, base: Base, data: Prepared, settings: FitSettings, *, directory: Path, save_seconds: float
-) -> None:
-    """Train `model` in place, from the checkpoint of the same run where there is one."""
-    labels = data.train.label_names
-    identity = {
+def _hold_out(data: Prepared, settings: FitSettings) -> tuple[Prepared, Reviews]:
+    """`data` without the rows that choose the epoch, and these; there are none of them by default."""
+    drawn = held_out_rows(data.train.labels, settings.held_out, settings.seed, "validation")
+    if drawn:
+        say(f"{len(drawn)} of the training rows are held out: they choose the epoch and are never trained on")
+    others = sorted(set(range(len(data.train))) - set(drawn))
+    return replace(data, train=data.train.only(others)), data.train.only(drawn)
+
+
+def _encoded(reviews: Reviews, data: Prepared, base: Base, settings: FitSettings) -> TrainingRows:
+    encoder = Encoder(base.tokenizer_json, settings.train_max_length, settings.truncation)
+    return TrainingRows.encode(reviews, data.train.label_names, encoder)
+
+
+def _identity(base: Base, data: Prepared, settings: FitSettings) -> dict[str, Any]:
+    """What tells this run from others."""
+    return {
         "base_sha256": base.sha256,
         "train_sha256": data.train.sha256,
         "test_sha256": data.test.sha256,
         "columns": asdict(data.train.columns),
         "rows": len(data.train),
-        "labels": list(labels),
+        "labels": list(data.train.label_names),
         # Serving length is no part of the weights: a finished run can be packaged again with another one.
         "settings": settings.model_dump(mode="json", exclude={"max_length"}),
     }
-    steps = total_steps(len(data.train), settings.epochs, settings.batch_size)
-    start = _start(directory, identity, steps)
-    optimizer = make_optimizer(model.to(best_device()), settings)
-    if start.step:
-        checkpoint.restore(directory, model, optimizer)
-    encoder = Encoder(base.tokenizer_json, settings.train_max_length, settings.truncation)
-    reviews = encoder.encode(data.train.texts)
-    targets = [labels.index(label) for label in data.train.labels]
-    received: list[int] = []
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with ProgressBar("training", steps * settings.batch_size, start.step * settings.batch_size) as bar:
-
-            def on_step(state: RunState) -> bool:
-                bar.update(state.step * settings.batch_size, f"loss {state.loss:.3f}")
-                return not received
-
-            def save(state: RunState) -> None:
-                checkpoint.save(directory, identity, state, model, optimizer)
-
-            rows = TrainingRows(reviews, targets, encoder.pad_id)
-            state = train(
-                model, optimizer, rows, settings, start=start, on_step=on_step, save=save, save_seconds=save_seconds
-            )
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if state.step < steps:
-        raise Interrupted(f"stopped at step {state.step} of {steps}; the same command goes on from there")
 
 
-def _start(directory: Path, identity: dict[str, Any], steps: int) -> RunState:
-    """Where the training starts: at the checkpoint in `directory`, or from the beginning where there is none.
-
-    Raises:
-        UsageError: the checkpoint is of another run, which may be hours of work: it is not overwritten.
-    """
-    header = checkpoint.read_header(directory)
-    if header is None:
-        say(f"training starts: {steps} steps, checkpoints in {directory}")
-        return RunState()
-    found, state = header
-    if found != identity:
-        differing = ", ".join(checkpoint.differences(found, identity))
-        raise UsageError(
-            f"the checkpoint in {directory} is of a run with another {differing}: "
-            "remove that directory, or name another one with --checkpoints"
-        )
-    say(f"training goes on from step {state.step} of {steps}, the checkpoint in {directory}")
-    return state
+def _record(
+    model: Any,
+    base: Base,
+    data: Prepared,
+    *,
+    held_out: dict[str, Reviews | None],
+    settings: FitSettings,
+    packaging: PackageSettings,
+    state: RunState,
+    ranks: Ranks,
+) -> RunRecord:
+    parts = {"train": data.train, **held_out, "test": data.test}
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return RunRecord(
+        created=datetime.now(UTC),
+        settings=settings,
+        packaging=packaging,
+        base=BaseRecord(name=base.name, sha256=base.sha256),
+        data={
+            name: Source(file=part.path.name, sha256=part.sha256, rows=len(part))
+            for name, part in parts.items()
+            if part
+        },
+        labels=data.train.label_names,
+        versions=versions(),
+        machine=Machine(
+            device=device_name(ranks.device),
+            precision="bf16" if computes_in_bf16(ranks.device, settings.precision) else "fp32",
+            processes=ranks.size,
+        ),
+        parameters=sum(size for size, _ in sizes),
+        trained_parameters=sum(size for size, trained in sizes if trained),
+        epochs=state.epochs,
+        packaged_epoch=(best_epoch(state.epochs, settings.select) or state.epochs[-1]).epoch,
+        training_seconds=state.seconds,
+    )

@@ -1,7 +1,7 @@
 """Settings models as command-line options, and back."""
 
 import argparse
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -108,6 +108,9 @@ def _option(field: FieldInfo) -> dict[str, Any]:
         option["help"] += f" (default: {getattr(default, 'value', default)})"
     if field.annotation is Truncation:
         return option | {"choices": [choice.value for choice in Truncation]}
+    if get_origin(field.annotation) is Literal:
+        return option | {"choices": get_args(field.annotation)}
     if isinstance(field.default, tuple):
         return option | {"type": lambda text: tuple(text.split(",")), "metavar": "NAMES"}
-    return option | {"metavar": {int: "N", float: "NUMBER"}.get(type(default), "TEXT")}
+    kinds = get_args(field.annotation) or (field.annotation,)  # the kinds of `int | None`
+    return option | {"metavar": "N" if int in kinds else "NUMBER" if float in kinds else "TEXT"}

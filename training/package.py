@@ -19,6 +19,7 @@ from training.gate import REFERENCE, choose_served
 from training.golden import nothing_to_replay, record_golden
 from training.prepare import Prepared
 from training.progress import say
+from training.record import BUNDLE_RECORD, RunRecord
 from training.sealing import replacing, seal, write_golden
 from training.settings import FitSettings, PackageSettings
 
@@ -32,7 +33,8 @@ def package(
     settings: FitSettings,
     packaging: PackageSettings,
     out: Path,
-) -> tuple[Manifest, Evaluation]:
+    record: RunRecord,
+) -> tuple[Manifest, dict[str, Evaluation]]:
     """Write the bundle `out`, measured and self-checked; nothing is at `out` until it is whole.
 
     Args:
@@ -43,9 +45,10 @@ def package(
         settings: what determined the weights.
         packaging: what determines the bundle.
         out: directory of the bundle.
+        record: of the run; with the figures that are measured here, it is put into the bundle.
 
     Returns:
-        Its manifest, and the evaluation of the served variant on all test rows.
+        Its manifest, and what was measured per variant: that of the served one is on all test rows.
     """
     with replacing(out) as bundle:
         say("exporting: torch, OpenVINO fp32, OpenVINO int8")
@@ -72,7 +75,7 @@ def package(
         seal(bundle, facts | {"variants": export.VARIANTS, "served": REFERENCE})
         served, evaluations, answers = choose_served(bundle, data.test, packaging, settings.seed)
         if held_out:
-            calibration = _calibrated(bundle, served, held_out, labels, packaging.precision)
+            calibration = _calibrated(bundle, served, held_out, labels, packaging.sure_precision)
             say(as_line(calibration))
             facts["calibration"] = calibration
             answers = tempered_answers(answers, calibration.temperature)
@@ -83,11 +86,12 @@ def package(
         write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), data.train))
         manifest = seal(bundle, facts)
         (bundle / CARD).write_text(model_card(manifest, evaluations[served], settings), encoding="utf-8")
+        record.measured(evaluations).write(bundle / BUNDLE_RECORD)
         manifest = seal(bundle, facts)
         for variant in manifest.variants:
             with open_classifier(bundle, variant) as classifier:
                 classifier.self_check()
-    return manifest, evaluations[served]
+    return manifest, evaluations
 
 
 def _calibrated(bundle: Path, served: str, held_out: Reviews, labels: tuple[str, ...], precision: float) -> Calibration:

@@ -7,30 +7,102 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from consumer.encoder import Truncation
 
 VariantName = Literal["int8", "bf16", "fp32", "torch"]
+Policy = Literal["one-cycle", "triangular", "sgdr", "linear"]
+ClassWeights = Literal["none", "balanced"]
+Precision = Literal["auto", "fp32", "bf16"]
+Selection = Literal["none", "loss", "accuracy", "f1"]
+
+#: Share of the training rows that is held out where `select` needs it and no share is given.
+DEFAULT_VALIDATION_SHARE = 0.1
 
 
-class FitSettings(BaseModel):
-    """What determines the trained weights, next to the base checkpoint and the data."""
+class StepSettings(BaseModel):
+    """What one optimiser step depends on, but for its learning rate."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: float = Field(default=1.5, gt=0, description="passes over the training rows; a fraction is allowed")
     batch_size: int = Field(default=32, ge=1, description="reviews per optimiser step")
-    learning_rate: float = Field(default=5e-5, gt=0, description="peak of the one-cycle schedule")
-    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps that the rate rises")
+    micro_batch_tokens: int | None = Field(
+        default=None,
+        ge=8,
+        description="padded tokens computed at once, which bounds memory; a step adds up the gradients of as many "
+        "micro-batches as its reviews need (default: 1280 on a CPU, 32768 on a GPU)",
+    )
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay, biases and norms excepted")
     train_max_length: int = Field(default=160, ge=8, description="tokens kept of a review while training")
-    max_length: int = Field(default=512, ge=8, description="tokens kept of a review when serving")
     truncation: Truncation = Field(default=Truncation.HEAD_TAIL, description="which tokens of a longer review are kept")
+    class_weights: ClassWeights = Field(
+        default="none", description="balanced: a label counts the more in the loss, the rarer it is"
+    )
+    precision: Precision = Field(
+        default="auto", description="arithmetic while training; auto: bf16 where the processor multiplies in it"
+    )
+    freeze: int = Field(
+        default=0, ge=0, description="lowest layers that keep the weights of the base, and the embeddings with them"
+    )
     seed: int = Field(default=42, ge=0, description="seed of the head, the order of the reviews and the dropout")
     calibration_share: float = Field(
         default=0.05, ge=0, le=0.5, description="share of the training rows held out to calibrate on; 0: none"
     )
 
+
+class FitSettings(StepSettings):
+    """What determines the trained weights, next to the base checkpoint and the data."""
+
+    epochs: float = Field(default=1.5, gt=0, description="passes over the training rows; a fraction is allowed")
+    learning_rate: float = Field(default=5e-5, gt=0, description="peak of the learning rate")
+    policy: Policy = Field(
+        default="one-cycle",
+        description="course of the learning rate. one-cycle: up over the warm-up, then down; linear: the same as the "
+        "Hugging Face Trainer counts it, from 0; triangular: up and down in every epoch; sgdr: cosine with restarts",
+    )
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps that one-cycle and linear rise")
+    cycle_length: float = Field(default=1.0, ge=0.05, description="epochs of the first cycle of sgdr")
+    cycle_multiplier: float = Field(default=1.0, ge=1, description="each cycle of sgdr is this much longer")
+    select: Selection = Field(
+        default="none", description="package the epoch that is best by this on the validation rows; none: the last one"
+    )
+    patience: int | None = Field(
+        default=None, ge=1, description="stop after so many epochs without a better one (default: never)"
+    )
+    validation_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=0.5,
+        description=f"share of the training rows that is held out to choose the epoch (default: 0; with select "
+        f"{DEFAULT_VALIDATION_SHARE})",
+    )
+    max_length: int = Field(default=512, ge=8, description="tokens kept of a review when serving")
+
+    @property
+    def held_out(self) -> float:
+        """Share of the training rows that is never trained on."""
+        if self.validation_share is not None:
+            return self.validation_share
+        return 0.0 if self.select == "none" else DEFAULT_VALIDATION_SHARE
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.train_max_length > self.max_length:
             raise ValueError("train_max_length is larger than max_length: lower the one or raise the other")
+        if self.select != "none" and not self.held_out:
+            raise ValueError("select needs validation rows: give a validation_share above 0")
+        if self.patience and self.select == "none":
+            raise ValueError("patience needs to know what better means: give select as well")
+        return self
+
+
+class RateTestSettings(StepSettings):
+    """A learning-rate range test: the rate rises by the same factor each step."""
+
+    steps: int = Field(default=100, ge=20, description="optimiser steps from the lowest rate to the highest")
+    lowest_rate: float = Field(default=1e-7, gt=0, description="learning rate of the first step")
+    highest_rate: float = Field(default=1.0, gt=0, description="learning rate of the last step, if it gets there")
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.lowest_rate >= self.highest_rate:
+            raise ValueError("lowest_rate is not below highest_rate: lower the one or raise the other")
         return self
 
 
@@ -47,7 +119,7 @@ class PackageSettings(BaseModel):
     )
     gate_rows: int = Field(default=2000, ge=1, description="test rows on which fp32 and int8 are compared")
     calibration_texts: int = Field(default=300, ge=1, description="training texts that set the int8 scales")
-    precision: float = Field(
+    sure_precision: float = Field(
         default=0.98, gt=0, lt=1, description="share of right answers wanted among those that are not marked unsure"
     )
     keep: tuple[VariantName, ...] = Field(

@@ -28,7 +28,7 @@ SETTINGS = {
     "calibration-texts": "12",
     "gate-rows": "30",
     "calibration-share": "0.35",
-    "precision": "0.9",
+    "sure-precision": "0.9",
     "checkpoint-minutes": "0",
     "seed": "3",
 }
@@ -107,6 +107,41 @@ def test_a_bundle_holds_what_its_manifest_says_and_every_user_may_read_it(fitted
     tokenizer = json.loads(files["tokenizer.json"].read_text())
     assert (tokenizer["padding"], tokenizer["truncation"]) == (None, None)
     assert f"{served_accuracy(manifest):.2%}" in files["MODEL_CARD.md"].read_text()
+
+
+def test_the_record_of_a_run_tells_how_its_bundle_was_made(fitted: Path) -> None:
+    """Settings, sums, versions, curves and metrics: in the bundle and beside the checkpoints, without directories."""
+    from training.data import file_sha256
+    from training.record import RunRecord
+
+    manifest = load_bundle(fitted).manifest
+    record = RunRecord.read(fitted / "run.json")
+    beside = RunRecord.read(fitted.with_name("bundle.run") / "record.json")
+    assert beside == record.model_copy(update={"created": beside.created})
+    assert (record.settings.seed, record.settings.epochs, record.packaging.gate_rows) == (3, 5, 30)
+    assert {name: (part.file, part.rows) for name, part in record.data.items()} == {
+        "train": ("train.xlsx", 192),
+        "test": ("test.xlsx", 60),
+    }
+    assert record.data["train"].sha256 == file_sha256(fitted.parent / "train.xlsx")
+    assert record.base.sha256 == file_sha256(fitted.parent / "base" / "model.safetensors")
+    assert {"python", "torch", "transformers", "openvino", "review-consumer"} <= record.versions.keys()
+    assert record.parameters == record.trained_parameters == manifest.parameters
+    assert [epoch.step for epoch in record.epochs] == [12, 24, 36, 48, 60]
+    assert record.epochs[0].train_loss > record.epochs[-1].train_loss
+    assert record.packaged_epoch == 5
+    assert record.metrics[manifest.served]["accuracy"] == served_accuracy(manifest)
+    assert str(fitted.parent) not in (fitted / "run.json").read_text()
+
+
+def test_what_is_no_run_record_is_refused(fitted: Path) -> None:
+    """Another JSON file, or none, is named in one line."""
+    from consumer.errors import UsageError
+    from training.record import RunRecord
+
+    for name in ("golden.json", "none.json"):
+        with pytest.raises(UsageError, match=f"{name} is no run record"):
+            RunRecord.read(fitted / name)
 
 
 def served_accuracy(manifest: Manifest) -> float:
@@ -196,7 +231,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
             if done == 3 * 16:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("training.fit.ProgressBar", Interrupting)
+    monkeypatch.setattr("training.run.ProgressBar", Interrupting)
     assert main(arguments(workplace, "stopped")) == 130
     assert f"stopped at step 3 of {STEPS}; the same command goes on from there" in capsys.readouterr().err
     assert step_of(workplace / "stopped.run") == 3

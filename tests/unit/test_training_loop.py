@@ -6,7 +6,7 @@ import pytest
 
 from consumer.encoder import Encoder, Truncation
 from tests.tiny_encoder import make_base, write_reviews
-from training.batches import micro_batches, rows_of_step, total_steps
+from training.batches import at_least, ends_epoch, micro_batches, rows_of_step, total_steps
 
 pytestmark = pytest.mark.training
 
@@ -36,16 +36,20 @@ def test_micro_batches_keep_to_the_budget_and_hold_each_row_once() -> None:
     assert sorted(map(len, micro_batches(range(3), [999, 5, 5], max_tokens=320))) == [1, 2]
 
 
-def test_the_learning_rate_rises_and_falls_once() -> None:
-    """One cycle: up to the peak at the end of the warm-up, down to just above nothing at the last step."""
-    from training.loop import one_cycle
+def test_groups_are_cut_until_every_process_has_one() -> None:
+    """The largest is halved, no row is lost, and a step with fewer rows than processes is left as it is."""
+    groups = at_least([[0, 1, 2, 3, 4], [5]], 4)
+    assert len(groups) == 4
+    assert sorted(row for group in groups for row in group) == [0, 1, 2, 3, 4, 5]
+    assert at_least([[0, 1], [2]], 2) == [[0, 1], [2]]
+    assert at_least([[0], [1]], 3) == [[0], [1]]
 
-    rates = [one_cycle(step, 100, 0.1) for step in range(100)]
-    assert max(rates) == rates[9] == 1
-    assert rates[:10] == sorted(rates[:10])
-    assert rates[9:] == sorted(rates[9:], reverse=True)
-    assert 0 < rates[-1] < 0.02
-    assert one_cycle(0, 1, 0.1) > 0
+
+@pytest.mark.parametrize(("epochs", "ends"), [(2.0, [4, 7]), (1.5, [4, 5]), (1.0, [4]), (0.5, [2])])
+def test_an_epoch_ends_with_the_step_that_sees_its_last_row(epochs: float, ends: list[int]) -> None:
+    """100 rows in batches of 32; the end of the run ends the epoch that it is in."""
+    steps = total_steps(100, epochs, 32)
+    assert [step for step in range(1, steps + 1) if ends_epoch(step, steps, 100, 32)] == ends
 
 
 class KilledError(Exception):
@@ -58,17 +62,18 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path: Pat
 
     from training import checkpoint
     from training.base import find_base, load_classifier, quiet_transformers
-    from training.checkpoint import RunState
     from training.data import read_reviews
-    from training.loop import TrainingRows, make_optimizer, train
+    from training.loop import train
     from training.settings import FitSettings
+    from training.state import RunState
+    from training.step import TrainingRows, make_optimizer
 
     quiet_transformers()
     settings = FitSettings(epochs=2, batch_size=8, learning_rate=1e-3, train_max_length=24, max_length=32, seed=SEED)
     base = find_base(str(make_base(tmp_path / "base")))
     data = read_reviews(write_reviews(tmp_path / "train.xlsx", 60, seed=SEED))
     encoder = Encoder(base.tokenizer_json, 24, Truncation.HEAD_TAIL)
-    rows = TrainingRows(encoder.encode(data.texts), [data.label_names.index(label) for label in data.labels], 0)
+    rows = TrainingRows.encode(data, data.label_names, encoder)
     steps = total_steps(60, 2, 8)
 
     def run(directory: Path, save_at: int | None = None, die_at: int | None = None) -> dict[str, torch.Tensor]:

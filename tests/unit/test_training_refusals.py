@@ -64,7 +64,7 @@ def test_an_out_that_is_no_bundle_is_not_replaced(
         (["--keep", "int8,int4"], "keep.1: Input should be 'int8', 'bf16'"),
         (["--name", "my model"], "name: String should match pattern"),
         (["--calibration-share", "0.9"], "calibration_share: Input should be less than or equal to 0.5"),
-        (["--precision", "98"], "precision: Input should be less than 1"),
+        (["--sure-precision", "98"], "sure_precision: Input should be less than 1"),
     ],
 )
 def test_settings_that_cannot_work_are_named(

@@ -32,17 +32,21 @@ def run(arguments: argparse.Namespace) -> None:
     settings, packaging = read_settings(FitSettings, arguments), read_settings(PackageSettings, arguments)
     from training.evaluate import as_text
     from training.fit import fit
+    from training.parallel import only_the_first_talks
 
-    manifest, evaluation = fit(
-        train_file=arguments.train,
-        test_file=arguments.test,
-        base_name=arguments.base,
-        out=arguments.out,
-        settings=settings,
-        packaging=packaging,
-        checkpoints=arguments.checkpoints,
-        checkpoint_minutes=arguments.checkpoint_minutes,
-        data_options=read_data_options(arguments),
-    )
-    print(as_text(evaluation))  # noqa: T201
-    print(f"{arguments.out}: {manifest.name} {manifest.version}, serves {manifest.served}")  # noqa: T201
+    with only_the_first_talks():
+        fitted = fit(
+            train_file=arguments.train,
+            test_file=arguments.test,
+            base_name=arguments.base,
+            out=arguments.out,
+            settings=settings,
+            packaging=packaging,
+            checkpoints=arguments.checkpoints,
+            checkpoint_minutes=arguments.checkpoint_minutes,
+            data_options=read_data_options(arguments),
+        )
+    if fitted:
+        manifest, evaluation = fitted
+        print(as_text(evaluation))  # noqa: T201
+        print(f"{arguments.out}: {manifest.name} {manifest.version}, serves {manifest.served}")  # noqa: T201

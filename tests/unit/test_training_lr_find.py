@@ -1,0 +1,135 @@
+"""`review-training lr-find`: suggestions that fit the curve, a picture, and no trace in the model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from consumer.encoder import Encoded
+from consumer.errors import UsageError
+from tests.tiny_encoder import make_base, write_reviews, write_table
+from training.cli import main
+from training.settings import RateTestSettings
+
+pytestmark = pytest.mark.training
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_suggestions_are_the_steepest_fall_and_a_tenth_of_the_lowest() -> None:
+    """On a curve that falls fastest at 1e-4, is lowest at 1e-2 and then diverges."""
+    from training.lr_find import suggestions
+
+    decades = np.linspace(-6, 0, 61)
+    falling = 1 / (1 + np.exp(4 * (decades + 4)))
+    losses = falling + np.where(decades > -2, 3 * (decades + 2), 0)
+    losses[-1] = 0.9  # a fall on the way to divergence says nothing
+    steepest, tenth = suggestions((10**decades).tolist(), losses.tolist())
+    assert steepest == pytest.approx(1e-4)
+    assert tenth == pytest.approx(1e-3)
+
+
+def test_a_loss_that_does_not_fall_suggests_nothing() -> None:
+    """The lowest value at the very beginning, or among the first ones by chance, is no minimum."""
+    from training.lr_find import suggestions
+
+    rates = np.geomspace(1e-6, 1, 20).tolist()
+    assert suggestions(rates, list(np.linspace(0.7, 3, 20))) == (None, None)
+    assert suggestions(rates, [0.7, 0.69, 0.68, *[0.7] * 17]) == (None, None)
+    assert suggestions(rates[:1], [0.7]) == (None, None)
+
+
+def rate_test(tmp_path: Path, settings: RateTestSettings, break_it: bool = False) -> tuple[Any, Any, dict[str, Any]]:
+    """A range test of a tiny encoder on two reviews; the model after it, and its weights before."""
+    import torch
+    from transformers import DistilBertForSequenceClassification
+
+    from training.lr_find import range_test
+    from training.step import TrainingRows
+
+    torch.manual_seed(0)
+    base = make_base(tmp_path / "base")
+    model: Any = DistilBertForSequenceClassification.from_pretrained(base, num_labels=2, dtype=torch.float32)
+    if break_it:
+        torch.nn.init.constant_(model.classifier.bias, float("nan"))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    reviews = [Encoded(np.array(ids, dtype=np.int32), False) for ids in ([2, 5, 18, 3], [2, 6, 22, 3])]
+    return range_test(model, TrainingRows(reviews, [0, 1], 0), settings), model, before
+
+
+def test_the_test_ends_where_the_loss_diverges_and_gives_the_weights_back(tmp_path: Path) -> None:
+    """Rates rise by one factor; it stops before the absurd ones; the model is as it was."""
+    import torch
+
+    settings = RateTestSettings(batch_size=2, steps=60, lowest_rate=1e-5, highest_rate=1e3)
+    test, model, before = rate_test(tmp_path, settings)
+    assert test.diverged
+    assert len(test.rates) == len(test.losses) == len(test.smoothed) < 60
+    assert np.allclose(np.diff(np.log(test.rates)), np.log(1e8) / 59)
+    assert test.steepest < test.tenth_of_lowest * 10 < test.rates[-1]
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_base_with_broken_weights_is_refused(tmp_path: Path) -> None:
+    """No rate can be tried where the loss is not a number before the first update."""
+    with pytest.raises(UsageError, match="not a number before the first step"):
+        rate_test(tmp_path, RateTestSettings(batch_size=2, steps=20), break_it=True)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """`--train` and `--base` with small good files."""
+    directory = tmp_path_factory.mktemp("lr-find")
+    base, train = make_base(directory / "base"), write_reviews(directory / "train.xlsx", 64, seed=1)
+    return ["lr-find", "--train", str(train), "--base", str(base), "--train-max-length", "24", "--batch-size", "8"]
+
+
+def test_the_command_prints_rates_and_draws_them(
+    tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Text for people with the option to paste; with --json one object and nothing else; the same numbers; a PNG."""
+    command = [*files, "--out", str(tmp_path / "plot.png"), "--steps", "40", "--lowest-rate", "1e-5"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert (tmp_path / "plot.png").read_bytes().startswith(PNG)
+    assert main([*command, "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert f"steepest descent at {numbers['steepest']:.1e}: --learning-rate {numbers['steepest']:.1e}" in text
+    assert f"--learning-rate {numbers['tenth_of_lowest']:.1e}" in text
+    assert len(numbers["rates"]) == len(numbers["losses"])
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "plot.txt"], "end its name in .png"),
+        (["--out", "nowhere/plot.png"], "nowhere is no directory"),
+        (["--lowest-rate", "1", "--highest-rate", "0.1"], "lowest_rate is not below highest_rate"),
+        (["--steps", "3"], "steps: Input should be greater than or equal to 20"),
+        (["--freeze", "3"], "has 2 layers"),
+        (["--train", "none.xlsx"], "none.xlsx does not exist"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_test(
+    files: list[str], options: list[str], message: str, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line that names it, exit code 2, no picture."""
+    assert main([*files, *options]) == 2
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_file_of_one_label_is_refused(tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """As fit refuses it."""
+    path = write_table(tmp_path / "one.xlsx", [("Reviews", "Sentiment"), *((f"text {i}", "pos") for i in range(20))])
+    assert main([*files, "--train", str(path)]) == 2
+    assert "needed: at least 2" in capsys.readouterr().err

@@ -1,0 +1,212 @@
+"""A run of every option is killed, and a run is shared by two processes: both end in the weights of a plain run."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_encoder import make_base, write_reviews
+from training.cli import main
+from training.record import RunRecord
+
+pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
+
+SETTINGS = {
+    "epochs": "4",
+    "batch-size": "16",
+    "micro-batch-tokens": "96",
+    "learning-rate": "0.003",
+    "policy": "sgdr",
+    "cycle-length": "2",
+    "select": "loss",
+    "validation-share": "0.2",
+    "class-weights": "balanced",
+    "freeze": "1",
+    "precision": "fp32",
+    "train-max-length": "24",
+    "max-length": "48",
+    "checkpoint-minutes": "0",
+}
+STEPS_PER_EPOCH, STEPS = 10, 40  # 66 rows of each label, of which 13 are held out
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory with a base model and two files of reviews; on one thread, as the processes below."""
+    import torch
+
+    directory = tmp_path_factory.mktemp("resume")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    make_base(directory / "base")
+    write_reviews(directory / "train.xlsx", 198, seed=1, labels=("neg", "pos", "good"))
+    write_reviews(directory / "test.xlsx", 30, seed=2, labels=("neg", "pos", "good"))
+    yield directory
+    torch.set_num_threads(threads)
+
+
+def arguments(directory: Path, run: str, **changed: str) -> list[str]:
+    """The command line of a fit in `directory` whose state is in `run`."""
+    files = {name: str(directory / file) for name, file in (("train", "train.xlsx"), ("test", "test.xlsx"))}
+    options = files | {
+        "base": str(directory / "base"),
+        "out": str(directory / "out"),
+        "checkpoints": str(directory / run),
+    }
+    return ["fit", *(part for name, value in (options | SETTINGS | changed).items() for part in (f"--{name}", value))]
+
+
+class TrainedError(Exception):
+    """The training is over; what follows, packaging, is tested elsewhere."""
+
+
+@pytest.fixture
+def train_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit in this process ends where packaging would begin."""
+
+    def stop(*_: object, **__: object) -> None:
+        raise TrainedError
+
+    monkeypatch.setattr("training.fit.package", stop)
+
+
+def weights(file: Path) -> dict[str, bytes]:
+    """The trained weights in a file of a run."""
+    from safetensors.torch import load_file
+
+    return {name: tensor.numpy().tobytes() for name, tensor in load_file(file).items() if "optimizer." not in name}
+
+
+def finish(command: list[str]) -> None:
+    """Train in this process, to the end."""
+    with pytest.raises(TrainedError):
+        main(command)
+
+
+def step_of(run: Path) -> int:
+    """Step of the checkpoint in `run`; 0 where there is none."""
+    from training import checkpoint
+
+    header = checkpoint.read_header(run)
+    return header[1].step if header else 0
+
+
+def test_a_killed_run_of_every_option_goes_on_to_the_same_weights(
+    workplace: Path, train_only: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGKILL in the third epoch, the same command again: last weights, best weights and curves are the same."""
+    # Given a run to its end, and one that is killed between two steps
+    finish(arguments(workplace, "whole"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training.cli", *arguments(workplace, "killed")],
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    try:
+        while step_of(workplace / "killed") <= 2 * STEPS_PER_EPOCH:
+            assert process.poll() is None
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.wait()
+    assert 2 * STEPS_PER_EPOCH < step_of(workplace / "killed") < STEPS
+    # When the command is given again
+    finish(arguments(workplace, "killed"))
+    # Then it went on, and ended where the other run did
+    assert "training goes on from step" in capsys.readouterr().err
+    for file in ("checkpoint.safetensors", "best.safetensors"):
+        assert weights(workplace / "killed" / file) == weights(workplace / "whole" / file)
+    whole, killed = (RunRecord.read(workplace / run / "record.json") for run in ("whole", "killed"))
+    assert [epoch.validation for epoch in killed.epochs] == [epoch.validation for epoch in whole.epochs]
+    assert [epoch.train_loss for epoch in killed.epochs] == [epoch.train_loss for epoch in whole.epochs]
+    assert killed.packaged_epoch == whole.packaged_epoch
+    # And what chose the epoch was not trained on
+    rows = {name: part.rows for name, part in killed.data.items()}
+    assert rows == {"train": 159, "validation": 39, "test": 30}
+    assert killed.epochs[-1].step == STEPS
+
+
+def test_two_processes_end_where_one_does(workplace: Path, train_only: None) -> None:
+    """Two real processes of torchrun, over Gloo: the losses, metrics and weights of one process, up to rounding."""
+    from safetensors.torch import load_file
+
+    # Given one run in this process
+    finish(arguments(workplace, "one", epochs="1"))
+    # When two processes share the same run
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = arguments(workplace, "two", epochs="1", **{"calibration-texts": "12", "keep": "int8"})
+    done = subprocess.run(
+        [*launcher, "-m", "training.cli", *command],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    # Then the first alone talks and packages
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("training starts: ") == done.stdout.count("accuracy ") == 1
+    # And it has learnt the same
+    one, two = (RunRecord.read(workplace / run / "record.json") for run in ("one", "two"))
+    assert (one.machine.processes, two.machine.processes) == (1, 2)
+    for alone, shared in zip(one.epochs, two.epochs, strict=True):
+        assert shared.train_loss == pytest.approx(alone.train_loss, rel=1e-4)
+        assert alone.validation is not None
+        assert shared.validation is not None
+        assert shared.validation.loss == pytest.approx(alone.validation.loss, rel=1e-3)
+    weights = [load_file(workplace / run / "checkpoint.safetensors") for run in ("one", "two")]
+    names = [name for name in weights[0] if name.startswith("model.")]
+    assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in names) < 1e-4
+
+
+def test_more_processes_than_reviews_in_a_step_are_refused(tmp_path: Path) -> None:
+    """A process without a review could not take part in the step."""
+    from consumer.errors import UsageError
+    from training.parallel import Ranks
+    from training.run import run_training
+    from training.settings import FitSettings
+    from training.step import TrainingRows
+
+    rows, settings = TrainingRows([], [], 0), FitSettings(batch_size=2)
+    with pytest.raises(UsageError, match="3 processes cannot share batches of 2"):
+        run_training(
+            None, rows, rows, settings, identity={}, directory=tmp_path, save_seconds=1, ranks=Ranks(rank=1, size=3)
+        )
+
+
+def test_only_the_first_process_says_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong file is told once, not once per process; the exit code is the same in each."""
+    from training.parallel import only_the_first_talks
+
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    command = ["fit", "--train", "none.xlsx", "--test", "none.xlsx", "--out", "bundle"]
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit) as stopped:
+        main(command)
+    assert stopped.value.code == 2
+    with pytest.raises(SystemExit) as interrupted, only_the_first_talks():
+        raise KeyboardInterrupt
+    assert interrupted.value.code == 130
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("RANK", "0")
+    assert main(command) == 2
+    assert "none.xlsx does not exist" in capsys.readouterr().err
+
+
+def test_a_rate_that_is_far_too_high_is_refused_with_the_last_good_checkpoint(
+    workplace: Path, train_only: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The loss stops being a number: one line that says what to do, and no broken weights are written."""
+    from safetensors.torch import load_file
+
+    assert main(arguments(workplace, "hot", **{"learning-rate": "1e30"})) == 2
+    assert "train anew with a lower --learning-rate" in capsys.readouterr().err
+    saved = load_file(workplace / "hot" / "checkpoint.safetensors")
+    assert step_of(workplace / "hot") > 0
+    assert all(tensor.isfinite().all() for tensor in saved.values())

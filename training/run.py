@@ -1,0 +1,152 @@
+"""One training run: it starts or goes on, shows how far it is, saves its state, and stops on a signal."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from consumer.errors import UsageError
+from training import checkpoint
+from training.batches import total_steps
+from training.loop import train
+from training.parallel import Ranks
+from training.progress import ProgressBar, say
+from training.settings import FitSettings
+from training.state import RunState, Validation, best_epoch, out_of_patience
+from training.step import TrainingRows, make_optimizer
+from training.validation import validate
+
+
+class Interrupted(KeyboardInterrupt):
+    """Stopped by a signal after a checkpoint was written; the same command goes on from there."""
+
+
+def run_training(
+    model: Any,
+    rows: TrainingRows,
+    held_out: TrainingRows,
+    settings: FitSettings,
+    *,
+    identity: dict[str, Any],
+    directory: Path,
+    save_seconds: float,
+    ranks: Ranks,
+) -> RunState:
+    """Train `model` in place, from the checkpoint of the same run where there is one.
+
+    Args:
+        model: a sequence classifier, on the device where it is to be trained.
+        rows: what it learns.
+        held_out: what it is measured on after each epoch; nothing where it is empty.
+        settings: see `FitSettings`.
+        identity: what tells this run from others; a checkpoint of another one is refused.
+        directory: where the run keeps its state; several processes share it.
+        save_seconds: time between two checkpoints.
+        ranks: the processes of the run.
+
+    Returns:
+        Where the run stands at its end; `model` has the weights of the best epoch where one is to be selected.
+
+    Raises:
+        UsageError: the checkpoint cannot be gone on from, or the loss is not a number any more.
+        Interrupted: SIGINT or SIGTERM came; a checkpoint has been written.
+    """
+    if settings.batch_size < ranks.size:
+        raise UsageError(f"{ranks.size} processes cannot share batches of {settings.batch_size}: start fewer of them")
+    steps = total_steps(len(rows.reviews), settings.epochs, settings.batch_size)
+    start = _start(directory, identity, steps)
+    if not ranks.agree(start.step):
+        raise UsageError("the processes find different checkpoints: name a directory with --checkpoints that all share")
+    optimizer = make_optimizer(model, settings)
+    if start.step:
+        checkpoint.restore(directory, model, optimizer)
+
+    def save(state: RunState) -> None:
+        if ranks.first:
+            checkpoint.save(directory, identity, state, model, optimizer)
+
+    def on_epoch(state: RunState) -> None:
+        _tell(state)
+        if ranks.first and state.epochs[-1] == best_epoch(state.epochs, settings.select):
+            checkpoint.save_best(directory, identity, state.epochs[-1], model)
+
+    with (
+        _signals() as received,
+        ProgressBar("training", steps * settings.batch_size, start.step * settings.batch_size) as bar,
+    ):
+
+        def on_step(state: RunState) -> bool:
+            bar.update(state.step * settings.batch_size, f"loss {state.loss:.3f}")
+            return not received
+
+        def measure(state: RunState) -> Validation:
+            bar.update(state.step * settings.batch_size, "validating")
+            return validate(model, held_out, settings, ranks)
+
+        state = train(
+            model,
+            optimizer,
+            rows,
+            settings,
+            start=start,
+            on_step=on_step,
+            save=save,
+            save_seconds=save_seconds,
+            validate=measure if held_out.reviews else None,
+            on_epoch=on_epoch,
+            ranks=ranks,
+        )
+    if state.step < steps and not out_of_patience(state, settings):
+        raise Interrupted(f"stopped at step {state.step} of {steps}; the same command goes on from there")
+    if best := best_epoch(state.epochs, settings.select):
+        say(f"the best of {len(state.epochs)} epochs by {settings.select} is that which ended at {best.epoch:g}")
+        if ranks.first:
+            checkpoint.restore_best(directory, identity, best, model)
+    return state
+
+
+def _tell(state: RunState) -> None:
+    epoch = state.epochs[-1]
+    line = f"epoch {epoch.epoch:g}: loss {epoch.train_loss:.4f}"
+    if seen := epoch.validation:
+        line += f"; on the validation rows loss {seen.loss:.4f}, accuracy {seen.accuracy:.2%}, F1 {seen.f1:.4f}"
+    say(line)
+
+
+def _start(directory: Path, identity: dict[str, Any], steps: int) -> RunState:
+    """Where the training starts: at the checkpoint in `directory`, or from the beginning where there is none.
+
+    Raises:
+        UsageError: the checkpoint is of another run, which may be hours of work: it is not overwritten.
+    """
+    header = checkpoint.read_header(directory)
+    if header is None:
+        say(f"training starts: {steps} steps, checkpoints in {directory}")
+        return RunState()
+    found, state = header
+    if found != identity:
+        differing = ", ".join(checkpoint.differences(found, identity))
+        raise UsageError(
+            f"the checkpoint in {directory} is of a run with another {differing}: "
+            "remove that directory, or name another one with --checkpoints"
+        )
+    say(f"training goes on from step {state.step} of {steps}, the checkpoint in {directory}")
+    return state
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM are noted in the list instead of ending the process."""
+    received: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,136 @@
+"""One optimiser step: its reviews in micro-batches, their gradients added up, clipped, applied."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn, optim
+
+from consumer.encoder import Encoded, Encoder
+from training.batches import CPU_MICRO_BATCH_TOKENS, GPU_MICRO_BATCH_TOKENS, at_least, micro_batches, rows_of_step
+from training.data import Reviews
+from training.device import autocast
+from training.parallel import Ranks
+from training.settings import StepSettings
+
+MAX_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Encoded reviews, the index of the label of each, and the token that fills up the shorter ones of a batch."""
+
+    reviews: Sequence[Encoded]
+    labels: Sequence[int]
+    pad_id: int
+
+    @classmethod
+    def encode(cls, reviews: Reviews, labels: Sequence[str], encoder: Encoder) -> "TrainingRows":
+        """Encode `reviews`; `labels[i]` names the i-th logit."""
+        index = {label: i for i, label in enumerate(labels)}
+        return cls(encoder.encode(reviews.texts), [index[label] for label in reviews.labels], encoder.pad_id)
+
+    def tensors(self, rows: Sequence[int], device: torch.device) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """`input_ids` (rows, longest), the mask only where a review is padded, and the labels (rows,)."""
+        reviews = [self.reviews[row] for row in rows]
+        ids = np.full((len(reviews), max(review.tokens for review in reviews)), self.pad_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, review in enumerate(reviews):
+            ids[row, : review.tokens] = review.ids
+            mask[row, : review.tokens] = 1
+        inputs = {"input_ids": torch.from_numpy(ids).to(device)}
+        if not mask.all():  # attention without a mask is faster
+            inputs["attention_mask"] = torch.from_numpy(mask).to(device)
+        return inputs, torch.tensor([self.labels[row] for row in rows], device=device)
+
+
+def make_optimizer(model: nn.Module, settings: StepSettings) -> optim.AdamW:
+    """AdamW on what is not frozen; biases and norms, which have one dimension, do not decay."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return optim.AdamW(groups, lr=0.0, fused=True)
+
+
+def balanced_weights(labels: Sequence[int], count: int) -> torch.Tensor:
+    """Weight of each of `count` labels, (count,): rows / (labels x rows of the label), scikit-learn's "balanced"."""
+    rows = torch.bincount(torch.tensor(labels), minlength=count)
+    return len(labels) / (count * rows.clamp(min=1))
+
+
+def micro_batch_tokens(settings: StepSettings, device: torch.device) -> int:
+    """Padded tokens of one micro-batch: as set, or what suits the device."""
+    return settings.micro_batch_tokens or (CPU_MICRO_BATCH_TOKENS if device.type == "cpu" else GPU_MICRO_BATCH_TOKENS)
+
+
+class Stepper:
+    """Takes optimiser steps; which reviews a step sees is a pure function of its number.
+
+    Args:
+        model: a sequence classifier; its device decides where the training runs.
+        optimizer: from `make_optimizer`.
+        rows: what is learnt.
+        settings: see `StepSettings`.
+        ranks: the processes that share the work; every one of them takes every step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: optim.Optimizer,
+        rows: TrainingRows,
+        settings: StepSettings,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+    ) -> None:
+        self._model, self._optimizer, self._rows, self._settings, self._ranks = model, optimizer, rows, settings, ranks
+        self._device = next(model.parameters()).device
+        self._trained = [p for p in model.parameters() if p.requires_grad]
+        self._lengths = [review.tokens for review in rows.reviews]
+        self._weights: torch.Tensor | None = None
+        if settings.class_weights == "balanced":
+            self._weights = balanced_weights(rows.labels, model.config.num_labels).to(self._device)  # type: ignore[union-attr, arg-type]
+
+    def step(self, number: int, learning_rate: float) -> float:
+        """Take step `number` (from 0); returns its mean loss before the update, which is left out if not finite."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        settings = self._settings
+        batch = rows_of_step(number, len(self._lengths), settings.batch_size, settings.seed)
+        max_tokens = micro_batch_tokens(settings, self._device)
+        groups = at_least(micro_batches(batch, self._lengths, max_tokens), self._ranks.size)
+        costs = [len(group) * self._lengths[group[0]] for group in groups]
+        whole = self._weight_of(batch)
+        total = torch.zeros(1, device=self._device)
+        for index in self._ranks.share(costs):
+            _seed_dropout(settings.seed, number, index)
+            total += self._backward(groups[index], whole)
+        self._ranks.add_up([*(p.grad for p in self._trained if p.grad is not None), total])
+        loss = total.item()
+        if math.isfinite(loss):
+            nn.utils.clip_grad_norm_(self._trained, MAX_GRADIENT_NORM)
+            self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    def _weight_of(self, batch: Sequence[int]) -> float:
+        """What the losses of a step are divided by, so that micro-batches add up to the mean over all of it."""
+        if self._weights is None:
+            return len(batch)
+        return float(self._weights[[self._rows.labels[row] for row in batch]].sum())
+
+    def _backward(self, group: Sequence[int], whole: float) -> torch.Tensor:
+        inputs, labels = self._rows.tensors(group, self._device)
+        with autocast(self._device, self._settings.precision):
+            logits = self._model(**inputs).logits
+        loss = nn.functional.cross_entropy(logits.float(), labels, weight=self._weights, reduction="sum") / whole
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+
+def _seed_dropout(seed: int, step: int, index: int) -> None:
+    """Each micro-batch seeds its own dropout: neither a resumed run nor another process needs a generator's state."""
+    torch.manual_seed(int(np.random.SeedSequence((seed, step, index)).generate_state(1, np.uint64)[0]))

@@ -1,0 +1,48 @@
+"""How the model does, while it trains, on rows that are held out."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from training.batches import micro_batches
+from training.device import autocast
+from training.parallel import Ranks
+from training.settings import StepSettings
+from training.state import Validation
+from training.step import TrainingRows, micro_batch_tokens
+
+
+def validate(model: nn.Module, rows: TrainingRows, settings: StepSettings, ranks: Ranks) -> Validation:
+    """Measure `model` on `rows`; the processes share the work and all get the same figures."""
+    device = next(model.parameters()).device
+    lengths = [review.tokens for review in rows.reviews]
+    groups = micro_batches(range(len(lengths)), lengths, micro_batch_tokens(settings, device))
+    labels: int = model.config.num_labels  # type: ignore[union-attr, assignment]
+    confusion = torch.zeros(labels, labels, dtype=torch.float64, device=device)
+    loss = torch.zeros(1, dtype=torch.float64, device=device)
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        for index in ranks.share([len(group) * lengths[group[0]] for group in groups]):
+            inputs, truth = rows.tensors(groups[index], device)
+            with autocast(device, settings.precision):
+                logits = model(**inputs).logits.float()
+            loss += nn.functional.cross_entropy(logits, truth, reduction="sum")
+            confusion.index_put_((truth, logits.argmax(dim=1)), torch.ones(1, dtype=torch.float64, device=device), True)
+    model.train(training)
+    ranks.add_up([confusion, loss])
+    return Validation(
+        loss=loss.item() / len(lengths),
+        accuracy=confusion.trace().item() / len(lengths),
+        f1=macro_f1(confusion.cpu().numpy()),
+    )
+
+
+def macro_f1(confusion: np.ndarray) -> float:
+    """Mean over the labels of 2 TP / (2 TP + FP + FN); `confusion[true, predicted]` counts rows.
+
+    A label that neither occurs nor is predicted counts as 0, as in scikit-learn with `zero_division=0`.
+    """
+    right = np.diag(confusion)
+    either = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return float(np.mean(2 * right / np.maximum(either, 1)))
