@@ -29,7 +29,7 @@ def rows_of_step(step: int, rows: int, batch_size: int, seed: int) -> list[int]:
     positions = range(step * batch_size, (step + 1) * batch_size)
     orders = {
         epoch: np.random.default_rng((seed, epoch)).permutation(rows)
-        for epoch in {positions[0] // rows, positions[-1] // rows}
+        for epoch in range(positions[0] // rows, positions[-1] // rows + 1)
     }
     return [int(orders[position // rows][position % rows]) for position in positions]
 

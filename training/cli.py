@@ -22,7 +22,18 @@ COMMANDS = {
 }
 
 #: What the training extra brings; without any of them nothing here can run.
-NEEDED = ("torch", "transformers", "pandas", "openpyxl", "nncf", "safetensors", "datasketch", "lingua")
+NEEDED = (
+    "torch",
+    "transformers",
+    "pandas",
+    "openpyxl",
+    "nncf",
+    "safetensors",
+    "datasketch",
+    "lingua",
+    "matplotlib",
+    "jinja2",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from torch import nn
 from consumer.encoder import Encoder
 from consumer.errors import UsageError
 from training.base import find_base, load_classifier, quiet_transformers
+from training.columns import USUAL, Columns
 from training.data import without_duplicates
 from training.device import best_device
 from training.freeze import freeze
@@ -51,14 +52,14 @@ class RateTest:
         return asdict(self)
 
 
-def find_rate(train_file: Path, base_name: str, settings: RateTestSettings) -> RateTest:
-    """Run the test for `base_name` on `train_file`; nothing of the model is kept.
+def find_rate(train_file: Path, base_name: str, settings: RateTestSettings, columns: Columns = USUAL) -> RateTest:
+    """Run the test for `base_name` on `columns` of `train_file`; nothing of the model is kept.
 
     Raises:
         UsageError: file or base cannot be used.
     """
     quiet_transformers()
-    reviews, _, _ = without_duplicates(read_and_report(train_file, say))
+    reviews, _, _ = without_duplicates(read_and_report(train_file, say, columns))
     base = find_base(base_name)
     model = load_classifier(base, reviews.label_names, settings.seed)
     freeze(model, settings.freeze)

@@ -39,14 +39,19 @@ def read_settings(model: type[Settings], arguments: argparse.Namespace) -> Setti
         raise UsageError(f"{problems} (see review-training {arguments.command} --help)") from None
 
 
-def add_data_options(parser: argparse.ArgumentParser, *, leaks: bool = True) -> None:
-    """How files of labelled reviews are read and, with `leaks`, what becomes of texts that two of them share."""
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Where in a file of labelled reviews texts and labels are."""
     parser.add_argument(
         "--text-column", metavar="NAME", help="column of the texts (default: Reviews, or another usual name)"
     )
     parser.add_argument(
         "--label-column", metavar="NAME", help="column of the labels (default: Sentiment, or another usual name)"
     )
+
+
+def add_data_options(parser: argparse.ArgumentParser, *, leaks: bool = True) -> None:
+    """How files of labelled reviews are read and, with `leaks`, what becomes of texts that two of them share."""
+    add_columns(parser)
     parser.add_argument(
         "--near-duplicate",
         type=similarity,

@@ -58,7 +58,7 @@ class RunRecord(_Part):
     settings: FitSettings
     packaging: PackageSettings
     base: BaseRecord
-    data: dict[Literal["train", "validation", "test"], Source]
+    data: dict[Literal["train", "validation", "calibration", "test"], Source]
     labels: tuple[str, ...]
     versions: dict[str, str]
     machine: Machine

@@ -19,6 +19,8 @@ def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
     stream = [row for step in steps for row in rows_of_step(step, 10, 4, SEED)]
     assert sorted(stream[:10]) == sorted(stream[10:20]) == list(range(10))
     assert stream[:10] != stream[10:20]
+    # A step of more rows than there are runs over several epochs.
+    assert sorted(rows_of_step(0, 3, 9, SEED)) == sorted([*range(3)] * 3)
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(0.5, 2), (1, 4), (1.5, 5), (2, 7)])

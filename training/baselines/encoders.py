@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+from consumer.errors import UsageError
 from training import checkpoint
 from training.data import Reviews
 from training.evaluate import Evaluation
@@ -20,11 +21,14 @@ def fit_encoder(
 
     Returns:
         How the served variant did on all test rows, and the seconds of training, exporting and measuring left out.
+
+    Raises:
+        UsageError: torchrun started several processes.
     """
     # `fit` reads files; these hold the rows that are left after cleaning and drawing, so it finds nothing to remove.
     folder = checkpoints.with_suffix(".data")
     folder.mkdir(parents=True, exist_ok=True)
-    _, evaluation = fit(
+    fitted = fit(
         train_file=write_rows(folder / "train.csv", data.train),
         test_file=write_rows(folder / "test.csv", data.test),
         base_name=base,
@@ -33,6 +37,9 @@ def fit_encoder(
         packaging=PackageSettings(keep=("int8",)),
         checkpoints=checkpoints,
     )
+    if fitted is None:
+        raise UsageError("compare runs in one process: start it without torchrun")
+    _, evaluation = fitted
     header = checkpoint.read_header(checkpoints)
     return evaluation, header[1].seconds if header else 0.0
 

@@ -12,7 +12,7 @@ from torch import nn
 from training.baselines.settings import BaselineSettings
 from training.baselines.words import Vocabulary, WordIds, padded
 from training.batches import rows_of_step, total_steps
-from training.loop import best_device
+from training.device import best_device
 
 MAX_GRADIENT_NORM = 1.0
 

@@ -4,13 +4,14 @@ import argparse
 import json
 from pathlib import Path
 
-from training.options import add_settings, read_settings
+from training.columns import Columns
+from training.options import DATA_HELP, add_columns, add_settings, read_settings
 from training.settings import RateTestSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """File, base and plot; then one option for each setting."""
-    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="xlsx or csv with Reviews, Sentiment")
+    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help=DATA_HELP)
     parser.add_argument(
         "--base",
         default="distilbert-base-uncased",
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("lr-find.png"), metavar="FILE", help="the plot (default: %(default)s)"
     )
+    add_columns(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     add_settings(parser, RateTestSettings)
 
@@ -31,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     from training.lr_plot import check_plot, plot_rate_test
 
     check_plot(arguments.out)
-    test = find_rate(arguments.train, arguments.base, settings)
+    test = find_rate(arguments.train, arguments.base, settings, Columns(arguments.text_column, arguments.label_column))
     plot_rate_test(test, arguments.out)
     if arguments.json:
         print(json.dumps(test.as_json()))  # noqa: T201
