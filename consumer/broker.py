@@ -13,6 +13,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError, ProducerFencedError, RetriableError
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
+from consumer import kafka_fixes
 from consumer.errors import GaveUp, KafkaUnusable, ReviewsError
 from consumer.kafka_client import NULL, reason_of
 from consumer.messages import Record
@@ -121,7 +122,8 @@ class Broker:
         2. begin the transaction (after inference, so that it lives for milliseconds)
         3. send predictions and dead letters
         4. send the offsets with the group metadata of the poll, so that a stale one is fenced
-        5. commit
+        5. wait until every record is acknowledged, for the client commits without those that were not
+        6. commit
 
         Raises:
             NotPublished: aborted; the caller rewinds and retries.
@@ -152,20 +154,29 @@ class Broker:
             self._at("sent")
             self._producer.send_offsets_to_transaction(offsets, group)  # 4
             self._at("offsets_sent")
-            self._producer.commit_transaction()  # 5
+            self._acknowledged(sent)  # 5
+            self._producer.commit_transaction()  # 6
         except ProducerFencedError as error:
             raise GaveUp(
                 "fenced: another worker has this transactional id, or the broker ended our transaction after "
                 "transaction_timeout_seconds; give each worker an instance_id of its own, and start this one again"
             ) from error
         except KafkaError as error:
-            cause = next((reason_of(future.exception) for future in sent if future.failed()), reason_of(error))
-            self._abort(cause)
+            refused = [future for future in sent if future.failed()]
+            cause = reason_of(refused[0].exception if refused else error)
+            self._abort(cause, sequences_are_off=bool(refused))
             raise NotPublished(cause) from error
 
-    def _abort(self, cause: str) -> None:
+    def _acknowledged(self, sent: Sequence[Any]) -> None:
+        self._producer.flush(timeout=self._settings.max_poll_interval_seconds / 2)
+        for future in sent:
+            future.get(timeout=0)
+
+    def _abort(self, cause: str, *, sequences_are_off: bool) -> None:
         try:
             self._producer.abort_transaction()
+            if sequences_are_off:
+                kafka_fixes.bump_epoch(self._producer, self._settings.request_timeout_seconds)
         except KafkaError as error:
             raise GaveUp(
                 f"the transaction can be neither committed nor aborted ({cause}; {reason_of(error)}); "
@@ -176,10 +187,7 @@ class Broker:
         self, outgoing: Sequence[Outgoing], offsets: dict[TopicPartition, OffsetAndMetadata]
     ) -> None:
         try:
-            sent = [self._send(record) for record in outgoing]
-            self._producer.flush(timeout=self._settings.request_timeout_seconds * 2)
-            for future in sent:
-                future.get(timeout=0)
+            self._acknowledged([self._send(record) for record in outgoing])
             self._at("sent")
             self._consumer.commit(offsets, timeout_ms=int(self._settings.request_timeout_seconds * 1000))
         except KafkaError as error:
@@ -215,15 +223,18 @@ class Broker:
             if position is not None
         }
 
-    def settle(self) -> None:
+    def settle(self) -> bool:
         """Commit positions that moved without a record (transaction markers, compacted tails): lag reaches 0.
+
+        Returns:
+            Whether there was something to commit.
 
         Raises:
             NotPublished, GaveUp: as `publish`.
         """
         group = self._consumer.group_metadata()
         if group.generation_id < 0:
-            return
+            return False
         moved = {}
         try:
             for partition in self._consumer.assignment():
@@ -232,9 +243,10 @@ class Broker:
                     moved[partition] = position
         except KafkaError as error:
             log.warning("committed offsets are not known now: %s", reason_of(error))
-            return
+            return False
         if moved:
             self.publish(Poll([], {}, moved, group), [])
+        return bool(moved)
 
     def take_stock(self, partitions: Iterable[int]) -> dict[int, int]:
         """After the assignment changed: forget known commits, and look at `partitions`, which are new to us.

@@ -1,4 +1,4 @@
-"""Four faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
+"""Five faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
 
 Offsets that the group refused stay in the producer when its transaction is aborted, and go out with the *next* one, of
 a worker that is a member again: offsets of partitions that others own by then move backwards, and their records come
@@ -7,6 +7,10 @@ twice (row 2; found by the soak). They are forgotten with the transaction.
 A partition that is assigned again keeps its old position, even if others had it in between and this consumer only
 missed that rebalance: it would read again what they have done (row 3; found by the soak). Every assignment starts from
 the committed offsets, as in Kafka's own client.
+
+A batch that the broker refused leaves a hole in the sequence numbers of its partition, so that the next transaction of
+the same producer fails as well (row 15; found under load). Kafka's own client asks for a new epoch after such an abort
+(KIP-360), and so does `bump_epoch`.
 
 A header name that is not UTF-8, which Kafka carries and librdkafka sends, raises in `poll` for ever (row 10): it is
 read as a `HeaderName`, which writes back the bytes that it was read from.
@@ -17,10 +21,12 @@ for example, comes that way. The transport hands it over first and sees the end 
 Tied to kafka-python 3.0 by the bound in pyproject.toml.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any, Self
 
 from kafka.consumer.subscription_state import SubscriptionState
+from kafka.errors import KafkaTimeoutError
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.producer.transaction_manager import TransactionManager
 from kafka.record import memory_records
@@ -93,6 +99,22 @@ def _from_the_commits(assign: Callable[[Any, Any], None]) -> Callable[[Any, Any]
         assign(subscriptions, partitions)
 
     return assign_anew
+
+
+def bump_epoch(producer: Any, timeout_seconds: float) -> None:
+    """Let a transactional producer begin its sequence numbers anew, after an abort and before the next transaction.
+
+    Raises:
+        KafkaTimeoutError: no broker gave it a new epoch in time.
+    """
+    manager = producer._transaction_manager
+    manager.bump_producer_id_and_epoch()
+    producer._sender.wakeup()
+    deadline = time.monotonic() + timeout_seconds
+    while manager.is_bumping_epoch():
+        if time.monotonic() > deadline:
+            raise KafkaTimeoutError("no new epoch from the transaction coordinator")
+        time.sleep(0.005)
 
 
 def apply() -> None:

@@ -94,11 +94,11 @@ class Worker:
         if now - self._probed >= PROBE_SECONDS:
             self._probe(now)
         try:
-            self._broker.settle()
+            if self._broker.settle():
+                self._failures = 0
         except NotPublished as error:
             self._failed(str(error))
             return False
-        self._failures = 0
         return self._settings.drain and self._broker.drained()
 
     def _probe(self, now: float) -> None:

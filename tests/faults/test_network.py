@@ -67,14 +67,14 @@ def test_row_07_fifty_lost_answers_to_commits(harness: Harness, proxied: Proxied
 
 def test_row_18_a_slow_network_slows_the_worker_down_and_nothing_else(harness: Harness, proxied: Proxied) -> None:
     """Results that can only trickle out hold back the next poll: memory stays flat, the worker keeps its group."""
-    # Given results of 4 kB and a link of 100 kB/s
+    # Given results of 4 kB and a link so slow that they take a while, yet one answer to a fetch comes within its time
     fields = '"note": "' + "x" * 4000 + '"'
     harness.produce_records(
         [Record(b'{"text": "slow %d", %s}' % (n, fields.encode()), partition=n % 4) for n in range(500)]
     )
     harness.watch()
-    worker = harness.worker(request_timeout_seconds=20).wait_ready()
-    proxied[1].bytes_per_second = 100_000.0
+    worker = harness.worker(request_timeout_seconds=25).wait_ready()
+    proxied[1].bytes_per_second = 150_000.0
     memory = psutil.Process(worker.process.pid).memory_info
     before = harness.committed()
     wait_until(lambda: harness.committed() > before, 60, "some results are out", every_s=0.5)

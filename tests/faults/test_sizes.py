@@ -9,6 +9,11 @@ import pytest
 from kafka.admin import ConfigResource
 from kafka.errors import KafkaError
 
+from consumer import kafka_fixes
+from consumer.broker import Broker, NotPublished, Poll
+from consumer.errors import GaveUp
+from consumer.outcomes import Outgoing
+from consumer.settings import WorkerSettings
 from tests.harness import Harness
 from tests.kafka_helpers import Record, produce, read_all
 from tests.worker_process import wait_until
@@ -130,6 +135,34 @@ def test_row_15_a_refused_poll_is_taken_again(harness: Harness) -> None:
     # Then the same process publishes all of it
     found = harness.finish()
     assert (found.predicted, found.dead, len(harness.workers)) == (60, 1, 1)
+    # And it began its sequence numbers anew, for those of the refused record are missing at the broker
+    assert "OutOfOrderSequence" not in worker.log
+
+
+@pytest.mark.smoke
+def test_row_15_a_commit_that_lost_a_record_is_not_believed(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kafka-python commits without a record that the broker refused for its sequence number; the worker does not."""
+    # Given a producer of which one record was refused, and which did not ask for a new epoch
+    with harness.kafka.admin() as admin:
+        admin.alter_configs([ConfigResource("topic", harness.topics.dead_letter, {"max.message.bytes": "500"})])
+    harness.produce(4)
+    topics = {f"{kind}_topic": getattr(harness.topics, kind) for kind in ("input", "output", "dead_letter")}
+    settings = {"bootstrap_servers": harness.topics.bootstrap, "group_id": harness.topics.group, **topics}
+    broker = Broker(WorkerSettings.model_validate(settings))
+    broker.connect()
+    polls: list[Poll] = []
+    wait_until(lambda: polls.append(broker.poll(10)) or polls[-1].records, 60, "records")
+    monkeypatch.setattr(kafka_fixes, "bump_epoch", lambda *_: None)
+    with pytest.raises(NotPublished, match="MessageSizeTooLarge"):
+        broker.publish(polls[-1], [Outgoing(harness.topics.dead_letter, 0, None, b"x" * 5000, [])])
+    # When its next transaction has a record for the same partition, sent no sooner than the client has to
+    broker._producer._accumulator.config["linger_ms"] = 60_000
+    with pytest.raises((NotPublished, GaveUp)):
+        broker.publish(polls[-1], [Outgoing(harness.topics.dead_letter, 0, None, b"x", [])])
+    broker.close(5)
+    # Then neither record nor offsets are committed
+    assert harness.committed() == 0
+    assert not read_all(harness.topics.bootstrap, harness.topics.dead_letter)
 
 
 def _bomb(harness: Harness, size: int = 50_000_000) -> list[Record]:

@@ -127,7 +127,7 @@ def test_row_04_progress_while_workers_come_and_go(harness: Harness) -> None:
             worker = places[place]
             if worker is None or not worker.is_running:
                 places[place] = harness.worker()
-            elif sum(each is not None and each.is_running for each in places) > 1:
+            elif worker.reached_ready and sum(each is not None and each.is_running for each in places) > 1:
                 worker.send(signal.SIGTERM)
             if now > 15 * (len(progress) + 1):
                 done = harness.committed()

@@ -349,7 +349,7 @@ def test_encoders_are_trained_by_the_run_of_fit(files: list[str], tmp_path: Path
     base = make_base(tmp_path / "base", hidden=16, layers=1)
     out = tmp_path / "out"
     command = ["compare", *files, "--out", str(out), "--models", "distilbert", "--base-distilbert", str(base)]
-    options = ["--epochs", "4", "--batch-size", "16", "--learning-rate", "0.01"]
+    options = ["--epochs", "8", "--batch-size", "16", "--learning-rate", "0.01"]
     lengths = ["--train-max-length", "24", "--max-length", "48"]
     assert main([*command, *options, *lengths]) == 0
     told = read_results(out)

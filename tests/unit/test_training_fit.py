@@ -120,7 +120,8 @@ def test_the_record_of_a_run_tells_how_its_bundle_was_made(fitted: Path) -> None
     assert beside == record.model_copy(update={"created": beside.created})
     assert (record.settings.seed, record.settings.epochs, record.packaging.gate_rows) == (3, 5, 30)
     assert {name: (part.file, part.rows) for name, part in record.data.items()} == {
-        "train": ("train.xlsx", 192),
+        "train": ("train.xlsx", 190),
+        "calibration": ("train.xlsx", 102),
         "test": ("test.xlsx", 60),
     }
     assert record.data["train"].sha256 == file_sha256(fitted.parent / "train.xlsx")
