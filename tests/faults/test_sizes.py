@@ -150,19 +150,29 @@ def test_row_15_a_commit_that_lost_a_record_is_not_believed(harness: Harness, mo
     settings = {"bootstrap_servers": harness.topics.bootstrap, "group_id": harness.topics.group, **topics}
     broker = Broker(WorkerSettings.model_validate(settings))
     broker.connect()
-    polls: list[Poll] = []
-    wait_until(lambda: polls.append(broker.poll(10)) or polls[-1].records, 60, "records")
+    poll = _first_poll(broker)
     monkeypatch.setattr(kafka_fixes, "bump_epoch", lambda *_: None)
     with pytest.raises(NotPublished, match="MessageSizeTooLarge"):
-        broker.publish(polls[-1], [Outgoing(harness.topics.dead_letter, 0, None, b"x" * 5000, [])])
+        broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x" * 5000, [])])
     # When its next transaction has a record for the same partition, sent no sooner than the client has to
     broker._producer._accumulator.config["linger_ms"] = 60_000
     with pytest.raises((NotPublished, GaveUp)):
-        broker.publish(polls[-1], [Outgoing(harness.topics.dead_letter, 0, None, b"x", [])])
+        broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x", [])])
     broker.close(5)
     # Then neither record nor offsets are committed
     assert harness.committed() == 0
     assert not read_all(harness.topics.bootstrap, harness.topics.dead_letter)
+
+
+def _first_poll(broker: Broker) -> Poll:
+    polls: list[Poll] = []
+
+    def polled() -> bool:
+        polls.append(broker.poll(10))
+        return bool(polls[-1].records)
+
+    wait_until(polled, 60, "records")
+    return polls[-1]
 
 
 def _bomb(harness: Harness, size: int = 50_000_000) -> list[Record]:
