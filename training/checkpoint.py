@@ -69,7 +69,8 @@ def _write(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, str])
 def read_header(directory: Path) -> tuple[dict[str, Any], RunState] | None:
     """Identity and progress of the checkpoint in `directory`; None where there is none that can be read."""
     try:
-        with safe_open(directory / CHECKPOINT, "pt") as file:
+        # "np" opens the file once; "pt" opens it again by name, and may find its successor in its place.
+        with safe_open(directory / CHECKPOINT, "np") as file:
             header = file.metadata()
     except (FileNotFoundError, SafetensorError):
         return None
