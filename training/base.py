@@ -54,10 +54,9 @@ def quiet_transformers() -> None:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def load_classifier(base: Base, labels: tuple[str, ...], seed: int) -> Any:
-    """The encoder of `base` with a new classification head for `labels`, drawn with `seed`; fp32."""
-    import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+def classifier_config(base: Base, labels: tuple[str, ...]) -> Any:
+    """The configuration of `base` for a classification head with `labels`."""
+    from transformers import AutoConfig
 
     names = dict(enumerate(labels))
     config = AutoConfig.from_pretrained(
@@ -67,6 +66,15 @@ def load_classifier(base: Base, labels: tuple[str, ...], seed: int) -> Any:
     for field in ("attention_dropout", "attention_probs_dropout_prob"):
         if hasattr(config, field):
             setattr(config, field, 0.0)
+    return config
+
+
+def load_classifier(base: Base, labels: tuple[str, ...], seed: int) -> Any:
+    """The encoder of `base` with a new classification head for `labels`, drawn with `seed`; fp32."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    config = classifier_config(base, labels)
     torch.manual_seed(seed)
     return AutoModelForSequenceClassification.from_pretrained(
         base.directory, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False

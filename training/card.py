@@ -4,8 +4,9 @@ import re
 
 from consumer.bundle import Calibration, Manifest
 from training.evaluate import Evaluation, as_text
+from training.record import RunRecord
 from training.schedule import describe
-from training.settings import FitSettings
+from training.settings import DistilSettings
 
 CARD = "MODEL_CARD.md"
 
@@ -13,8 +14,9 @@ _HEADING = "## Calibration"
 _UNCALIBRATED = "The probabilities are not calibrated."
 
 
-def model_card(manifest: Manifest, served: Evaluation, settings: FitSettings) -> str:
+def model_card(manifest: Manifest, served: Evaluation, record: RunRecord) -> str:
     """Markdown for people; every figure in it was measured when the bundle was made."""
+    settings = record.settings
     accuracies = {name: variant.accuracy for name, variant in manifest.variants.items()} | manifest.measured_only
     lines = [
         f"| {name} | {accuracy.accuracy:.2%} | {accuracy.rows} | {'served' if name == manifest.served else ''} |"
@@ -24,8 +26,8 @@ def model_card(manifest: Manifest, served: Evaluation, settings: FitSettings) ->
     data = [f"- `{part.file}`, {part.rows} rows used, SHA-256 `{part.sha256}`" for part in manifest.training_data]
     return f"""# {manifest.name}
 
-Labels a review as {" or ".join(manifest.labels)}. Fine-tuned from `{manifest.base_model}` \
-({manifest.parameters / 1e6:.1f} M parameters), up to {manifest.max_length} tokens a review; of a longer one \
+Labels a review as {" or ".join(manifest.labels)}. {_origin(manifest, record)}, \
+up to {manifest.max_length} tokens a review; of a longer one \
 {"the first and the last" if manifest.truncation == "head_tail" else "the first"} tokens are read.
 
 ## Accuracy
@@ -50,12 +52,33 @@ The served variant on all test rows:
 Training: {settings.epochs:g} epochs, batches of {settings.batch_size}, peak learning rate {settings.learning_rate:g} \
 ({describe(settings)}), weight decay {settings.weight_decay:g}, \
 {settings.train_max_length} tokens a review, seed {settings.seed}.
-
+{_distillation(record)}
 {calibration_section(manifest.calibration)}
 ## Limits
 
 The model knows the language and the kind of text that it was trained on; on other
 text it still answers, and still sounds sure. Do not use it to judge the people who wrote the reviews.
+"""
+
+
+def _origin(manifest: Manifest, record: RunRecord) -> str:
+    size = f"({manifest.parameters / 1e6:.1f} M parameters)"
+    if not record.teachers:
+        return f"Fine-tuned from `{manifest.base_model}` {size}"
+    teachers = " and ".join(f"`{teacher.name}`" for teacher in record.teachers)
+    return f"Distilled from {teachers}, started from the layers of `{manifest.base_model}` that fitted {size}"
+
+
+def _distillation(record: RunRecord) -> str:
+    """What a student learnt from whom; nothing of other models."""
+    settings = record.settings
+    if not isinstance(settings, DistilSettings):
+        return ""
+    teachers = "".join(f"- teacher `{teacher.name}`, SHA-256 `{teacher.sha256}`\n" for teacher in record.teachers)
+    return f"""
+{teachers}
+Loss: {settings.soft_weight:g} x the answers of the teachers, their mean, at temperature {settings.temperature:g}, + \
+{settings.label_weight:g} x the labels + {settings.hidden_weight:g} x the last hidden state of the first teacher.
 """
 
 

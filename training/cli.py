@@ -13,6 +13,7 @@ from consumer.errors import ReviewsError, UsageError
 COMMANDS = {
     "inspect": ("training.commands.inspect", "tell what a file of labelled reviews holds, and what two of them share"),
     "fit": ("training.commands.fit", "fine-tune an encoder, measure it, write a bundle"),
+    "distil": ("training.commands.distil", "teach a small student what large models answer, write a bundle"),
     "lr-find": ("training.commands.lr_find", "find a learning rate: a range test with a plot"),
     "evaluate": ("training.commands.evaluate", "measure a bundle on a file of labelled reviews"),
     "calibrate": ("training.commands.calibrate", "make the probabilities of a bundle mean what they say"),

@@ -1,6 +1,6 @@
-"""`review-training fit`: files in, bundle out."""
+"""`review-training fit`: files in, bundle out; and the parts of it that `distil` shares."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from training.device import best_device, computes_in_bf16, device_name
 from training.evaluate import Evaluation
 from training.freeze import freeze
 from training.holdout import held_out_rows
+from training.objective import Objective
 from training.package import package
 from training.parallel import Ranks, joined
 from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
 from training.progress import say
-from training.record import RECORD, BaseRecord, Machine, RunRecord, versions
+from training.record import RECORD, BaseRecord, DataPart, Machine, RunRecord, versions
 from training.run import run_training
 from training.sealing import check_replaceable
 from training.settings import FitSettings, PackageSettings
@@ -62,93 +63,146 @@ def fit(
     """
     quiet_transformers()
     check_replaceable(out)
-    data = prepare(train_file, test_file, data_options, say)
-    train_rows, calibration = hold_out(data.train, settings.calibration_share, settings.seed)
-    data, validation = _hold_out(replace(data, train=train_rows), settings)
+    data, calibration, validation = split(prepare(train_file, test_file, data_options, say), settings)
     base = find_base(base_name)
     say(f"base {base.name}, seed {settings.seed}")
     model = load_classifier(base, data.train.label_names, settings.seed)
-    if settings.max_length > (longest := getattr(model.config, "max_position_embeddings", settings.max_length)):
-        raise UsageError(f"the base model reads at most {longest} tokens: set --max-length to at most that")
+    check_length(model, settings)
     freeze(model, settings.freeze)
-    directory = checkpoints or out.with_name(f"{out.name}.run")
-    with joined(best_device()) as ranks:
-        state = run_training(
-            model.to(ranks.device),
-            _encoded(data.train, data, base, settings),
-            _encoded(validation, data, base, settings),
-            settings,
-            identity=_identity(base, data, settings),
-            directory=directory,
-            save_seconds=checkpoint_minutes * 60,
-            ranks=ranks,
-        )
-    if not ranks.first:
-        return None
-    record = _record(
-        model,
-        base,
-        data,
-        held_out={"validation": validation, "calibration": calibration},
+    plan = Plan(
+        model=model,
+        base=base,
+        data=data,
+        calibration=calibration,
+        validation=validation,
         settings=settings,
         packaging=packaging,
-        state=state,
+        out=out,
+        directory=checkpoints or out.with_name(f"{out.name}.run"),
+        save_seconds=checkpoint_minutes * 60,
+    )
+    with joined(best_device()) as ranks:
+        state = train(plan, plan.encoded(data.train), ranks)
+    return conclude(plan, state, ranks) if ranks.first else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run: what is trained on what, and where its state and its bundle go.
+
+    `data` is without the rows of `calibration` and `validation`. A student has `teachers`, and `unlabeled` texts.
+    """
+
+    model: Any
+    base: Base
+    data: Prepared
+    calibration: Reviews | None
+    validation: Reviews
+    settings: FitSettings
+    packaging: PackageSettings
+    out: Path
+    directory: Path
+    save_seconds: float
+    teachers: tuple[BaseRecord, ...] = ()
+    unlabeled: Reviews | None = None
+
+    @property
+    def encoder(self) -> Encoder:
+        """What makes tokens of texts while training."""
+        return Encoder(self.base.tokenizer_json, self.settings.train_max_length, self.settings.truncation)
+
+    def encoded(self, reviews: Reviews) -> TrainingRows:
+        """`reviews` as the model sees them while it trains."""
+        return TrainingRows.encode(reviews, self.data.train.label_names, self.encoder)
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this run from others."""
+        identity = {
+            "base_sha256": self.base.sha256,
+            "train_sha256": self.data.train.sha256,
+            "test_sha256": self.data.test.sha256,
+            "columns": asdict(self.data.train.columns),
+            "rows": len(self.data.train),
+            "labels": list(self.data.train.label_names),
+            # Serving length is no part of the weights: a finished run can be packaged again with another one.
+            "settings": self.settings.model_dump(mode="json", exclude={"max_length"}),
+        }
+        if self.teachers:
+            identity["teachers"] = [teacher.sha256 for teacher in self.teachers]
+        if self.unlabeled:
+            identity |= {"unlabeled_sha256": self.unlabeled.sha256, "unlabeled_rows": len(self.unlabeled)}
+        return identity
+
+
+def train(plan: Plan, rows: TrainingRows, ranks: Ranks, objective: Objective | None = None) -> RunState:
+    """Train the model of `plan` in place on `rows`; see `run_training`."""
+    return run_training(
+        plan.model.to(ranks.device),
+        rows,
+        plan.encoded(plan.validation),
+        plan.settings,
+        identity=plan.identity(),
+        directory=plan.directory,
+        save_seconds=plan.save_seconds,
         ranks=ranks,
+        objective=objective,
     )
-    record.write(directory / RECORD)
+
+
+def conclude(plan: Plan, state: RunState, ranks: Ranks) -> tuple[Manifest, Evaluation]:
+    """Write the record and the bundle of a run that is trained; for the first process.
+
+    Returns:
+        The manifest of the bundle, and the evaluation of the served variant on the whole test file.
+    """
+    record = _record(plan, state, ranks)
+    record.write(plan.directory / RECORD)
     manifest, evaluations = package(
-        model, base, data, calibration, settings=settings, packaging=packaging, out=out, record=record
+        plan.model,
+        plan.base,
+        plan.data,
+        plan.calibration,
+        settings=plan.settings,
+        packaging=plan.packaging,
+        out=plan.out,
+        record=record,
     )
-    record.measured(evaluations).write(directory / RECORD)
+    record.measured(evaluations).write(plan.directory / RECORD)
     return manifest, evaluations[manifest.served]
 
 
-def _hold_out(data: Prepared, settings: FitSettings) -> tuple[Prepared, Reviews]:
-    """`data` without the rows that choose the epoch, and these; there are none of them by default."""
-    drawn = held_out_rows(data.train.labels, settings.held_out, settings.seed, "validation")
+def split(data: Prepared, settings: FitSettings) -> tuple[Prepared, Reviews | None, Reviews]:
+    """`data` without the rows that are held out: those to calibrate on, None if too few, and those to validate on."""
+    train_rows, calibration = hold_out(data.train, settings.calibration_share, settings.seed)
+    drawn = held_out_rows(train_rows.labels, settings.held_out, settings.seed, "validation")
     if drawn:
         say(f"{len(drawn)} of the training rows are held out: they choose the epoch and are never trained on")
-    others = sorted(set(range(len(data.train))) - set(drawn))
-    return replace(data, train=data.train.only(others)), data.train.only(drawn)
+    others = sorted(set(range(len(train_rows))) - set(drawn))
+    return replace(data, train=train_rows.only(others)), calibration, train_rows.only(drawn)
 
 
-def _encoded(reviews: Reviews, data: Prepared, base: Base, settings: FitSettings) -> TrainingRows:
-    encoder = Encoder(base.tokenizer_json, settings.train_max_length, settings.truncation)
-    return TrainingRows.encode(reviews, data.train.label_names, encoder)
+def check_length(model: Any, settings: FitSettings) -> None:
+    """Raise `UsageError` where `model` has fewer positions than it is to be served with."""
+    if settings.max_length > (longest := getattr(model.config, "max_position_embeddings", settings.max_length)):
+        raise UsageError(f"the base model reads at most {longest} tokens: set --max-length to at most that")
 
 
-def _identity(base: Base, data: Prepared, settings: FitSettings) -> dict[str, Any]:
-    """What tells this run from others."""
-    return {
-        "base_sha256": base.sha256,
-        "train_sha256": data.train.sha256,
-        "test_sha256": data.test.sha256,
-        "columns": asdict(data.train.columns),
-        "rows": len(data.train),
-        "labels": list(data.train.label_names),
-        # Serving length is no part of the weights: a finished run can be packaged again with another one.
-        "settings": settings.model_dump(mode="json", exclude={"max_length"}),
+def _record(plan: Plan, state: RunState, ranks: Ranks) -> RunRecord:
+    data, settings = plan.data, plan.settings
+    parts: dict[DataPart, Reviews | None] = {
+        "train": data.train,
+        "unlabeled": plan.unlabeled,
+        "validation": plan.validation,
+        "calibration": plan.calibration,
+        "test": data.test,
     }
-
-
-def _record(
-    model: Any,
-    base: Base,
-    data: Prepared,
-    *,
-    held_out: dict[str, Reviews | None],
-    settings: FitSettings,
-    packaging: PackageSettings,
-    state: RunState,
-    ranks: Ranks,
-) -> RunRecord:
-    parts = {"train": data.train, **held_out, "test": data.test}
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in plan.model.parameters()]
     return RunRecord(
         created=datetime.now(UTC),
         settings=settings,
-        packaging=packaging,
-        base=BaseRecord(name=base.name, sha256=base.sha256),
+        packaging=plan.packaging,
+        base=BaseRecord(name=plan.base.name, sha256=plan.base.sha256),
+        teachers=plan.teachers,
         data={
             name: Source(file=part.path.name, sha256=part.sha256, rows=len(part))
             for name, part in parts.items()

@@ -43,5 +43,6 @@ def layers_of(model: Any) -> nn.ModuleList:
         if isinstance(module, nn.ModuleList) and len(module) == wanted:
             return module
     raise UsageError(
-        f"a {model.config.model_type} model has no list of layers that could be frozen: leave out --freeze"
+        f"a {model.config.model_type} model has no list of layers, which freezing and distilling need: name another "
+        "--base"
     )

@@ -8,6 +8,7 @@ from torch import nn, optim
 
 from consumer.errors import UsageError
 from training.batches import ends_epoch, total_steps
+from training.objective import Objective
 from training.parallel import Ranks
 from training.schedule import rate_factor
 from training.settings import FitSettings
@@ -28,6 +29,7 @@ def train(
     validate: Callable[[RunState], Validation] | None = None,
     on_epoch: Callable[[RunState], None] = lambda _: None,
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+    objective: Objective | None = None,
 ) -> RunState:
     """Fine-tune `model` in place from `start` on; returns where the run stands, which `save` has been told.
 
@@ -43,6 +45,7 @@ def train(
         validate: measures the model as it is; called after each epoch, and a checkpoint follows.
         on_epoch: told where the run stands after each epoch, before its checkpoint.
         ranks: the processes that share the work.
+        objective: see `Stepper`.
 
     Raises:
         UsageError: the loss is not a number any more; the last checkpoint is from before.
@@ -50,7 +53,7 @@ def train(
     count = len(rows.reviews)
     steps = total_steps(count, settings.epochs, settings.batch_size)
     per_epoch = count / settings.batch_size
-    stepper = Stepper(model, optimizer, rows, settings, ranks)
+    stepper = Stepper(model, optimizer, rows, settings, ranks, objective=objective)
     state = start
     model.train()
     saved_at = time.monotonic()

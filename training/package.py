@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from consumer.bundle import Accuracy, Calibration, Manifest, Source, Variant
+from consumer.bundle import Accuracy, Calibration, Manifest, Variant
 from consumer.encoder import Encoded, Encoder
 from training import export
 from training.base import Base
@@ -19,9 +19,12 @@ from training.gate import REFERENCE, choose_served
 from training.golden import nothing_to_replay, record_golden
 from training.prepare import Prepared
 from training.progress import say
-from training.record import BUNDLE_RECORD, RunRecord
+from training.record import BUNDLE_RECORD, DataPart, RunRecord
 from training.sealing import replacing, seal, write_golden
 from training.settings import FitSettings, PackageSettings
+
+#: What the manifest names of the data; what measures stands last.
+LEARNT_AND_MEASURED: tuple[DataPart, ...] = ("train", "unlabeled", "test")
 
 
 def package(
@@ -66,9 +69,7 @@ def package(
             "max_length": settings.max_length,
             "truncation": settings.truncation,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "training_data": [
-                Source(file=part.path.name, sha256=part.sha256, rows=len(part)) for part in (data.train, data.test)
-            ],
+            "training_data": [record.data[part] for part in LEARNT_AND_MEASURED if part in record.data],
         }
         # Measuring goes through the worker's classifier, which reads a bundle: a draft, with nothing to replay yet.
         write_golden(bundle, nothing_to_replay())
@@ -85,7 +86,7 @@ def package(
         seal(bundle, facts)
         write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), data.train))
         manifest = seal(bundle, facts)
-        (bundle / CARD).write_text(model_card(manifest, evaluations[served], settings), encoding="utf-8")
+        (bundle / CARD).write_text(model_card(manifest, evaluations[served], record), encoding="utf-8")
         record.measured(evaluations).write(bundle / BUNDLE_RECORD)
         manifest = seal(bundle, facts)
         for variant in manifest.variants:

@@ -121,7 +121,7 @@ class Predictor:
             yield from self._outcomes(chunk)
 
     def _outcomes(self, chunk: list[Any]) -> list[Outcome]:
-        readable = [_text_or_reason(value) for value in chunk]
+        readable = [text_or_reason(value) for value in chunk]
         classified = iter(self._classifier.classify([text for text, _ in readable if text is not None]).results)
         outcomes = []
         for text, reason in readable:
@@ -150,7 +150,7 @@ class Predictor:
         self.close()
 
 
-def _text_or_reason(value: Any) -> tuple[str | None, str | None]:
+def text_or_reason(value: Any) -> tuple[str | None, str | None]:
     """A text that can be tokenised, or why `value` is none."""
     if _is_missing(value):
         return None, NO_TEXT

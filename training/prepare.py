@@ -99,8 +99,10 @@ def prepare_test(
     return _without(test, leaks.test_rows), len(leaks)
 
 
-def check_leaks(train: Reviews, test: Reviews, options: DataOptions, say: Callable[[str], None]) -> Leaks:
-    """Tell what `test` shares with `train`.
+def check_leaks(
+    train: Reviews, test: Reviews, options: DataOptions, say: Callable[[str], None], what: str = "the training file"
+) -> Leaks:
+    """Tell what `test` shares with `train`, which is called `what` in a refusal.
 
     Raises:
         UsageError: it is more than `options` allow.
@@ -112,7 +114,7 @@ def check_leaks(train: Reviews, test: Reviews, options: DataOptions, say: Callab
     share = len(leaks) / len(test)
     if share > options.max_overlap and not options.drop_leaked:
         raise UsageError(
-            f"{share:.1%} of the test texts occur in the training file, more than {options.max_overlap:.1%}: an "
+            f"{share:.1%} of the test texts occur in {what}, more than {options.max_overlap:.1%}: an "
             "accuracy measured on them would be a fiction; give separate files, leave these texts out with "
             "--drop-leaked, or raise --max-overlap"
         )

@@ -15,12 +15,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from consumer.bundle import Source
 from consumer.errors import UsageError
 from training.evaluate import Evaluation
-from training.settings import FitSettings, PackageSettings
+from training.settings import DistilSettings, FitSettings, PackageSettings
 from training.state import Epoch
 
 #: Its name beside the checkpoints, and in the bundle.
 RECORD = "record.json"
 BUNDLE_RECORD = "run.json"
+
+DataPart = Literal["train", "unlabeled", "validation", "calibration", "test"]
 
 PACKAGES = ("torch", "transformers", "openvino", "nncf", "review-consumer")
 
@@ -30,7 +32,10 @@ class _Part(BaseModel):
 
 
 class BaseRecord(_Part):
-    """The checkpoint that the run started from."""
+    """A model that the run started from or learnt from.
+
+    `sha256` is that of the weights of a base, of the manifest of a bundle, and of all files of another checkpoint.
+    """
 
     name: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -45,9 +50,10 @@ class Machine(_Part):
 
 
 class RunRecord(_Part):
-    """One run of `review-training fit`.
+    """One run of `review-training fit`, or of `distil`, which also has `teachers`.
 
-    `data` has the rows used: `train` is trained on, `validation` (of the same file) chooses the epoch, `test` measures.
+    `data` has the rows used: `train` is trained on, `unlabeled` too, `validation` (of the same file as `train`) chooses
+    the epoch, `test` measures.
     `epochs` are the curves; the weights packaged are those at the end of `packaged_epoch`. `training_seconds` counts
     every process that worked on the run, but not what a kill made it do again. `metrics` are of the variants in the
     bundle, on the test file; empty until they are measured.
@@ -55,10 +61,11 @@ class RunRecord(_Part):
 
     format: Literal[1] = 1
     created: AwareDatetime
-    settings: FitSettings
+    settings: FitSettings | DistilSettings
     packaging: PackageSettings
     base: BaseRecord
-    data: dict[Literal["train", "validation", "calibration", "test"], Source]
+    teachers: tuple[BaseRecord, ...] = ()
+    data: dict[DataPart, Source]
     labels: tuple[str, ...]
     versions: dict[str, str]
     machine: Machine

@@ -11,6 +11,7 @@ from consumer.errors import UsageError
 from training import checkpoint
 from training.batches import total_steps
 from training.loop import train
+from training.objective import Objective
 from training.parallel import Ranks
 from training.progress import ProgressBar, say
 from training.settings import FitSettings
@@ -33,6 +34,7 @@ def run_training(
     directory: Path,
     save_seconds: float,
     ranks: Ranks,
+    objective: Objective | None = None,
 ) -> RunState:
     """Train `model` in place, from the checkpoint of the same run where there is one.
 
@@ -45,6 +47,7 @@ def run_training(
         directory: where the run keeps its state; several processes share it.
         save_seconds: time between two checkpoints.
         ranks: the processes of the run.
+        objective: see `Stepper`.
 
     Returns:
         Where the run stands at its end; `model` has the weights of the best epoch where one is to be selected.
@@ -97,6 +100,7 @@ def run_training(
             validate=measure if held_out.reviews else None,
             on_epoch=on_epoch,
             ranks=ranks,
+            objective=objective,
         )
     if state.step < steps and not out_of_patience(state, settings):
         raise Interrupted(f"stopped at step {state.step} of {steps}; the same command goes on from there")

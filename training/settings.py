@@ -11,6 +11,7 @@ Policy = Literal["one-cycle", "triangular", "sgdr", "linear"]
 ClassWeights = Literal["none", "balanced"]
 Precision = Literal["auto", "fp32", "bf16"]
 Selection = Literal["none", "loss", "accuracy", "f1"]
+StudentName = Literal["small", "tiny", "half"]
 
 #: Share of the training rows that is held out where `select` needs it and no share is given.
 DEFAULT_VALIDATION_SHARE = 0.1
@@ -89,6 +90,45 @@ class FitSettings(StepSettings):
             raise ValueError("select needs validation rows: give a validation_share above 0")
         if self.patience and self.select == "none":
             raise ValueError("patience needs to know what better means: give select as well")
+        return self
+
+
+class DistilSettings(FitSettings):
+    """What determines the weights of a student, next to its teachers, its base and the data."""
+
+    epochs: float = Field(default=6.0, gt=0, description="passes over the rows, labelled and not; may be a fraction")
+    learning_rate: float = Field(
+        default=3e-4, gt=0, description="peak of the learning rate; a student with its teacher's layers wants 5e-5"
+    )
+    student: StudentName = Field(
+        default="small",
+        description="what the next five settings are where they are not given. small: 4 layers x 256, 4 heads, feed-"
+        "forward 1024, 24000 tokens (at most 9.5 M parameters, 12 MB in int8); tiny: 2 x 128, 2 heads, 512, 8000 "
+        "tokens (1.5 M); half: every second layer of the base, the rest as it is",
+    )
+    layers: int | None = Field(default=None, ge=1, description="layers of the student")
+    width: int | None = Field(default=None, ge=2, description="its hidden width; at most that of the base")
+    heads: int | None = Field(default=None, ge=1, description="its attention heads; they share the width out evenly")
+    feed_forward: int | None = Field(default=None, ge=1, description="the inner width of its layers")
+    vocabulary: int | None = Field(
+        default=None, ge=1, description="its tokens at most: the most frequent of those that the training texts use"
+    )
+    temperature: float = Field(default=2.0, gt=0, description="softens the answers of teacher and student")
+    soft_weight: float = Field(default=1.0, ge=0, description="weight of the teacher's answers in the loss")
+    label_weight: float = Field(default=0.5, ge=0, description="weight of the labels in the loss")
+    hidden_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the first teacher's last hidden state, which needs its torch weights",
+    )
+    teacher_max_length: int | None = Field(
+        default=None, ge=8, description="tokens that a teacher reads of a text (default: as many as it is served with)"
+    )
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if not self.soft_weight + self.hidden_weight:
+            raise ValueError("soft_weight and hidden_weight are both 0: nothing is left to learn from a teacher")
         return self
 
 

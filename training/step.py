@@ -12,6 +12,7 @@ from consumer.encoder import Encoded, Encoder
 from training.batches import CPU_MICRO_BATCH_TOKENS, GPU_MICRO_BATCH_TOKENS, at_least, micro_batches, rows_of_step
 from training.data import Reviews
 from training.device import autocast
+from training.objective import LabelLoss, Objective, balanced_weights
 from training.parallel import Ranks
 from training.settings import StepSettings
 
@@ -56,15 +57,17 @@ def make_optimizer(model: nn.Module, settings: StepSettings) -> optim.AdamW:
     return optim.AdamW(groups, lr=0.0, fused=True)
 
 
-def balanced_weights(labels: Sequence[int], count: int) -> torch.Tensor:
-    """Weight of each of `count` labels, (count,): rows / (labels x rows of the label), scikit-learn's "balanced"."""
-    rows = torch.bincount(torch.tensor(labels), minlength=count)
-    return len(labels) / (count * rows.clamp(min=1))
-
-
 def micro_batch_tokens(settings: StepSettings, device: torch.device) -> int:
     """Padded tokens of one micro-batch: as set, or what suits the device."""
     return settings.micro_batch_tokens or (CPU_MICRO_BATCH_TOKENS if device.type == "cpu" else GPU_MICRO_BATCH_TOKENS)
+
+
+def label_weights(model: nn.Module, rows: TrainingRows, settings: StepSettings) -> torch.Tensor | None:
+    """What each label counts in the loss, (labels,), on the device of `model`; None: all the same."""
+    if settings.class_weights == "none":
+        return None
+    labels: int = model.config.num_labels  # type: ignore[union-attr, assignment]
+    return balanced_weights(rows.labels, labels).to(next(model.parameters()).device)
 
 
 class Stepper:
@@ -76,6 +79,7 @@ class Stepper:
         rows: what is learnt.
         settings: see `StepSettings`.
         ranks: the processes that share the work; every one of them takes every step.
+        objective: the loss; default: cross-entropy with the labels, weighted as `settings` say.
     """
 
     def __init__(
@@ -85,14 +89,14 @@ class Stepper:
         rows: TrainingRows,
         settings: StepSettings,
         ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+        *,
+        objective: Objective | None = None,
     ) -> None:
         self._model, self._optimizer, self._rows, self._settings, self._ranks = model, optimizer, rows, settings, ranks
         self._device = next(model.parameters()).device
         self._trained = [p for p in model.parameters() if p.requires_grad]
         self._lengths = [review.tokens for review in rows.reviews]
-        self._weights: torch.Tensor | None = None
-        if settings.class_weights == "balanced":
-            self._weights = balanced_weights(rows.labels, model.config.num_labels).to(self._device)  # type: ignore[union-attr, arg-type]
+        self._objective = objective or LabelLoss(rows.labels, label_weights(model, rows, settings))
 
     def step(self, number: int, learning_rate: float) -> float:
         """Take step `number` (from 0); returns its mean loss before the update, which is left out if not finite."""
@@ -103,7 +107,7 @@ class Stepper:
         max_tokens = micro_batch_tokens(settings, self._device)
         groups = at_least(micro_batches(batch, self._lengths, max_tokens), self._ranks.size)
         costs = [len(group) * self._lengths[group[0]] for group in groups]
-        whole = self._weight_of(batch)
+        whole = self._objective.divisor(batch)
         total = torch.zeros(1, device=self._device)
         for index in self._ranks.share(costs):
             _seed_dropout(settings.seed, number, index)
@@ -116,17 +120,11 @@ class Stepper:
         self._optimizer.zero_grad(set_to_none=True)
         return loss
 
-    def _weight_of(self, batch: Sequence[int]) -> float:
-        """What the losses of a step are divided by, so that micro-batches add up to the mean over all of it."""
-        if self._weights is None:
-            return len(batch)
-        return float(self._weights[[self._rows.labels[row] for row in batch]].sum())
-
     def _backward(self, group: Sequence[int], whole: float) -> torch.Tensor:
         inputs, labels = self._rows.tensors(group, self._device)
         with autocast(self._device, self._settings.precision):
-            logits = self._model(**inputs).logits
-        loss = nn.functional.cross_entropy(logits.float(), labels, weight=self._weights, reduction="sum") / whole
+            outputs = self._model(**inputs, **self._objective.asks)
+        loss = self._objective.total(outputs, labels, group) / whole
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

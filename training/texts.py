@@ -16,7 +16,7 @@ STDIN = "-"
 #: Columns that hold the text when none is named, the first that is there; compared in lower case.
 TEXT_COLUMNS = ("reviews", "review", "text", "texts")
 
-SUFFIXES = (".xlsx", ".csv", ".tsv", ".jsonl", ".txt")
+SUFFIXES = (".xlsx", ".csv", ".tsv", ".jsonl", ".parquet", ".txt")
 
 #: Bytes that some editors put before UTF-8.
 _MARK = b"\xef\xbb\xbf"
@@ -41,7 +41,8 @@ def read_texts(source: str, column: str | None) -> Iterator[Row]:
     A byte that is not UTF-8 becomes half a surrogate pair, which `Predictor` gives a reason for.
 
     Args:
-        source: xlsx, csv and tsv with a header row; jsonl with an object or a string a line; txt with a text a line.
+        source: xlsx, csv and tsv with a header row; parquet; jsonl with an object or a string a line; txt with a text a
+            line.
         column: name of the column or field that holds the text; default: one of `TEXT_COLUMNS`, or the only one.
 
     Raises:
@@ -59,6 +60,9 @@ def read_texts(source: str, column: str | None) -> Iterator[Row]:
     try:
         if suffix == ".xlsx":
             yield from _xlsx(source, column)
+            return
+        if suffix == ".parquet":
+            yield from _parquet(source, column)
             return
         with path.open("rb") as file:
             if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
@@ -139,6 +143,25 @@ def _csv(source: str, file: Iterable[bytes], separator: str, column: str | None)
         ) from error
     if place is None:
         raise UsageError(f"{source} is empty: needed is a header row")
+
+
+def _parquet(source: str, column: str | None) -> Iterator[Row]:
+    """A batch at a time; rows count from 1, for there is no header row."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(source) as file:
+            names = file.schema_arrow.names
+            name = names[text_column(source, names, column)]
+            number = 0
+            for batch in file.iter_batches(columns=[name]):
+                for number, text in enumerate(batch.column(0).to_pylist(), start=number + 1):  # noqa: B020
+                    yield Row(source, number, text)
+    except pyarrow.ArrowException as error:
+        raise UsageError(
+            f"{source} cannot be read as .parquet ({type(error).__name__}): give a complete file"
+        ) from error
 
 
 def _xlsx(source: str, column: str | None) -> Iterator[Row]:

@@ -70,7 +70,7 @@ def test_balanced_weights_are_those_of_scikit_learn_and_reach_the_loss(base: Pat
     """Rare labels count more, by scikit-learn's formula; with them the first loss is another one."""
     from sklearn.utils.class_weight import compute_class_weight
 
-    from training.step import balanced_weights
+    from training.objective import balanced_weights
 
     expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=np.array(LABELS))
     assert balanced_weights(LABELS, 2).tolist() == pytest.approx(expected.tolist())

@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="*",
         metavar="FILE",
-        help="xlsx, csv or tsv with a header, jsonl, or txt with a text a line; - or nothing: standard input, "
+        help="xlsx, csv or tsv with a header, parquet, jsonl, or txt with a text a line; - or nothing: standard input, "
         "a text a line",
     )
     parser.add_argument(

@@ -1,0 +1,314 @@
+"""From a teacher, two spreadsheets and texts without labels to the bundle of a small student that the worker serves."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.bundle import load_bundle
+from consumer.classifier import Classifier, Scored
+from consumer.engines import open_engine
+from tests.tiny_encoder import write_reviews, write_table
+from tests.tiny_trained import write_trained_bundle
+from training.cli import main
+
+# Exporting and quantising take their time on a busy machine, however small the model.
+pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
+
+SETTINGS = {
+    "layers": "1",
+    "width": "16",
+    "heads": "2",
+    "feed-forward": "32",
+    "hidden-weight": "0.5",
+    "epochs": "4",
+    "batch-size": "16",
+    "learning-rate": "0.01",
+    "train-max-length": "24",
+    "max-length": "48",
+    "calibration-texts": "12",
+    "gate-rows": "30",
+    "checkpoint-minutes": "0",
+}
+TRAINED, UNLABELED, TESTED = 160, 60, 40
+STEPS = 55  # 4 epochs of 160 + 60 rows in batches of 16
+
+
+def arguments(directory: Path, out: str, **changed: str) -> list[str]:
+    """The command line of a distillation in `directory`, with the settings above; "" leaves an option out."""
+    files = {name: str(directory / f"{name}.xlsx") for name in ("train", "test")}
+    options = files | {
+        "teacher": str(directory / "teacher"),
+        "unlabeled": str(directory / "unlabeled.parquet"),
+        "teacher-cache": str(directory / "cache"),
+        "out": str(directory / out),
+    }
+    chosen = (options | SETTINGS | changed).items()
+    return ["distil", *(part for name, value in chosen if value for part in (f"--{name}", value))]
+
+
+def texts_of(path: Path) -> list[str]:
+    """The texts of a file of reviews."""
+    from training.data import read_reviews
+
+    return list(read_reviews(path).texts)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory with a teacher, labelled files, and texts without labels of which some may not be learnt from."""
+    import pandas as pd
+    import torch
+
+    directory = tmp_path_factory.mktemp("distil")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    write_trained_bundle(directory / "teacher")
+    write_reviews(directory / "train.xlsx", TRAINED, seed=11)
+    write_reviews(directory / "test.xlsx", TESTED, seed=12)
+    write_reviews(directory / "more.xlsx", UNLABELED, seed=13)
+    more, test = texts_of(directory / "more.xlsx"), texts_of(directory / "test.xlsx")
+    longest = max(test[1:], key=len)
+    leaked = [test[0].upper() + "!", f"{longest} plot"]
+    texts = [*more, more[0], texts_of(directory / "train.xlsx")[0], *leaked, None, "  "]
+    pd.DataFrame({"id": range(len(texts)), "text": texts}).to_parquet(directory / "unlabeled.parquet")
+    yield directory
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def student(workplace: Path) -> Path:
+    """The bundle of one whole distillation."""
+    assert main(arguments(workplace, "student", **{"max-overlap": "0.06"})) == 0
+    return workplace / "student"
+
+
+def refusal(capsys: pytest.CaptureFixture[str], command: Sequence[str]) -> str:
+    """The one line that `command` ends with; fails unless it is a usage error."""
+    assert main(command) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("review-training: ")
+    return last
+
+
+def test_a_distillation_ends_in_a_bundle_that_the_worker_accepts(student: Path) -> None:
+    """The worker's loader and classifier take it, its golden texts are right, and it has learnt the clear words."""
+    bundle = load_bundle(student)
+    manifest = bundle.manifest
+    assert set(manifest.variants) == {"int8", "bf16", "fp32", "torch"}
+    assert manifest.labels == ("neg", "pos")
+    for variant in ("torch", manifest.served):
+        classifier = Classifier(bundle, open_engine(bundle, variant))
+        classifier.self_check()
+        good, bad = classifier.classify(["the film was good great fine", "the plot was bad awful poor"]).results
+        assert isinstance(good, Scored)
+        assert isinstance(bad, Scored)
+        assert (good.label, bad.label) == ("pos", "neg")
+        classifier.close()
+    accuracy = manifest.variants[manifest.served].accuracy
+    assert accuracy is not None
+    assert (accuracy.rows, accuracy.file) == (TESTED, "test.xlsx")
+    assert accuracy.accuracy > 0.8
+
+
+def test_the_bundle_tells_from_whom_and_what_it_learnt(workplace: Path, student: Path) -> None:
+    """Manifest, record and card name the teacher, its sum, the texts without labels, and the loss."""
+    from training.record import RunRecord
+    from training.settings import DistilSettings
+
+    manifest, teacher = load_bundle(student).manifest, load_bundle(workplace / "teacher")
+    assert [(part.file, part.rows) for part in manifest.training_data] == [
+        ("train.xlsx", TRAINED),
+        ("unlabeled.parquet", UNLABELED),
+        ("test.xlsx", TESTED),
+    ]
+    assert manifest.base_model == "teacher"
+    record = RunRecord.read(student / "run.json")
+    assert isinstance(record.settings, DistilSettings)
+    assert (record.settings.width, record.settings.hidden_weight) == (16, 0.5)
+    assert [(found.name, found.sha256) for found in record.teachers] == [("teacher", teacher.digest)]
+    assert record.epochs[-1].step == STEPS
+    # The map to the teacher's width is neither counted nor shipped
+    from safetensors.torch import load_file
+
+    weights = load_file(student / "model.safetensors")
+    assert sum(tensor.numel() for tensor in weights.values()) == record.parameters == manifest.parameters
+    assert not [name for name in weights if "hidden_map" in name]
+    card = (student / "MODEL_CARD.md").read_text()
+    assert "Distilled from `teacher`, started from the layers of `teacher` that fitted" in card
+    assert f"- teacher `teacher`, SHA-256 `{teacher.digest}`" in card
+    assert "at temperature 2, + 0.5 x the labels + 0.5 x the last hidden state" in card
+    assert f"`unlabeled.parquet`, {UNLABELED} rows used" in card
+
+
+def test_no_text_of_the_test_file_is_learnt_from(
+    workplace: Path, student: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exact and near duplicates of test texts are dropped from the texts without labels, and refused if many."""
+    # Given a file without labels of which 2 of 40 test texts, 5 %, are a part
+    # When that is more than allowed, Then it is refused before any teacher is asked
+    line = refusal(capsys, arguments(workplace, "leaky", **{"teacher-cache": str(workplace / "untouched")}))
+    assert "5.0% of the test texts occur in unlabeled.parquet, more than 2.0%" in line
+    assert not (workplace / "untouched").exists()
+    # And when it is allowed, they are left out all the same
+    from training.prepare import DEFAULTS, DataOptions, prepare
+    from training.unlabeled import read_unlabeled
+
+    said: list[str] = []
+    data = prepare(workplace / "train.xlsx", workplace / "test.xlsx", DEFAULTS, said.append)
+    found = read_unlabeled(workplace / "unlabeled.parquet", None, data, DataOptions(max_overlap=0.06), said.append)
+    assert list(found.texts) == texts_of(workplace / "more.xlsx")
+    assert set(found.labels) == {""}
+    assert "unlabeled.parquet: 2 texts repeated or also in train.xlsx left out" in said
+    assert "2 texts of unlabeled.parquet are left out for it" in said
+    assert "unlabeled.parquet: 2 rows left out: no text" in said
+
+
+class TrainedError(Exception):
+    """The training is over; what follows, packaging, is tested above."""
+
+
+@pytest.fixture
+def train_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run in this process ends where packaging would begin."""
+
+    def stop(*_: object, **__: object) -> None:
+        raise TrainedError
+
+    monkeypatch.setattr("training.fit.package", stop)
+
+
+def weights_of(run: Path) -> dict[str, bytes]:
+    """The trained weights in the checkpoint of a run."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(run / "checkpoint.safetensors")
+    return {name: t.numpy().tobytes() for name, t in tensors.items() if name.startswith("model.")}
+
+
+def test_a_stopped_distillation_goes_on_to_the_same_weights(
+    workplace: Path,
+    student: Path,
+    train_only: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """SIGINT after three steps, the same command again: weights and map of the whole run, and no teacher is asked."""
+    from training import teacher
+    from training.progress import ProgressBar
+
+    class Interrupting(ProgressBar):
+        def update(self, done: int, note: str = "") -> None:
+            super().update(done, note)
+            if done == 3 * 16:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    def asked(*_: Any) -> None:
+        raise AssertionError("the answers are in the cache")
+
+    monkeypatch.setattr(teacher, "_transformer", asked)
+    command = arguments(workplace, "stopped", **{"max-overlap": "0.06"})
+    with monkeypatch.context() as patched:
+        patched.setattr("training.run.ProgressBar", Interrupting)
+        assert main(command) == 130
+    assert f"stopped at step 3 of {STEPS}" in capsys.readouterr().err
+    with pytest.raises(TrainedError):
+        main(command)
+    assert f"goes on from step 3 of {STEPS}" in capsys.readouterr().err
+    found, whole = (weights_of(workplace / f"{name}.run") for name in ("stopped", "student"))
+    assert found == whole
+    assert "model.hidden_map.weight" in found
+    # And a run that learns from another teacher, or weighs it otherwise, does not go on from there
+    assert "another soft_weight" in refusal(capsys, [*command, "--soft-weight", "2"])
+
+
+def test_several_teachers_are_averaged_by_label(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits are centred and averaged; one that lists its labels the other way round is turned."""
+    import numpy as np
+
+    from training import distil
+    from training.data import read_reviews
+    from training.parallel import Ranks
+    from training.settings import DistilSettings
+    from training.teacher import Answers, find_teacher
+
+    file = read_reviews(workplace / "test.xlsx")
+    one = find_teacher(workplace / "teacher", ("neg", "pos"), DistilSettings(), hidden=False)
+    other = replace(one, labels=("pos", "neg"))
+
+    def answer(teacher: Any, texts: Sequence[str], *_: Any) -> Answers:
+        row = [1.0, 3.0] if teacher is one else [9.0, 5.0]
+        return Answers(np.array([row] * len(texts), dtype=np.float32) * np.arange(len(texts))[:, None])
+
+    monkeypatch.setattr(distil, "answers_of", answer)
+    texts = (file.texts[5], file.texts[2])
+    found = distil._ask([one, other], [file], texts, workplace, Ranks())
+    # (1, 3) is (-1, 1) about its mean, and neg 5, pos 9 is (-2, 2): (-1.5, 1.5), times the row of the text
+    assert found.logits.tolist() == [[-7.5, 7.5], [-3.0, 3.0]]
+
+
+def test_texts_that_a_teacher_failed_on_are_left_out(
+    workplace: Path, train_only: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No answer is no row: the others are learnt from."""
+    import numpy as np
+
+    from training import distil
+    from training.teacher import Answers
+
+    def answer(_teacher: Any, texts: Sequence[str], *_: Any) -> Answers:
+        logits = np.zeros((len(texts), 2), dtype=np.float32)
+        logits[0] = np.nan
+        return Answers(logits)
+
+    monkeypatch.setattr(distil, "answers_of", answer)
+    changed = {"max-overlap": "0.06", "hidden-weight": "0", "epochs": "0.1"}
+    with pytest.raises(TrainedError):
+        main(arguments(workplace, "failed", **changed))
+    assert "2 texts are left out: a teacher failed on them" in capsys.readouterr().err
+
+
+def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
+    workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Teacher, student, texts, base and settings that cannot be."""
+    from tests.tiny_bundle import write_tiny_bundle
+
+    write_reviews(tmp_path / "other.xlsx", 40, seed=3, labels=("no", "yes"))
+    write_table(tmp_path / "prices.xlsx", [("price", "date"), (1, 2)])
+    write_table(tmp_path / "empty.xlsx", [("text", "date"), (None, 2)])
+    (tmp_path / "same.txt").write_text("\n".join(texts_of(workplace / "train.xlsx")))
+    write_tiny_bundle(tmp_path / "int8")
+    others = {"train": str(tmp_path / "other.xlsx"), "test": str(tmp_path / "other.xlsx"), "drop-leaked": ""}
+    for changed, words in (
+        ({"width": "64"}, "a student of width 64 is wider than its base, which has 32"),
+        ({"heads": "3"}, "3 heads cannot share out a width of 16"),
+        ({"unlabeled": str(tmp_path / "none.txt")}, "none.txt does not exist"),
+        ({"unlabeled": str(tmp_path / "prices.xlsx")}, "has the columns 'price', 'date': say with --unlabeled-column"),
+        ({"unlabeled": str(tmp_path / "empty.xlsx")}, "has no usable text"),
+        ({"unlabeled": str(tmp_path / "same.txt")}, "is left to learn from"),
+        ({"unlabeled-column": "body"}, "lacks the column 'body'; it has 'id', 'text'"),
+        ({"teacher": str(tmp_path / "int8")}, "has no torch weights that a student could start from"),
+        ({"teacher": str(tmp_path / "int8"), "base": str(workplace / "teacher")}, "so no hidden states"),
+        ({"soft-weight": "0", "hidden-weight": "0"}, "nothing is left to learn from a teacher"),
+        ({"max-length": "512"}, "reads at most 64 tokens"),
+        (others | {"unlabeled": "", "test": str(workplace / "test.xlsx")}, "has labels that"),
+    ):
+        assert words in refusal(capsys, arguments(workplace, "refused", **{"max-overlap": "0.06"} | changed))
+    assert not (workplace / "refused").exists()
+
+
+def test_a_teacher_of_other_labels_is_refused(
+    workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it answers and what the file has are both named."""
+    files = {
+        name: str(write_reviews(tmp_path / f"{name}.xlsx", 40, seed, labels=("no", "yes")))
+        for seed, name in ((1, "train"), (2, "test"))
+    }
+    line = refusal(capsys, arguments(workplace, "refused", **files, unlabeled=""))
+    assert "answers neg, pos, but the training file has no, yes" in line

@@ -1,0 +1,249 @@
+"""What teachers answer, and that no text is asked twice: not after a kill, not for another student."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from consumer.errors import UsageError
+from tests.tiny_bundle import positive_probability, seal, write_tiny_bundle
+from tests.tiny_trained import write_trained_bundle
+from training.settings import DistilSettings
+
+pytestmark = pytest.mark.training
+
+LABELS = ("neg", "pos")
+TEXTS = tuple(f"the film was {'good ' * (i % 5)}{'bad ' * (i % 3)}{i}" for i in range(700))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose answers are known."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("teacher") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with torch weights."""
+    return write_trained_bundle(tmp_path_factory.mktemp("teacher") / "trained")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every text that a bundle is asked for, in order."""
+    from training import teacher
+
+    seen: list[str] = []
+    build = teacher._classifier
+
+    def counting(*given: Any) -> Any:
+        ask = build(*given)
+
+        def counted(texts: Sequence[str]) -> Any:
+            seen.extend(texts)
+            return ask(texts)
+
+        return counted
+
+    monkeypatch.setattr(teacher, "_classifier", counting)
+    return seen
+
+
+def find(path: Path, *, hidden: bool = False, **given: Any) -> Any:
+    """The teacher at `path`."""
+    from training.teacher import find_teacher
+
+    return find_teacher(path, LABELS, DistilSettings(**given), hidden=hidden)
+
+
+def answers(teacher: Any, cache: Path, texts: Sequence[str] = TEXTS) -> Any:
+    """Its answers."""
+    from training.parallel import Ranks
+    from training.teacher_cache import answers_of
+
+    return answers_of(teacher, texts, "0" * 64, cache, Ranks())
+
+
+def probabilities(logits: Any) -> Any:
+    """Softmax of the rows."""
+    exponents = np.exp(logits.astype(np.float64))
+    return exponents / exponents.sum(axis=1, keepdims=True)
+
+
+def test_the_answers_of_a_bundle_are_those_of_its_classifier(bundle: Path, tmp_path: Path, asked: list[str]) -> None:
+    """Their softmax is the probability that the bundle serves, and a second student asks for nothing."""
+    found = answers(find(bundle), tmp_path)
+    expected = [positive_probability(text) for text in TEXTS]
+    assert probabilities(found.logits)[:, 1] == pytest.approx(expected, abs=1e-5)
+    assert found.hidden is None
+    assert asked == list(TEXTS)
+    again = answers(find(bundle), tmp_path)
+    assert np.array_equal(again.logits, found.logits)
+    assert asked == list(TEXTS)
+
+
+KILLED_AFTER_TWO_SHARDS = """
+import os, signal, sys
+from pathlib import Path
+from tests.training import test_teacher_cache as t
+from training import teacher_cache
+
+write, written = teacher_cache._write, []
+
+def counted(*given):
+    write(*given)
+    written.append(given)
+    if len(written) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+teacher_cache._write = counted
+t.answers(t.find(Path(sys.argv[1])), Path(sys.argv[2]))
+"""
+
+
+def test_asking_goes_on_after_a_kill_and_asks_nothing_twice(bundle: Path, tmp_path: Path, asked: list[str]) -> None:
+    """SIGKILL after the second shard: the next process asks for the third alone, and the first two are untouched."""
+    # Given a process that is killed after two of three shards
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AFTER_TWO_SHARDS, str(bundle), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    kept = {path: path.stat() for path in tmp_path.rglob("*.safetensors")}
+    assert len(kept) == 2
+    # When another one goes on
+    found = answers(find(bundle), tmp_path)
+    # Then it asks for what is missing
+    assert asked == list(TEXTS[512:])
+    assert [path.stat().st_mtime_ns for path in kept] == [stat.st_mtime_ns for stat in kept.values()]
+    assert probabilities(found.logits)[:, 1] == pytest.approx([positive_probability(t) for t in TEXTS], abs=1e-5)
+
+
+def test_answers_of_another_teacher_text_or_setting_are_not_taken(
+    bundle: Path, tmp_path: Path, asked: list[str]
+) -> None:
+    """Each change asks anew; what was there stays for whoever comes back to it."""
+    answers(find(bundle), tmp_path)
+    other = write_tiny_bundle(tmp_path / "other")
+    seal(other, version="2")
+    for teacher, texts in (
+        (find(other), TEXTS),
+        (find(bundle, teacher_max_length=20), TEXTS),
+        (find(bundle), (*TEXTS[:-1], "the film was great")),
+        (replace(find(bundle), variant="int8"), TEXTS),
+    ):
+        asked.clear()
+        answers(teacher, tmp_path / "cache", texts)
+        assert asked == list(texts)
+    asked.clear()
+    answers(find(bundle), tmp_path)
+    assert asked == []
+
+
+def test_a_stale_or_damaged_shard_is_asked_for_anew(bundle: Path, tmp_path: Path, asked: list[str]) -> None:
+    """One that was cut off, one whose header names other texts, one that is missing: those alone."""
+    from safetensors.numpy import load_file, save_file
+
+    right = answers(find(bundle), tmp_path)
+    first, second, third = sorted(tmp_path.rglob("*.safetensors"))
+    first.write_bytes(first.read_bytes()[:-7])
+    save_file({"logits": -load_file(second)["logits"]}, second, metadata={"key": '{"teacher": "another"}'})
+    asked.clear()
+    assert np.array_equal(answers(find(bundle), tmp_path).logits, right.logits)
+    assert asked == list(TEXTS[:512])
+    third.unlink()
+    asked.clear()
+    answers(find(bundle), tmp_path)
+    assert asked == list(TEXTS[512:])
+
+
+def test_several_processes_share_the_shards(
+    bundle: Path, tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two asks for every second shard, and waits for the others as long as it takes."""
+    from training import teacher_cache
+    from training.parallel import Ranks
+
+    looks: list[float] = []
+
+    def first_process(seconds: float) -> None:
+        looks.append(seconds)
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+        answers(find(bundle), tmp_path)
+
+    monkeypatch.setattr(time, "sleep", first_process)
+    found = teacher_cache.answers_of(find(bundle), TEXTS, "0" * 64, tmp_path, Ranks(rank=1, size=2))
+    assert len(looks) == 1
+    assert asked == list(TEXTS[256:512] + TEXTS[:256] + TEXTS[512:])
+    assert len(found.logits) == len(TEXTS)
+
+
+def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(trained: Path, tmp_path: Path) -> None:
+    """Transformers and the worker's classifier agree; the state is that of the first token in the last layer."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from consumer.encoder import Encoder, Truncation
+
+    texts = ("the film was good good", "bad bad awful plot", "the story")
+    served = answers(find(trained), tmp_path, texts)
+    found = answers(find(trained, hidden=True), tmp_path, texts)
+    assert probabilities(found.logits) == pytest.approx(probabilities(served.logits), abs=1e-4)
+    assert served.hidden is None
+    assert found.hidden.shape == (3, 32)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(trained).eval()
+    ids = Encoder.from_file(trained / "tokenizer.json", 48, Truncation.HEAD_TAIL).encode(texts)[1].ids
+    with torch.no_grad():
+        states = model(input_ids=torch.from_numpy(ids.astype("int64"))[None], output_hidden_states=True).hidden_states
+    assert found.hidden[1] == pytest.approx(states[-1][0, 0].numpy(), abs=2e-3)
+    # And without its manifest the same directory is a checkpoint of transformers
+    (copy := tmp_path / "checkpoint").mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (copy / name).write_bytes((trained / name).read_bytes())
+    plain = find(copy)
+    assert (plain.labels, plain.max_length, plain.variant) == (LABELS, 64, None)
+    assert np.allclose(answers(plain, tmp_path, texts).logits, found.logits, atol=1e-4)
+
+
+@contextmanager
+def refused(words: str) -> Iterator[None]:
+    """A usage error with these words, on one line."""
+    with pytest.raises(UsageError, match=words) as error:
+        yield
+    assert "\n" not in str(error.value)
+
+
+def test_teachers_that_cannot_teach_are_refused(bundle: Path, trained: Path, tmp_path: Path) -> None:
+    """Missing, incomplete, no classifier, other labels, too few tokens, no hidden states: each in one line."""
+    from tests.tiny_encoder import make_base
+
+    with refused("does not exist"):
+        find(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with refused("is no bundle, and as a checkpoint it lacks config.json, tokenizer.json, model.safetensors"):
+        find(tmp_path / "empty")
+    with refused("is no sequence classifier with id2label"):
+        find(make_base(tmp_path / "base"))
+    with refused("answers bad, good, but the training file has neg, pos"):
+        find(write_tiny_bundle(tmp_path / "others", labels=("bad", "good")))
+    with refused("reads at most 40 tokens: lower --teacher-max-length"):
+        find(bundle, teacher_max_length=64)
+    with refused("has no torch weights, so no hidden states"):
+        find(bundle, hidden=True)
+    assert find(trained, hidden=True).hidden
+    (tmp_path / "empty" / "config.json").write_text("[]")
+    for name in ("tokenizer.json", "model.safetensors"):
+        (tmp_path / "empty" / name).write_text("")
+    with refused("cannot be understood"):
+        find(tmp_path / "empty")

@@ -1,0 +1,169 @@
+"""`review-training distil`: teachers, labelled files and texts without labels in, the bundle of a small student out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from consumer.bundle import Manifest
+from consumer.errors import UsageError
+from training.base import Base, find_base, quiet_transformers
+from training.data import Reviews
+from training.device import best_device
+from training.distillation import Distillation, Taught, add_map, drop_map
+from training.evaluate import Evaluation
+from training.fit import Plan, check_length, conclude, split, train
+from training.freeze import freeze
+from training.objective import UNLABELED
+from training.parallel import Ranks, joined
+from training.prepare import DEFAULTS, DataOptions, prepare
+from training.progress import say
+from training.record import BaseRecord
+from training.sealing import check_replaceable
+from training.settings import DistilSettings, PackageSettings
+from training.step import TrainingRows, label_weights
+from training.student import make_student, student_shape
+from training.teacher import Answers, Teacher, find_teacher
+from training.teacher_cache import answers_of
+from training.unlabeled import read_unlabeled
+
+
+def distil(
+    *,
+    train_file: Path,
+    test_file: Path,
+    teachers: Sequence[Path],
+    out: Path,
+    settings: DistilSettings,
+    packaging: PackageSettings,
+    base_name: str | None = None,
+    unlabeled_file: Path | None = None,
+    unlabeled_column: str | None = None,
+    teacher_cache: Path | None = None,
+    checkpoints: Path | None = None,
+    checkpoint_minutes: float = 5.0,
+    data_options: DataOptions = DEFAULTS,
+) -> tuple[Manifest, Evaluation] | None:
+    """Train a student on what `teachers` answer to the training texts, and write the bundle `out`.
+
+    Args:
+        train_file: labelled reviews, see `training.data.read_reviews`.
+        test_file: labelled reviews that only measure.
+        teachers: bundles or checkpoint directories; their logits are averaged, hidden states are those of the first.
+        out: directory of the bundle; an older bundle there is replaced.
+        settings: what determines the student and its weights.
+        packaging: what determines the bundle.
+        base_name: what the student is made of, a directory or hub name; default: the first teacher.
+        unlabeled_file: texts to learn from without labels, see `training.texts.read_texts`.
+        unlabeled_column: where they are in it; default: a usual name.
+        teacher_cache: directory where answers of teachers are kept, for any number of runs; default: in `checkpoints`.
+        checkpoints: directory where the run keeps its state; default: beside `out`, with `.run` added.
+        checkpoint_minutes: time between two checkpoints.
+        data_options: how the files are read and compared.
+
+    Returns:
+        The manifest of the bundle, and the evaluation of the served variant on the whole test file; None in the
+        processes beside the first, where torchrun started several.
+
+    Raises:
+        UsageError: files, teachers, base, student or `out` cannot be used.
+        BundleError: a teacher is damaged.
+        training.run.Interrupted: SIGINT or SIGTERM came while training; a checkpoint has been written.
+    """
+    quiet_transformers()
+    check_replaceable(out)
+    directory = checkpoints or out.with_name(f"{out.name}.run")
+    # What a user can have got wrong is looked at before the teachers are asked, which may take a night.
+    base = find_base(base_name) if base_name else _base_of(teachers[0])
+    shape = student_shape(settings, base)
+    prepared = prepare(train_file, test_file, data_options, say)
+    labels = prepared.train.label_names
+    wants_hidden = [settings.hidden_weight > 0 and place == 0 for place in range(len(teachers))]
+    found = [
+        find_teacher(path, labels, settings, hidden=hidden) for path, hidden in zip(teachers, wants_hidden, strict=True)
+    ]
+    unlabeled = (
+        read_unlabeled(unlabeled_file, unlabeled_column, prepared, data_options, say) if unlabeled_file else None
+    )
+    data, calibration, validation = split(prepared, settings)
+    learnt = data.train.texts + (unlabeled.texts if unlabeled else ())
+    model, base = make_student(
+        base, shape, labels=labels, texts=learnt, settings=settings, directory=directory / "student"
+    )
+    check_length(model, settings)
+    freeze(model, settings.freeze)
+    size = sum(parameter.numel() for parameter in model.parameters())
+    say(f"student of {base.name}: {shape.layers} layers x {shape.width}, {size / 1e6:.1f} M parameters")
+    plan = Plan(
+        model=model,
+        base=base,
+        data=data,
+        calibration=calibration,
+        validation=validation,
+        settings=settings,
+        packaging=packaging,
+        out=out,
+        directory=directory,
+        save_seconds=checkpoint_minutes * 60,
+        teachers=tuple(BaseRecord(name=teacher.name, sha256=teacher.digest) for teacher in found),
+        unlabeled=unlabeled,
+    )
+    with joined(best_device()) as ranks:
+        files = [prepared.train, *([unlabeled] if unlabeled else [])]
+        answers = _ask(found, files, learnt, teacher_cache or directory / "teachers", ranks)
+        rows, taught = _lesson(plan, answers)
+        width = taught.hidden.shape[1] if taught.hidden is not None else None
+        torch.manual_seed(settings.seed)
+        mapped = add_map(model, width)
+        model.to(ranks.device)
+        objective = Distillation(taught, settings, label_weights(model, rows, settings), mapped)
+        state = train(plan, rows, ranks, objective)
+    drop_map(model)
+    return conclude(plan, state, ranks) if ranks.first else None
+
+
+def _base_of(teacher: Path) -> Base:
+    try:
+        return find_base(str(teacher))
+    except UsageError:
+        raise UsageError(
+            f"the teacher {teacher} has no torch weights that a student could start from: name another encoder with "
+            "--base, or make the bundle with --keep torch"
+        ) from None
+
+
+def _ask(
+    teachers: Sequence[Teacher], files: Sequence[Reviews], texts: Sequence[str], cache: Path, ranks: Ranks
+) -> Answers:
+    """The mean of the teachers' answers to `texts`, which are all in `files`; columns as the sorted labels.
+
+    All texts of a file are asked for, those too that are held out with this seed and not with another.
+    """
+    rows = {text: row for row, text in enumerate(text for file in files for text in file.texts)}
+    order = [rows[text] for text in texts]
+    logits: list[npt.NDArray[np.float32]] = []
+    hidden: npt.NDArray[np.float16] | None = None
+    for teacher in teachers:
+        parts = [answers_of(teacher, file.texts, file.sha256, cache, ranks) for file in files]
+        columns = np.argsort(teacher.labels)
+        logits.append(np.concatenate([part.logits for part in parts])[order][:, columns])
+        found = [part.hidden for part in parts if part.hidden is not None]
+        hidden = np.concatenate(found)[order] if found else hidden
+    return Answers(np.mean([centred - centred.mean(axis=1, keepdims=True) for centred in logits], axis=0), hidden)
+
+
+def _lesson(plan: Plan, answers: Answers) -> tuple[TrainingRows, Taught]:
+    """The rows to learn from, labelled ones first, without those that a teacher failed on, and the answers to them."""
+    encoded = plan.encoded(plan.data.train)
+    reviews, labels = list(encoded.reviews), list(encoded.labels)
+    if plan.unlabeled:
+        reviews += plan.encoder.encode(plan.unlabeled.texts)
+        labels += [UNLABELED] * len(plan.unlabeled)
+    good = np.flatnonzero(np.isfinite(answers.logits).all(axis=1))
+    if failed := len(reviews) - len(good):
+        say(f"{failed} texts are left out: a teacher failed on them")
+    rows = TrainingRows([reviews[row] for row in good], [labels[row] for row in good], encoded.pad_id)
+    hidden = None if answers.hidden is None else torch.from_numpy(answers.hidden[good])
+    return rows, Taught(torch.from_numpy(answers.logits[good]), hidden)

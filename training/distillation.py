@@ -1,0 +1,95 @@
+"""The loss of a student: its teacher's answers, the teacher's last hidden state, and the labels.
+
+    soft     T^2 x KL(softmax(teacher / T) || softmax(student / T))      Hinton, Vinyals, Dean 2015, "Distilling the
+             Knowledge in a Neural Network", section 2: T^2 keeps the gradients of the size that they have at T = 1
+    hidden   1 - cos(map(student), teacher) of the last layer at the first token, which is what the head reads. Cosine:
+             Sanh et al. 2019, "DistilBERT", section 3. First token only: Sun et al. 2019, "Patient Knowledge
+             Distillation", section 3.2; so a teacher may cut texts into other tokens than the student, and its states
+             are few enough to be kept. The map, where the widths differ, is learnt with the student and thrown away
+             after it: Jiao et al. 2020, "TinyBERT", equation 8
+    label    cross-entropy, of the rows that have a label
+
+The loss of a step is the mean over all its rows of the weighted sum; a row without a label adds no label term to it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from training.objective import UNLABELED
+from training.settings import DistilSettings
+
+#: The student's attribute that holds the learnt map: the checkpoints of the run hold it too, the bundle does not.
+MAP = "hidden_map"
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Answers of the teacher to every row: `logits` (rows, labels) and, where wanted, `hidden` (rows, its width)."""
+
+    logits: torch.Tensor
+    hidden: torch.Tensor | None = None
+
+
+class Distillation:
+    """The objective of a student.
+
+    Args:
+        taught: what the teacher said of every row.
+        settings: the weights of the terms, and the temperature.
+        weights: of each label in the label term, (labels,); None: all count the same.
+        map_to_teacher: from the student's width to the teacher's; None: they are the same, or `hidden` is not used.
+    """
+
+    def __init__(
+        self,
+        taught: Taught,
+        settings: DistilSettings,
+        weights: torch.Tensor | None = None,
+        map_to_teacher: nn.Module | None = None,
+    ) -> None:
+        self._taught, self._settings, self._weights = taught, settings, weights
+        self._map = map_to_teacher or nn.Identity()
+        self.asks: Mapping[str, Any] = {"output_hidden_states": True} if settings.hidden_weight else {}
+
+    def divisor(self, rows: Sequence[int]) -> float:
+        """Every row counts the same, labelled or not."""
+        return len(rows)
+
+    def total(self, outputs: Any, labels: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """See the top of this file."""
+        settings, logits = self._settings, outputs.logits.float()
+        index = torch.as_tensor(rows)
+        answers = self._taught.logits[index].to(logits.device)
+        loss = settings.soft_weight * soft_loss(logits, answers, settings.temperature)
+        loss = loss + settings.label_weight * nn.functional.cross_entropy(
+            logits, labels, weight=self._weights, reduction="sum", ignore_index=UNLABELED
+        )
+        if settings.hidden_weight and self._taught.hidden is not None:
+            states = self._map(outputs.hidden_states[-1][:, 0].float())
+            wanted = self._taught.hidden[index].to(logits.device).float()
+            loss = loss + settings.hidden_weight * (1 - nn.functional.cosine_similarity(states, wanted)).sum()
+        return loss
+
+
+def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """`soft` as above, summed over the rows; both are logits of shape (rows, labels)."""
+    ours, theirs = (torch.log_softmax(logits / temperature, dim=1) for logits in (student, teacher))
+    return temperature**2 * nn.functional.kl_div(ours, theirs, reduction="sum", log_target=True)
+
+
+def add_map(model: Any, teacher_width: int | None) -> nn.Module | None:
+    """Give `model` a learnt map to `teacher_width`, where its own width is another one; see `MAP`."""
+    if teacher_width in (None, model.config.hidden_size):
+        return None
+    setattr(model, MAP, nn.Linear(model.config.hidden_size, teacher_width, bias=False))
+    return getattr(model, MAP)  # type: ignore[no-any-return]
+
+
+def drop_map(model: Any) -> None:
+    """Take the map out of a model that is trained."""
+    if hasattr(model, MAP):
+        delattr(model, MAP)

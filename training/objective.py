@@ -1,0 +1,57 @@
+"""What an optimiser step minimises: by default the cross-entropy with the labels of its rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+#: The label of a row without one: torch's cross-entropy leaves it out.
+UNLABELED = -100
+
+
+class Objective(Protocol):
+    """A loss that is a sum over rows, so that micro-batches and processes can add it up."""
+
+    #: Arguments of the model's forward pass, beside its inputs.
+    asks: Mapping[str, Any]
+
+    def divisor(self, rows: Sequence[int]) -> float:
+        """What the sum over the `rows` of a whole step is divided by."""
+        ...
+
+    def total(self, outputs: Any, labels: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """The loss of `rows` added up; `outputs` are the model's, `labels` has shape (rows,)."""
+        ...
+
+
+class LabelLoss:
+    """Cross-entropy with the labels.
+
+    Args:
+        labels: of every row.
+        weights: of each label, (labels,); None: all count the same.
+    """
+
+    asks: Mapping[str, Any] = {}
+
+    def __init__(self, labels: Sequence[int], weights: torch.Tensor | None = None) -> None:
+        self._labels, self._weights = labels, weights
+
+    def divisor(self, rows: Sequence[int]) -> float:
+        """The weights of the rows, added up: the result is their weighted mean."""
+        return len(rows) if self._weights is None else float(self._weights[[self._labels[row] for row in rows]].sum())
+
+    def total(self, outputs: Any, labels: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:  # noqa: ARG002
+        """See `Objective`."""
+        return nn.functional.cross_entropy(outputs.logits.float(), labels, weight=self._weights, reduction="sum")
+
+
+def balanced_weights(labels: Sequence[int], count: int) -> torch.Tensor:
+    """Weight of each of `count` labels, (count,): rows / (labels x rows of the label), scikit-learn's "balanced".
+
+    Rows that are `UNLABELED` do not count.
+    """
+    known = [label for label in labels if label != UNLABELED]
+    rows = torch.bincount(torch.tensor(known), minlength=count)
+    return len(known) / (count * rows.clamp(min=1))

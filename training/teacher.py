@@ -1,0 +1,218 @@
+"""What a student learns from: bundles, through the worker's own classifier, and checkpoints of transformers.
+
+Answers are logits up to a constant for each text, which no softmax sees. Those of a calibrated bundle are calibrated:
+the mean over several teachers is then not ruled by the one that is surest of itself.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.bundle import MANIFEST, Bundle, load_bundle
+from consumer.classifier import Classifier, Scored
+from consumer.encoder import Encoder, Truncation
+from consumer.engines import open_engine
+from consumer.errors import UsageError
+from training.base import FILES
+from training.batches import micro_batches
+from training.data import file_sha256
+from training.device import autocast
+from training.settings import DistilSettings, StepSettings
+from training.step import TrainingRows, micro_batch_tokens
+
+#: Tokens that a checkpoint reads, if its positions allow: how long it was served nobody has written down.
+CHECKPOINT_LENGTH = 512
+
+#: Keeps the logarithm of a probability that was rounded to 0 finite.
+_LEAST = 1e-30
+
+
+@dataclass(frozen=True)
+class Answers:
+    """To texts: `logits` (texts, labels), NaN where the model failed; `hidden` (texts, width), the first token's."""
+
+    logits: npt.NDArray[np.float32]
+    hidden: npt.NDArray[np.float16] | None = None
+
+
+class Asked(Protocol):
+    """A model that is loaded."""
+
+    def __call__(self, texts: Sequence[str]) -> Answers:
+        """Its answers, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A model that is not loaded yet: what its answers depend on.
+
+    `digest` is the SHA-256 of all its files, `labels[i]` names the i-th logit. `variant` is that of a bundle; None: its
+    torch weights are read by transformers, which alone gives hidden states. `temperature` divides the logits.
+    """
+
+    path: Path
+    digest: str
+    labels: tuple[str, ...]
+    max_length: int
+    truncation: Truncation
+    variant: str | None = None
+    hidden: bool = False
+    temperature: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Its name for people: that of its directory."""
+        return self.path.resolve().name
+
+    def key(self) -> dict[str, Any]:
+        """What tells its answers from others'."""
+        return {
+            "teacher": self.digest,
+            "labels": list(self.labels),
+            "max_length": self.max_length,
+            "truncation": self.truncation.value,
+            "variant": self.variant or "transformers",
+            "hidden": self.hidden,
+        }
+
+    @contextmanager
+    def loaded(self, device: Any) -> Iterator[Asked]:
+        """The model itself, on `device` where transformers runs it.
+
+        Raises:
+            BundleError: it does not answer its golden texts.
+        """
+        if self.variant is None:
+            yield _transformer(self, device)
+            return
+        bundle = load_bundle(self.path)
+        engine = open_engine(bundle, self.variant)
+        try:
+            Classifier(bundle, engine).self_check()
+            yield _classifier(bundle, engine, self)
+        finally:
+            engine.close()
+
+
+def find_teacher(path: Path, labels: tuple[str, ...], settings: DistilSettings, *, hidden: bool) -> Teacher:
+    """Find the bundle or checkpoint directory `path`, which has to know `labels`.
+
+    Args:
+        path: of a bundle, or of a sequence classifier of transformers with config.json, tokenizer.json and
+            model.safetensors.
+        labels: those of the student.
+        settings: how much is read of a text.
+        hidden: whether its hidden states are wanted.
+
+    Raises:
+        UsageError: it is neither, answers with other labels, reads fewer tokens, or has no hidden states to give.
+        BundleError: the bundle is damaged.
+    """
+    teacher = _bundle(path, hidden) if (path / MANIFEST).is_file() else _checkpoint(path, settings.truncation, hidden)
+    if set(teacher.labels) != set(labels):
+        raise UsageError(
+            f"the teacher {path} answers {', '.join(teacher.labels)}, but the training file has {', '.join(labels)}: "
+            "name a teacher that was trained for these labels"
+        )
+    length = settings.teacher_max_length or teacher.max_length
+    if length > teacher.max_length:
+        raise UsageError(f"the teacher {path} reads at most {teacher.max_length} tokens: lower --teacher-max-length")
+    return replace(teacher, max_length=length)
+
+
+def _bundle(path: Path, hidden: bool) -> Teacher:
+    import torch
+
+    bundle = load_bundle(path)
+    manifest = bundle.manifest
+    if hidden and "torch" not in manifest.variants:
+        raise UsageError(
+            f"the bundle {path} has no torch weights, so no hidden states: make it with --keep torch, name a "
+            "checkpoint as the first teacher, or leave out --hidden-weight"
+        )
+    # OpenVINO would leave a GPU idle.
+    variant = "torch" if torch.cuda.is_available() and "torch" in manifest.variants else manifest.served
+    return Teacher(
+        path,
+        bundle.digest,
+        manifest.labels,
+        manifest.max_length,
+        manifest.truncation,
+        None if hidden else variant,
+        hidden,
+        manifest.calibration.temperature if manifest.calibration else 1.0,
+    )
+
+
+def _checkpoint(path: Path, truncation: Truncation, hidden: bool) -> Teacher:
+    if not path.is_dir():
+        raise UsageError(f"the teacher {path} does not exist: name a bundle or a checkpoint directory")
+    if missing := [file for file in FILES if not (path / file).is_file()]:
+        raise UsageError(f"the teacher {path} is no bundle, and as a checkpoint it lacks {', '.join(missing)}")
+    try:
+        config = json.loads((path / "config.json").read_bytes())
+        classifies = any("SequenceClassification" in name for name in config.get("architectures") or ())
+        names = {int(number): str(name) for number, name in config.get("id2label", {}).items()}
+    except (ValueError, AttributeError) as error:
+        raise UsageError(f"{path / 'config.json'} cannot be understood: name another teacher") from error
+    if not classifies or not names:
+        raise UsageError(f"the teacher {path} is no sequence classifier with id2label: fine-tune it first, with fit")
+    sums = "".join(file_sha256(path / file) for file in FILES)
+    return Teacher(
+        path,
+        hashlib.sha256(sums.encode()).hexdigest(),
+        tuple(names[number] for number in sorted(names)),
+        min(CHECKPOINT_LENGTH, config.get("max_position_embeddings", CHECKPOINT_LENGTH)),
+        truncation,
+        hidden=hidden,
+    )
+
+
+def _classifier(bundle: Bundle, engine: Any, teacher: Teacher) -> Asked:
+    manifest = bundle.manifest.model_copy(update={"max_length": teacher.max_length})
+    classifier = Classifier(replace(bundle, manifest=manifest), engine)
+
+    def ask(texts: Sequence[str]) -> Answers:
+        logits = np.full((len(texts), len(teacher.labels)), np.nan, dtype=np.float32)
+        for row, result in enumerate(classifier.classify(texts).results):
+            if isinstance(result, Scored):
+                probabilities = [result.probabilities[label] for label in teacher.labels]
+                logits[row] = np.log(np.maximum(probabilities, _LEAST))
+        return Answers(logits)
+
+    return ask
+
+
+def _transformer(teacher: Teacher, device: Any) -> Asked:
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    model: Any = AutoModelForSequenceClassification.from_pretrained(
+        teacher.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    )
+    model = model.to(device).eval()
+    tokenizer_json = (teacher.path / "tokenizer.json").read_text(encoding="utf-8")
+    encoder = Encoder(tokenizer_json, teacher.max_length, teacher.truncation)
+    budget = micro_batch_tokens(StepSettings(), device)
+
+    def ask(texts: Sequence[str]) -> Answers:
+        rows = TrainingRows(encoder.encode(texts), [0] * len(texts), encoder.pad_id)
+        logits = np.empty((len(texts), len(teacher.labels)), dtype=np.float32)
+        hidden = np.empty((len(texts), model.config.hidden_size), dtype=np.float16)
+        for group in micro_batches(range(len(texts)), [review.tokens for review in rows.reviews], budget):
+            with torch.inference_mode(), autocast(device, "auto"):
+                outputs = model(**rows.tensors(group, device)[0], output_hidden_states=teacher.hidden)
+            logits[group] = outputs.logits.float().cpu().numpy() / teacher.temperature
+            if teacher.hidden:
+                hidden[group] = outputs.hidden_states[-1][:, 0].float().cpu().numpy()
+        return Answers(logits, hidden if teacher.hidden else None)
+
+    return ask
