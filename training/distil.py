@@ -58,7 +58,8 @@ def distil(
         base_name: what the student is made of, a directory or hub name; default: the first teacher.
         unlabeled_file: texts to learn from without labels, see `training.texts.read_texts`.
         unlabeled_column: where they are in it; default: a usual name.
-        teacher_cache: directory where answers of teachers are kept, for any number of runs; default: in `checkpoints`.
+        teacher_cache: directory where answers of teachers are kept, for any number of runs; default: beside `out`,
+            with `.teachers` added.
         checkpoints: directory where the run keeps its state; default: beside `out`, with `.run` added.
         checkpoint_minutes: time between two checkpoints.
         data_options: how the files are read and compared.
@@ -75,6 +76,8 @@ def distil(
     quiet_transformers()
     check_replaceable(out)
     directory = checkpoints or out.with_name(f"{out.name}.run")
+    # Not in there: who throws a run away may want to keep what the teachers said.
+    cache = teacher_cache or out.with_name(f"{out.name}.teachers")
     # What a user can have got wrong is looked at before the teachers are asked, which may take a night.
     base = find_base(base_name) if base_name else _base_of(teachers[0])
     shape = student_shape(settings, base)
@@ -112,7 +115,7 @@ def distil(
     )
     with joined(best_device()) as ranks:
         files = [prepared.train, *([unlabeled] if unlabeled else [])]
-        answers = _ask(found, files, learnt, teacher_cache or directory / "teachers", ranks)
+        answers = _ask(found, files, learnt, cache, ranks)
         rows, taught = _lesson(plan, answers)
         width = taught.hidden.shape[1] if taught.hidden is not None else None
         torch.manual_seed(settings.seed)

@@ -7,6 +7,7 @@ and Young 1936). They are reduced together, for the model adds them up: they nee
 """
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from consumer.errors import UsageError
 from training.base import Base, classifier_config, load_classifier
 from training.freeze import layers_of
 from training.settings import DistilSettings, StudentName
-from training.vocabulary import count_used, prune
+from training.vocabulary import count_used, prune, size_of
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def make_student(
     """
     config = classifier_config(base, labels)
     tokenizer_json, rows = base.tokenizer_json, None
-    if shape.vocabulary != config.vocab_size:
+    if shape.vocabulary < size_of(tokenizer_json):
         used = count_used(texts, tokenizer_json, settings.max_length, settings.truncation)
         tokenizer_json, rows = prune(tokenizer_json, used, shape.vocabulary)
         config.vocab_size = len(rows)
@@ -109,7 +110,9 @@ def make_student(
     student = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     take_over(student, source, rows)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
+    partial = directory / f"tokenizer.{os.getpid()}.partial"  # each process of torchrun writes the same
+    partial.write_text(tokenizer_json, encoding="utf-8")
+    partial.replace(directory / "tokenizer.json")
     return student, Base(base.name, directory, base.sha256)
 
 

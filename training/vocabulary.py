@@ -55,7 +55,7 @@ def prune(tokenizer_json: str, used: Mapping[int, int], size: int) -> tuple[str,
     if model.get("type") != "WordPiece":
         raise UsageError(
             f"a {model.get('type')} vocabulary cannot be reduced, only WordPiece can: name another --base, or give "
-            f"--vocabulary {_size(tokenizer_json)}, which keeps it whole"
+            f"--vocabulary {size_of(tokenizer_json)}, which keeps it whole"
         )
     old: dict[str, int] = model["vocab"]
     always = {token["id"] for token in told["added_tokens"]} | set(Tokenizer.from_str(tokenizer_json).encode("").ids)
@@ -74,8 +74,16 @@ def prune(tokenizer_json: str, used: Mapping[int, int], size: int) -> tuple[str,
     return json.dumps(told, ensure_ascii=False), kept
 
 
-def _size(tokenizer_json: str) -> int:
-    return int(Tokenizer.from_str(tokenizer_json).get_vocab_size())
+def size_of(tokenizer_json: str) -> int:
+    """Tokens of a `tokenizer.json`, special ones included.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return int(Tokenizer.from_str(tokenizer_json).get_vocab_size())
+    except Exception as error:  # tokenizers raises bare Exception
+        raise UsageError(f"the tokenizer.json of the base cannot be read ({error}): name another --base") from error
 
 
 def _is_character(token: str) -> bool:

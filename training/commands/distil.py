@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--teacher-cache",
         type=Path,
         metavar="DIR",
-        help="answers of teachers, for any number of runs (default: in the state of the run)",
+        help="answers of teachers, for any number of runs (default: OUT.teachers)",
     )
     parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="state of the run (default: OUT.run)")
     parser.add_argument(
