@@ -66,7 +66,7 @@ def _origin(manifest: Manifest, record: RunRecord) -> str:
     if not record.teachers:
         return f"Fine-tuned from `{manifest.base_model}` {size}"
     teachers = " and ".join(f"`{teacher.name}`" for teacher in record.teachers)
-    return f"Distilled from {teachers}, started from the layers of `{manifest.base_model}` that fitted {size}"
+    return f"Distilled from {teachers}, started from what fitted of `{manifest.base_model}` {size}"
 
 
 def _distillation(record: RunRecord) -> str:

@@ -21,6 +21,7 @@ from training.parallel import Ranks, joined
 from training.prepare import DEFAULTS, DataOptions, prepare
 from training.progress import say
 from training.record import BaseRecord
+from training.run import Interrupted
 from training.sealing import check_replaceable
 from training.settings import DistilSettings, PackageSettings
 from training.step import TrainingRows, label_weights
@@ -71,7 +72,7 @@ def distil(
     Raises:
         UsageError: files, teachers, base, student or `out` cannot be used.
         BundleError: a teacher is damaged.
-        training.run.Interrupted: SIGINT or SIGTERM came while training; a checkpoint has been written.
+        training.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
     """
     quiet_transformers()
     check_replaceable(out)
@@ -149,7 +150,10 @@ def _ask(
     logits: list[npt.NDArray[np.float32]] = []
     hidden: npt.NDArray[np.float16] | None = None
     for teacher in teachers:
-        parts = [answers_of(teacher, file.texts, file.sha256, cache, ranks) for file in files]
+        try:
+            parts = [answers_of(teacher, file.texts, file.sha256, cache, ranks) for file in files]
+        except KeyboardInterrupt:
+            raise Interrupted("stopped while teachers are asked; the same command goes on from there") from None
         columns = np.argsort(teacher.labels)
         logits.append(np.concatenate([part.logits for part in parts])[order][:, columns])
         found = [part.hidden for part in parts if part.hidden is not None]

@@ -34,7 +34,7 @@ SETTINGS = {
     "gate-rows": "30",
     "checkpoint-minutes": "0",
 }
-TRAINED, UNLABELED, TESTED = 160, 60, 40
+TRAINED, EXTRA, TESTED = 160, 60, 40
 STEPS = 55  # 4 epochs of 160 + 60 rows in batches of 16
 
 
@@ -70,7 +70,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_trained_bundle(directory / "teacher")
     write_reviews(directory / "train.xlsx", TRAINED, seed=11)
     write_reviews(directory / "test.xlsx", TESTED, seed=12)
-    write_reviews(directory / "more.xlsx", UNLABELED, seed=13)
+    write_reviews(directory / "more.xlsx", EXTRA, seed=13)
     more, test = texts_of(directory / "more.xlsx"), texts_of(directory / "test.xlsx")
     longest = max(test[1:], key=len)
     leaked = [test[0].upper() + "!", f"{longest} plot"]
@@ -123,7 +123,7 @@ def test_the_bundle_tells_from_whom_and_what_it_learnt(workplace: Path, student:
     manifest, teacher = load_bundle(student).manifest, load_bundle(workplace / "teacher")
     assert [(part.file, part.rows) for part in manifest.training_data] == [
         ("train.xlsx", TRAINED),
-        ("unlabeled.parquet", UNLABELED),
+        ("unlabeled.parquet", EXTRA),
         ("test.xlsx", TESTED),
     ]
     assert manifest.base_model == "teacher"
@@ -139,10 +139,10 @@ def test_the_bundle_tells_from_whom_and_what_it_learnt(workplace: Path, student:
     assert sum(tensor.numel() for tensor in weights.values()) == record.parameters == manifest.parameters
     assert not [name for name in weights if "hidden_map" in name]
     card = (student / "MODEL_CARD.md").read_text()
-    assert "Distilled from `teacher`, started from the layers of `teacher` that fitted" in card
+    assert "Distilled from `teacher`, started from what fitted of `teacher` (" in card
     assert f"- teacher `teacher`, SHA-256 `{teacher.digest}`" in card
     assert "at temperature 2, + 0.5 x the labels + 0.5 x the last hidden state" in card
-    assert f"`unlabeled.parquet`, {UNLABELED} rows used" in card
+    assert f"`unlabeled.parquet`, {EXTRA} rows used" in card
 
 
 def test_no_text_of_the_test_file_is_learnt_from(
@@ -251,25 +251,52 @@ def test_several_teachers_are_averaged_by_label(workplace: Path, monkeypatch: py
     assert found.logits.tolist() == [[-7.5, 7.5], [-3.0, 3.0]]
 
 
-def test_texts_that_a_teacher_failed_on_are_left_out(
-    workplace: Path, train_only: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_each_text_is_learnt_with_its_own_answer_and_with_a_label_only_where_it_has_one(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No answer is no row: the others are learnt from."""
+    """Labelled rows first, then those without; texts that the teacher failed on are left out."""
     import numpy as np
 
     from training import distil
+    from training.objective import UNLABELED
     from training.teacher import Answers
 
-    def answer(_teacher: Any, texts: Sequence[str], *_: Any) -> Answers:
-        logits = np.zeros((len(texts), 2), dtype=np.float32)
-        logits[0] = np.nan
+    def lengths(_teacher: Any, texts: Sequence[str], *_: Any) -> Answers:
+        """Answers from which the length of the text can be read; one text of each file has none."""
+        logits = np.array([[0.0, 2.0 * len(text.split())] for text in texts], dtype=np.float32)
+        logits[7] = np.nan
         return Answers(logits)
 
-    monkeypatch.setattr(distil, "answers_of", answer)
-    changed = {"max-overlap": "0.06", "hidden-weight": "0", "epochs": "0.1"}
+    def stop(_plan: Any, rows: Any, _ranks: Any, objective: Any) -> None:
+        taught.append((rows, objective._taught.logits.numpy()))
+        raise TrainedError
+
+    taught: list[Any] = []
+    monkeypatch.setattr(distil, "answers_of", lengths)
+    monkeypatch.setattr(distil, "train", stop)
     with pytest.raises(TrainedError):
-        main(arguments(workplace, "failed", **changed))
+        main(arguments(workplace, "captured", **{"max-overlap": "0.06", "hidden-weight": "0"}))
+    rows, logits = taught[0]
     assert "2 texts are left out: a teacher failed on them" in capsys.readouterr().err
+    assert len(rows.reviews) == len(logits) == TRAINED + EXTRA - 2
+    assert rows.labels[TRAINED - 1 :] == [UNLABELED] * (EXTRA - 1)
+    assert set(rows.labels[: TRAINED - 1]) == {0, 1}
+    words = (logits[:, 1] - logits[:, 0]).round().astype(int) // 2
+    assert [review.tokens for review in rows.reviews] == [min(count + 2, 24) for count in words]
+
+
+def test_ctrl_c_while_a_teacher_is_asked_says_how_to_go_on(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it has answered is kept; one line, the exit code of a signal, no stack trace."""
+    from training import distil
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distil, "answers_of", interrupted)
+    assert main(arguments(workplace, "early", **{"max-overlap": "0.06"})) == 130
+    assert capsys.readouterr().err.endswith("stopped while teachers are asked; the same command goes on from there\n")
 
 
 def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
