@@ -159,7 +159,9 @@ def test_importing_training_loads_nothing_heavy() -> None:
 
 
 def test_every_kind_of_file_is_read_in_order(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """xlsx, csv, tsv, jsonl, txt and standard input, in one call, each row with its file and its number there."""
+    """xlsx, csv, tsv, jsonl, txt and parquet, in one call, each row with its file and its number there."""
+    import pandas as pd
+
     xlsx = write_table(tmp_path / "a.xlsx", [("Id", "Reviews"), (1, "great"), (2, None), (3, "bad")])
     comma = tmp_path / "b.csv"
     comma.write_text('text,stars\n"good,\nvery good",9\n"",1\nawful,1\n', encoding="utf-8-sig")
@@ -169,10 +171,12 @@ def test_every_kind_of_file_is_read_in_order(tiny: Path, tmp_path: Path, capsys:
     lines.write_text('{"text": "great"}\n"awful"\nnot json\n{"other": 1}\n\n{"Text": null}\n', encoding="utf-8")
     plain = tmp_path / "e.txt"
     plain.write_bytes("great\r\n\u2028good\nca\u00f1\n".encode() + b"caf\xe9\nbad")
-    rows = rows_of(capsys, ["--bundle", str(tiny), *map(str, (xlsx, comma, tab, lines, plain))])
+    parts = tmp_path / "f.parquet"
+    pd.DataFrame({"id": [1, 2, 3], "text": ["great", None, "bad"]}).to_parquet(parts, row_group_size=1)
+    rows = rows_of(capsys, ["--bundle", str(tiny), *map(str, (xlsx, comma, tab, lines, plain, parts))])
     found = [(Path(row["file"]).name, row["row"], row["label"], row["reason"]) for row in rows]
     unlabelled = "no text, or a formula"
-    neutral = found.pop(-3)
+    neutral = found.pop(-6)
     assert found == [
         ("a.xlsx", 2, "pos", None),
         ("a.xlsx", 3, None, unlabelled),
@@ -191,6 +195,9 @@ def test_every_kind_of_file_is_read_in_order(tiny: Path, tmp_path: Path, capsys:
         ("e.txt", 2, "pos", None),
         ("e.txt", 4, None, "not valid UTF-8"),
         ("e.txt", 5, "neg", None),
+        ("f.parquet", 1, "pos", None),
+        ("f.parquet", 2, None, "no text"),
+        ("f.parquet", 3, "neg", None),
     ]
     assert neutral[:2] == ("e.txt", 3)
     assert rows[0]["probabilities"]["pos"] == pytest.approx(positive_probability("great"), abs=1e-5)
@@ -269,6 +276,7 @@ def write(path: Path, content: bytes) -> str:
         ("none.csv", None, "does not exist"),
         ("r.xls", b"x", "known are .xlsx, .csv"),
         ("r.xlsx", b"PK no zip", "cannot be read as .xlsx"),
+        ("r.parquet", b"PAR1 no parquet", "cannot be read as .parquet"),
         ("r.csv", b"", "is empty"),
         ("r.csv", b"id,stars\n1,2\n", "say with --text-column which one holds the text"),
         ("r.txt", "great".encode("utf-16"), "save it as UTF-8"),
