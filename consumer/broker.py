@@ -6,42 +6,23 @@ Where each line comes from is written down, with the test that shows it, in docs
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError, ProducerFencedError, RetriableError
-from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
+from kafka.errors import KafkaError, RetriableError
 
 from consumer import kafka_fixes
-from consumer.errors import GaveUp, KafkaUnusable, ReviewsError
-from consumer.kafka_client import NULL, reason_of
+from consumer.errors import GaveUp, KafkaUnusable
+from consumer.kafka_client import reason_of
+from consumer.lineage import Lineages
 from consumer.messages import Record
 from consumer.outcomes import Outgoing
+from consumer.publisher import Poll, Publisher, Step
 from consumer.settings import WorkerSettings
 from consumer.stall import Progress
-from consumer.start import Start
+from consumer.start import Connection, Start
 
 log = logging.getLogger(__name__)
-
-#: The points between which a failure has a meaning of its own; tests stop a worker there.
-Step = Literal["polled", "inferred", "begun", "sent", "offsets_sent", "committed"]
-
-
-class NotPublished(ReviewsError):  # noqa: N818 - the state of a poll, not of our program
-    """Nothing of this poll became visible and no offset moved; rewind and take it again."""
-
-    exit_code = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """What one poll returned, with the group metadata of that moment."""
-
-    records: list[Record]
-    first: dict[TopicPartition, int]
-    next: dict[TopicPartition, int]
-    group: ConsumerGroupMetadata
 
 
 class Broker:
@@ -62,9 +43,11 @@ class Broker:
         self._settings = settings
         self._on_waiting = on_waiting
         self._at = at
+        self._connection = Connection(None, None, None, {})
         self._consumer: Any = None
-        self._producer: Any = None
-        self._partitions: dict[str, int] = {}
+        self._publisher: Publisher
+        self._lineages: Lineages
+        self._assignment_adopted = 0
         self._committed: dict[TopicPartition, int] = {}
         self._drain_to: dict[TopicPartition, int] = {}
 
@@ -74,11 +57,12 @@ class Broker:
         Raises:
             KafkaUnusable: as `Start.connect`.
         """
-        connection = Start(self._settings, self._on_waiting, stopping).connect()
-        self._consumer, self._producer = connection.consumer, connection.producer
-        self._partitions = connection.partitions
+        self._connection = connection = Start(self._settings, self._on_waiting, stopping).connect()
         if stopping():
             return
+        self._consumer = connection.consumer
+        self._lineages = Lineages(self._settings, connection.reader, connection.partitions)
+        self._publisher = Publisher(self._settings, connection, self._lineages, self._at)
         self._consumer.subscribe([self._settings.input_topic])
         if self._settings.drain:
             self._drain_to = self._undone()
@@ -104,6 +88,13 @@ class Broker:
         # Taken now: after inference the client may have left the group, and the broker accepts the metadata of
         # a consumer that is in no group.
         group = self._consumer.group_metadata()
+        restored: dict[int, int] = {}
+        if not self._is_adopted():
+            try:
+                restored = self._adopt()
+            except KafkaError as error:
+                log.warning("nothing polled: the committed offsets are not known (%s)", reason_of(error))
+            polled = {}
         records, first, after = [], {}, {}
         for partition, messages in polled.items():
             records += [
@@ -113,90 +104,40 @@ class Broker:
             after[partition] = messages[-1].offset + 1
         if records:
             self._at("polled")
-        return Poll(records, first, after, group)
+        return Poll(records, first, after, group, restored)
 
-    def publish(self, poll: Poll, outgoing: Sequence[Outgoing]) -> None:
-        """Make `outgoing` and the offsets of `poll` visible: together, or not at all, if delivery is exactly once.
+    def _is_adopted(self) -> bool:
+        return kafka_fixes.times_assigned(self._consumer) == self._assignment_adopted
 
-        1. refuse a poll that was taken outside the group
-        2. begin the transaction (after inference, so that it lives for milliseconds)
-        3. send predictions and dead letters
-        4. send the offsets with the group metadata of the poll, so that a stale one is fenced
-        5. wait until every record is acknowledged, for the client commits without those that were not
-        6. commit
+    def _adopt(self) -> dict[int, int]:
+        """Take over what was assigned, from the committed offsets, or behind the last result where they went back.
+
+        Returns:
+            The offset to go on from, for each partition of which the committed offset went back.
 
         Raises:
-            NotPublished: aborted; the caller rewinds and retries.
-            GaveUp: the outcome is unknown or the producer is unusable; only a new process is safe.
+            KafkaError: not known now; nothing may be read.
         """
-        self._at("inferred")
-        offsets = {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in poll.next.items()}
-        if poll.group.generation_id < 0:  # 1
-            raise NotPublished("this worker has left its group")
-        if self._settings.is_exactly_once:
-            self._publish_in_transaction(outgoing, offsets, poll.group)
-        else:
-            self._publish_then_commit(outgoing, offsets)
-        self._at("committed")
+        times_assigned = kafka_fixes.times_assigned(self._consumer)
+        self._committed.clear()
+        committed = {
+            partition: self._consumer.committed(partition, metadata=True, timeout_ms=self._request_ms)
+            for partition in self._consumer.assignment()
+        }
+        restored = self._lineages.adopt({where.partition: commit for where, commit in committed.items()})
+        for partition, commit in committed.items():
+            # What was polled with the assignment is not used: it may have come from before.
+            if commit is None:
+                self._consumer.seek_to_beginning(partition)
+            else:
+                self._consumer.seek(partition, restored.get(partition.partition, commit.offset))
+        self._assignment_adopted = times_assigned
+        return restored
+
+    def publish(self, poll: Poll, outgoing: Sequence[Outgoing]) -> None:
+        """Make `outgoing` and the offsets of `poll` visible: see `Publisher.publish`."""
+        self._publisher.publish(poll, outgoing)
         self._committed.update(poll.next)
-
-    def _publish_in_transaction(
-        self,
-        outgoing: Sequence[Outgoing],
-        offsets: dict[TopicPartition, OffsetAndMetadata],
-        group: ConsumerGroupMetadata,
-    ) -> None:
-        sent: list[Any] = []
-        try:
-            self._producer.begin_transaction()  # 2
-            self._at("begun")
-            sent += [self._send(record) for record in outgoing]  # 3
-            self._at("sent")
-            self._producer.send_offsets_to_transaction(offsets, group)  # 4
-            self._at("offsets_sent")
-            self._acknowledged(sent)  # 5
-            self._producer.commit_transaction()  # 6
-        except ProducerFencedError as error:
-            raise GaveUp(
-                "fenced: another worker has this transactional id, or the broker ended our transaction after "
-                "transaction_timeout_seconds; give each worker an instance_id of its own, and start this one again"
-            ) from error
-        except KafkaError as error:
-            refused = [future for future in sent if future.failed()]
-            cause = reason_of(refused[0].exception if refused else error)
-            self._abort(cause, sequences_are_off=bool(refused))
-            raise NotPublished(cause) from error
-
-    def _acknowledged(self, sent: Sequence[Any]) -> None:
-        self._producer.flush(timeout=self._settings.max_poll_interval_seconds / 2)
-        for future in sent:
-            future.get(timeout=0)
-
-    def _abort(self, cause: str, *, sequences_are_off: bool) -> None:
-        try:
-            self._producer.abort_transaction()
-            if sequences_are_off:
-                kafka_fixes.bump_epoch(self._producer, self._settings.request_timeout_seconds)
-        except KafkaError as error:
-            raise GaveUp(
-                f"the transaction can be neither committed nor aborted ({cause}; {reason_of(error)}); "
-                "start the worker again, it resumes from the last commit"
-            ) from error
-
-    def _publish_then_commit(
-        self, outgoing: Sequence[Outgoing], offsets: dict[TopicPartition, OffsetAndMetadata]
-    ) -> None:
-        try:
-            self._acknowledged([self._send(record) for record in outgoing])
-            self._at("sent")
-            self._consumer.commit(offsets, timeout_ms=int(self._settings.request_timeout_seconds * 1000))
-        except KafkaError as error:
-            raise NotPublished(reason_of(error)) from error
-
-    def _send(self, record: Outgoing) -> Any:
-        value = NULL if record.value is None else record.value
-        partition = record.partition % self._partitions[record.topic]
-        return self._producer.send(record.topic, value, record.key, record.headers, partition)
 
     def rewind(self, poll: Poll) -> None:
         """Go back to the first record of `poll` in each partition that is still ours; aborting alone does not."""
@@ -233,7 +174,7 @@ class Broker:
             NotPublished, GaveUp: as `publish`.
         """
         group = self._consumer.group_metadata()
-        if group.generation_id < 0:
+        if group.generation_id < 0 or not self._is_adopted():
             return False
         moved = {}
         try:
@@ -249,12 +190,11 @@ class Broker:
         return bool(moved)
 
     def take_stock(self, partitions: Iterable[int]) -> dict[int, int]:
-        """After the assignment changed: forget known commits, and look at `partitions`, which are new to us.
+        """After the assignment changed: look at `partitions`, which are new to us.
 
         Returns:
             Records that retention deleted before the group read them, for each partition where there are any.
         """
-        self._committed.clear()
         new = [TopicPartition(self._settings.input_topic, partition) for partition in partitions]
         missed = {}
         try:
@@ -282,20 +222,7 @@ class Broker:
 
     def close(self, timeout_seconds: float) -> None:
         """Leave the group and close, within `timeout_seconds`; safe to call at any time."""
-        if self._producer is not None:
-            self._quietly("producer", lambda: self._producer.close(timeout=timeout_seconds / 2))
-        if self._consumer is not None:
-            self._quietly(
-                "consumer",
-                lambda: self._consumer.close(autocommit=False, timeout_ms=int(timeout_seconds / 2 * 1000)),
-            )
-
-    @staticmethod
-    def _quietly(what: str, close: Callable[[], None]) -> None:
-        try:
-            close()
-        except KafkaError as error:
-            log.warning("the %s did not close cleanly: %s", what, reason_of(error))
+        self._connection.close(timeout_seconds)
 
     @property
     def _request_ms(self) -> int:
@@ -311,7 +238,7 @@ class Broker:
 
     def _undone(self) -> dict[TopicPartition, int]:
         topic = self._settings.input_topic
-        partitions = [TopicPartition(topic, number) for number in range(self._partitions[topic])]
+        partitions = [TopicPartition(topic, number) for number in range(self._connection.partitions[topic])]
         try:
             ends = self._consumer.end_offsets(partitions, timeout_ms=self._request_ms)
             starts = self._consumer.beginning_offsets(partitions, timeout_ms=self._request_ms)

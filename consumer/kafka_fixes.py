@@ -97,8 +97,14 @@ def _from_the_commits(assign: Callable[[Any, Any], None]) -> Callable[[Any, Any]
     def assign_anew(subscriptions: Any, partitions: Any) -> None:
         assign(subscriptions, [])
         assign(subscriptions, partitions)
+        subscriptions.times_assigned = getattr(subscriptions, "times_assigned", 0) + 1
 
     return assign_anew
+
+
+def times_assigned(consumer: Any) -> int:
+    """How often its group has given `consumer` partitions, the same ones or others."""
+    return int(getattr(consumer._subscription, "times_assigned", 0))
 
 
 def bump_epoch(producer: Any, timeout_seconds: float) -> None:
