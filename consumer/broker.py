@@ -11,7 +11,7 @@ from typing import Any
 from kafka import TopicPartition
 from kafka.errors import KafkaError, RetriableError
 
-from consumer import kafka_fixes
+from consumer.assignment import Assignment
 from consumer.errors import GaveUp, KafkaUnusable
 from consumer.kafka_client import reason_of
 from consumer.lineage import Lineages
@@ -23,6 +23,9 @@ from consumer.stall import Progress
 from consumer.start import Connection, Start
 
 log = logging.getLogger(__name__)
+
+#: Between two looks at a committed offset that a transaction still decides.
+WAITING_SECONDS = 0.1
 
 
 class Broker:
@@ -46,9 +49,7 @@ class Broker:
         self._connection = Connection(None, None, None, {})
         self._consumer: Any = None
         self._publisher: Publisher
-        self._lineages: Lineages
-        self._assignment_adopted = 0
-        self._committed: dict[TopicPartition, int] = {}
+        self._assignment: Assignment
         self._drain_to: dict[TopicPartition, int] = {}
 
     def connect(self, stopping: Callable[[], bool] = lambda: False) -> None:
@@ -61,8 +62,9 @@ class Broker:
         if stopping():
             return
         self._consumer = connection.consumer
-        self._lineages = Lineages(self._settings, connection.reader, connection.partitions)
-        self._publisher = Publisher(self._settings, connection, self._lineages, self._at)
+        lineages = Lineages(self._settings, connection.reader, connection.partitions)
+        self._assignment = Assignment(self._consumer, lineages, self._settings.request_timeout_seconds)
+        self._publisher = Publisher(self._settings, connection, lineages, self._at)
         self._consumer.subscribe([self._settings.input_topic])
         if self._settings.drain:
             self._drain_to = self._undone()
@@ -74,7 +76,9 @@ class Broker:
             GaveUp: what the broker returned cannot be read (corrupt batch, unknown codec), or rights were withdrawn.
         """
         try:
-            polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
+            # A partition that waits for its committed offset is looked after more often.
+            seconds = min(timeout_seconds, WAITING_SECONDS) if self._assignment.waiting else timeout_seconds
+            polled = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=max_records)
         except RetriableError as error:
             # No way to a broker while joining the group. The loop asks for signs of life, and gives up in time.
             log.warning("nothing polled: %s", reason_of(error))
@@ -88,13 +92,9 @@ class Broker:
         # Taken now: after inference the client may have left the group, and the broker accepts the metadata of
         # a consumer that is in no group.
         group = self._consumer.group_metadata()
-        restored: dict[int, int] = {}
-        if not self._is_adopted():
-            try:
-                restored = self._adopt()
-            except KafkaError as error:
-                log.warning("nothing polled: the committed offsets are not known (%s)", reason_of(error))
+        if self._assignment.is_new():
             polled = {}
+        restored = self._assignment.take_over() if self._assignment.waiting else {}
         records, first, after = [], {}, {}
         for partition, messages in polled.items():
             records += [
@@ -106,50 +106,25 @@ class Broker:
             self._at("polled")
         return Poll(records, first, after, group, restored)
 
-    def _is_adopted(self) -> bool:
-        return kafka_fixes.times_assigned(self._consumer) == self._assignment_adopted
-
-    def _adopt(self) -> dict[int, int]:
-        """Take over what was assigned, from the committed offsets, or behind the last result where they went back.
-
-        Returns:
-            The offset to go on from, for each partition of which the committed offset went back.
-
-        Raises:
-            KafkaError: not known now; nothing may be read.
-        """
-        times_assigned = kafka_fixes.times_assigned(self._consumer)
-        self._committed.clear()
-        committed = {
-            partition: self._consumer.committed(partition, metadata=True, timeout_ms=self._request_ms)
-            for partition in self._consumer.assignment()
-        }
-        restored = self._lineages.adopt({where.partition: commit for where, commit in committed.items()})
-        for partition, commit in committed.items():
-            # What was polled with the assignment is not used: it may have come from before.
-            if commit is None:
-                self._consumer.seek_to_beginning(partition)
-            else:
-                self._consumer.seek(partition, restored.get(partition.partition, commit.offset))
-        self._assignment_adopted = times_assigned
-        return restored
-
     def publish(self, poll: Poll, outgoing: Sequence[Outgoing]) -> None:
         """Make `outgoing` and the offsets of `poll` visible: see `Publisher.publish`."""
         self._publisher.publish(poll, outgoing)
-        self._committed.update(poll.next)
+        self._assignment.committed.update(poll.next)
 
     def rewind(self, poll: Poll) -> None:
         """Go back to the first record of `poll` in each partition that is still ours; aborting alone does not."""
-        for partition in self._consumer.assignment() & poll.first.keys():
+        for partition in self._consumer.assignment() & self._assignment.readable & poll.first.keys():
             self._consumer.seek(partition, poll.first[partition])
 
     def assignment(self) -> frozenset[int]:
-        """Partitions of the input topic that are ours now."""
-        return frozenset(partition.partition for partition in self._consumer.assignment())
+        """Partitions of the input topic that are ours now, and read."""
+        return frozenset(partition.partition for partition in self._assignment.readable)
 
     def progress(self, timeout_seconds: float) -> dict[int, Progress] | None:
-        """Position and end of each partition of ours; one request. None if no answer came within `timeout_seconds`."""
+        """Position and end of each partition of ours; one request. None if no answer came within `timeout_seconds`.
+
+        The position is None where the committed offset is not known yet.
+        """
         ours = self._consumer.assignment()
         try:
             ends = self._consumer.end_offsets(
@@ -157,11 +132,12 @@ class Broker:
             )
         except KafkaError:
             return None
-        positions = {partition: self._consumer.position(partition, timeout_ms=0) for partition in ours}
         return {
-            partition.partition: Progress(position, ends[partition])
-            for partition, position in positions.items()
-            if position is not None
+            partition.partition: Progress(
+                None if partition in self._assignment.waiting else self._consumer.position(partition, timeout_ms=0),
+                ends[partition],
+            )
+            for partition in ours
         }
 
     def settle(self) -> bool:
@@ -174,17 +150,15 @@ class Broker:
             NotPublished, GaveUp: as `publish`.
         """
         group = self._consumer.group_metadata()
-        if group.generation_id < 0 or not self._is_adopted():
+        if group.generation_id < 0:
             return False
         moved = {}
-        try:
-            for partition in self._consumer.assignment():
-                position = self._consumer.position(partition, timeout_ms=0)
-                if position is not None and position > self._known_commit(partition, position):
-                    moved[partition] = position
-        except KafkaError as error:
-            log.warning("committed offsets are not known now: %s", reason_of(error))
-            return False
+        for partition in self._consumer.assignment() & self._assignment.readable:
+            position = self._consumer.position(partition, timeout_ms=0)
+            # A fresh group commits nothing before it reads; with an end to drain to, an empty partition as well.
+            unknown = -1 if self._drain_to else position
+            if position is not None and position > self._assignment.committed.get(partition, unknown):
+                moved[partition] = position
         if moved:
             self.publish(Poll([], {}, moved, group), [])
         return bool(moved)
@@ -200,7 +174,7 @@ class Broker:
         try:
             starts = self._consumer.beginning_offsets(new, timeout_ms=self._request_ms) if new else {}
             for partition in (each for each in new if starts[each] > 0):
-                gap = starts[partition] - self._known_commit(partition, starts[partition])
+                gap = starts[partition] - self._assignment.committed.get(partition, starts[partition])
                 if gap > 0:
                     missed[partition.partition] = gap
         except KafkaError as error:
@@ -227,14 +201,6 @@ class Broker:
     @property
     def _request_ms(self) -> int:
         return int(self._settings.request_timeout_seconds * 1000)
-
-    def _known_commit(self, partition: TopicPartition, position: int) -> int:
-        """Committed offset; `position` where there is none, so that a fresh group commits nothing before it reads."""
-        if partition not in self._committed:
-            committed = self._consumer.committed(partition, timeout_ms=self._request_ms)
-            # With an end to drain to, a partition without records has to be committed as well.
-            self._committed[partition] = committed if committed is not None else -1 if self._drain_to else position
-        return self._committed[partition]
 
     def _undone(self) -> dict[TopicPartition, int]:
         topic = self._settings.input_topic

@@ -70,7 +70,7 @@ class Lineages:
         for partition, commit in committed.items():
             if commit is not None and (found := _METADATA.fullmatch(commit.metadata or "")):
                 known[partition] = found[1]
-        self._names = {partition: known.get(partition) or secrets.token_hex(8) for partition in committed}
+        self._names |= {partition: known.get(partition) or secrets.token_hex(8) for partition in committed}
         try:
             last = self._last_results(known) if known else {}
         except AuthorizationError as error:

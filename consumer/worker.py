@@ -118,11 +118,17 @@ class Worker:
 
     def _look_for_stall(self, progress: Mapping[int, Progress], now: float) -> None:
         for partition, seen in progress.items():
-            self._metrics.lag.labels(str(partition)).set(seen.lag)
+            if seen.lag is not None:
+                self._metrics.lag.labels(str(partition)).set(seen.lag)
         if (stalled := self._stall.stalled(progress, now)) is not None:
+            seconds = f"{self._settings.stall_timeout_seconds:g} s"
+            if progress[stalled].position is None:
+                raise GaveUp(
+                    f"the committed offset of partition {stalled} has not been known for {seconds}: a transaction that "
+                    "does not end? see ReviewsNoProgress in docs/runbook.md"
+                )
             raise GaveUp(
-                f"partition {stalled} has not moved for {self._settings.stall_timeout_seconds:g} s although records "
-                "wait in it; start the worker again"
+                f"partition {stalled} has not moved for {seconds} although records wait in it; start the worker again"
             )
 
     def _note_assignment(self) -> None:

@@ -37,7 +37,8 @@ class Mutation:
 
 
 BROKER, PUBLISHER, CLIENT = "consumer/broker.py", "consumer/publisher.py", "consumer/kafka_client.py"
-WORKER, START, SETTINGS = "consumer/worker.py", "consumer/start.py", "consumer/settings.py"
+ASSIGNMENT, WORKER = "consumer/assignment.py", "consumer/worker.py"
+START, SETTINGS = "consumer/start.py", "consumer/settings.py"
 
 MUTATIONS = (
     Mutation(
@@ -119,7 +120,7 @@ MUTATIONS = (
         "a group without commits begins at the end",
         (
             Change(CLIENT, 'auto_offset_reset="earliest"', 'auto_offset_reset="latest"'),
-            Change(BROKER, "seek_to_beginning", "seek_to_end"),
+            Change(ASSIGNMENT, "seek_to_beginning", "seek_to_end"),
         ),
         "test_topics.py::test_row_22_partitions_that_are_added_are_read_from_their_start",
     ),
