@@ -3,6 +3,7 @@
 import re
 
 from consumer.bundle import Calibration, Manifest
+from consumer.encoder import Truncation
 from training.evaluate import Evaluation, as_text
 from training.schedule import describe
 from training.settings import FitSettings
@@ -25,8 +26,8 @@ def model_card(manifest: Manifest, served: Evaluation, settings: FitSettings) ->
     return f"""# {manifest.name}
 
 Labels a review as {" or ".join(manifest.labels)}. Fine-tuned from `{manifest.base_model}` \
-({manifest.parameters / 1e6:.1f} M parameters), up to {manifest.max_length} tokens a review; of a longer one \
-{"the first and the last" if manifest.truncation == "head_tail" else "the first"} tokens are read.
+({manifest.parameters / 1e6:.1f} M parameters), up to {manifest.max_length} tokens at once; of a longer review \
+{_what_is_read(manifest)}.
 
 ## Accuracy
 
@@ -49,7 +50,7 @@ The served variant on all test rows:
 
 Training: {settings.epochs:g} epochs, batches of {settings.batch_size}, peak learning rate {settings.learning_rate:g} \
 ({describe(settings)}), weight decay {settings.weight_decay:g}, \
-{settings.train_max_length} tokens a review, seed {settings.seed}.
+{settings.train_max_length} tokens {"a window" if settings.windows else "a review"}, seed {settings.seed}.
 
 {calibration_section(manifest.calibration)}
 ## Limits
@@ -57,6 +58,16 @@ Training: {settings.epochs:g} epochs, batches of {settings.batch_size}, peak lea
 The model knows the language and the kind of text that it was trained on; on other
 text it still answers, and still sounds sure. Do not use it to judge the people who wrote the reviews.
 """
+
+
+def _what_is_read(manifest: Manifest) -> str:
+    """Of a review that is too long."""
+    if manifest.windows:
+        return (
+            f"the first {manifest.windows.most} windows of so many tokens are read, of which each repeats "
+            f"{manifest.windows.overlap:.0%} of the one before it; their logits are averaged, while training as well"
+        )
+    return f"the first {'and the last ' if manifest.truncation is Truncation.HEAD_TAIL else ''}tokens are read"
 
 
 def calibration_section(calibration: Calibration | None) -> str:

@@ -113,7 +113,7 @@ def _hold_out(data: Prepared, settings: FitSettings) -> tuple[Prepared, Reviews]
 
 
 def _encoded(reviews: Reviews, data: Prepared, base: Base, settings: FitSettings) -> TrainingRows:
-    encoder = Encoder(base.tokenizer_json, settings.train_max_length, settings.truncation)
+    encoder = Encoder(base.tokenizer_json, settings.train_max_length, settings.truncation, settings.windows)
     return TrainingRows.encode(reviews, data.train.label_names, encoder)
 
 
@@ -126,8 +126,7 @@ def _identity(base: Base, data: Prepared, settings: FitSettings) -> dict[str, An
         "columns": asdict(data.train.columns),
         "rows": len(data.train),
         "labels": list(data.train.label_names),
-        # Serving length is no part of the weights: a finished run can be packaged again with another one.
-        "settings": settings.model_dump(mode="json", exclude={"max_length"}),
+        "settings": settings.identity(),
     }
 
 

@@ -109,10 +109,11 @@ def main() -> int:
     bundle = load_bundle(arguments.bundle)
     manifest, cores = bundle.manifest, available_cores()
     texts = texts_of(arguments.data, arguments.reviews)
-    encoded = Encoder(bundle.tokenizer_json, manifest.max_length, manifest.truncation).encode(texts)
+    encoded = Encoder(bundle.tokenizer_json, manifest.max_length, manifest.truncation, manifest.windows).encode(texts)
     lengths = [text.tokens for text in encoded]
     peers = load_peers(bundle, arguments.checkpoint)
-    flop = flop_per_review(lengths, peers.linear_weights, peers.layers, peers.hidden)
+    windows = [len(window) for text in encoded for window in text.windows]
+    flop = flop_per_review(windows, peers.linear_weights, peers.layers, peers.hidden) * len(windows) / len(texts)
 
     names = [name for name, variant in manifest.variants.items() if variant.engine == "openvino"]
     precisions = {f"this worker, {name}": manifest.variants[name].compute for name in names}
