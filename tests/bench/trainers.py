@@ -48,7 +48,7 @@ def hugging_face(model: Any, tokenizer: Any, **padding: Any) -> Contestant:
 
     def train(task: Task) -> Trained:
         items = [
-            {"input_ids": review.ids.tolist(), "attention_mask": [1] * review.tokens, "label": label}
+            {"input_ids": review.windows[0].tolist(), "attention_mask": [1] * review.tokens, "label": label}
             for review, label in zip(task.rows.reviews, task.rows.labels, strict=True)
         ]
         size, seed = task.settings.batch_size, task.settings.seed

@@ -105,7 +105,10 @@ def test_who_reads_less_or_trains_something_else_is_refused(task: "Task") -> Non
 
     # And one that cut every review to 8 tokens, by its loss
     def cutting(task: "Task") -> Trained:
-        short = [replace(review, ids=review.ids[:8]) for review in task.rows.reviews]
+        short = [
+            replace(review, windows=(review.windows[0][:8],), tokens=min(8, review.tokens))
+            for review in task.rows.reviews
+        ]
         return ours(replace(task, rows=replace(task.rows, reviews=short)))
 
     with pytest.raises(AssertionError, match="not the same training"):

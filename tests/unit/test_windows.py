@@ -15,7 +15,7 @@ from kafka.structs import ConsumerGroupMetadata
 
 from consumer.averaging import averaged
 from consumer.batching import BatchPolicy, TokenBatch
-from consumer.broker import Poll
+from consumer.publisher import Poll
 from consumer.bundle import Bundle, Calibration, Source, load_bundle
 from consumer.classifier import Classifier, Failed, Scored
 from consumer.encoder import Windows
