@@ -15,7 +15,6 @@ from kafka.structs import ConsumerGroupMetadata
 
 from consumer.averaging import averaged
 from consumer.batching import BatchPolicy, TokenBatch
-from consumer.publisher import Poll
 from consumer.bundle import Bundle, Calibration, Source, load_bundle
 from consumer.classifier import Classifier, Failed, Scored
 from consumer.encoder import Windows
@@ -25,6 +24,7 @@ from consumer.health import Health
 from consumer.messages import Model, Record
 from consumer.metrics import Metrics
 from consumer.outcomes import Outgoing
+from consumer.publisher import Poll
 from consumer.settings import WorkerSettings
 from consumer.watchdog import Watchdog
 from consumer.worker import Worker
