@@ -7,7 +7,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: help env env-training env-dev demo test lint docs faults faults-smoke mutants bench soak clean
+.PHONY: help env env-training env-dev demo test lint docs faults faults-smoke mutants bench bench-training soak clean
 
 # For `make soak`.
 MINUTES ?= 45
@@ -53,6 +53,9 @@ mutants: env-dev  ## switch each protection off and see a test turn red
 
 bench: env-dev  ## reviews/s beside peers and the limit: make bench DATA=test.xlsx, on a quiet machine
 	$(BIN)/python -m tests.bench.engines $(if $(DATA),--data $(DATA))
+
+bench-training: env-dev  ## reviews/s of training beside peers: make bench-training DATA=train.xlsx BASE=distilbert-base-uncased
+	$(BIN)/python -m tests.bench.training --train $(DATA) $(if $(BASE),--base $(BASE))
 
 soak: env-dev  ## random kills for a long time: make soak MINUTES=45 SEED=7
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)

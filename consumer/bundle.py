@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from consumer.encoder import Truncation
+from consumer.encoder import Truncation, Windows, check_windows
 from consumer.errors import BundleError
 
 MANIFEST = "manifest.json"
@@ -115,6 +115,7 @@ class Manifest(_Part):
 
     `measured_only` has the accuracy of variants that were measured when the bundle was made but are not shipped in it.
     Without `calibration` the probabilities are those of the model as it was trained, and no prediction is unsure.
+    `windows` are for `truncation` by windows of `max_length` tokens.
     """
 
     format: Literal[1] = 1
@@ -125,6 +126,7 @@ class Manifest(_Part):
     labels: tuple[str, ...] = Field(min_length=2)
     max_length: int = Field(ge=8, le=8192)
     truncation: Truncation
+    windows: Windows | None = None
     parameters: int = Field(ge=1)
     variants: dict[str, Variant] = Field(min_length=1)
     served: str
@@ -139,6 +141,7 @@ class Manifest(_Part):
             raise ValueError(f"served variant {self.served!r} is not among the variants {sorted(self.variants)}")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels repeat")
+        check_windows(self.truncation, self.windows)
         needed = {TOKENIZER, GOLDEN}.union(*(variant.files for variant in self.variants.values()))
         if missing := sorted(needed - set(self.files)):
             raise ValueError(f"no checksum for {missing}")

@@ -1,6 +1,7 @@
-"""Texts to labels: tokenise ▸ batch by length ▸ infer ▸ calibrated softmax. One bad text never costs its neighbours.
+"""Texts to labels: tokenise ▸ batch by length ▸ infer ▸ average ▸ calibrated softmax. A bad text costs no other one.
 
-A batch that fails is halved until the text is found that fails alone. Only a text can be bad that way, not the engine:
+A long text may be several windows, each a row of a batch like any other. A batch that fails is halved until the window
+is found that fails alone, and its text fails with it. Only a text can be bad that way, not the engine:
 whenever a batch fails, a golden text, which is known to work, is asked as well, and if that fails too the worker gives
 up, so that a broken engine never turns a topic into dead letters.
 """
@@ -13,9 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from consumer.averaging import MeanLogits, averaged
 from consumer.batching import TokenBatch, pad, plan, rounded
 from consumer.bundle import Bundle
-from consumer.encoder import Encoded, Encoder
+from consumer.encoder import Encoded, Encoder, TokenIds
 from consumer.engines import Engine, EngineFailure, Logits
 from consumer.errors import BundleError, GaveUp
 
@@ -46,7 +48,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What one call cost. `padded_tokens` are those computed, `tokens` those of the texts."""
+    """What one call cost. `padded_tokens` are those computed, `tokens` those of the windows of the texts."""
 
     tokenise_seconds: float = 0.0
     infer_seconds: float = 0.0
@@ -79,7 +81,7 @@ class Classifier:
         self._labels = manifest.labels
         self._temperature = manifest.calibration.temperature if manifest.calibration else 1.0
         self._threshold = manifest.calibration.threshold if manifest.calibration else None
-        self._encoder = Encoder(bundle.tokenizer_json, manifest.max_length, manifest.truncation)
+        self._encoder = Encoder(bundle.tokenizer_json, manifest.max_length, manifest.truncation, manifest.windows)
         self._policy = replace(engine.policy, token_budget=token_budget) if token_budget else engine.policy
 
     @property
@@ -97,15 +99,17 @@ class Classifier:
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         encoded, unreadable = self._encode(list(places))
         tokenised = time.perf_counter()
-        rows, batches, padded = self._infer(encoded)
+        windows = [window for text in encoded for window in text.windows]
+        rows, batches, padded = self._infer(windows)
+        answers = averaged(rows, [len(text.windows) for text in encoded])
         for place in unreadable:
-            rows[place] = EngineFailure("NotTokenised")
-        results = [self._result(text, row) for text, row in zip(encoded, rows, strict=True)]
+            answers[place] = EngineFailure("NotTokenised")
+        results = [self._result(text, answer) for text, answer in zip(encoded, answers, strict=True)]
         stats = Stats(
             tokenised - started,
             time.perf_counter() - tokenised,
             batches,
-            sum(text.tokens for text in encoded),
+            sum(map(len, windows)),
             padded,
         )
         return Classified([results[places[text]] for text in texts], stats)
@@ -147,7 +151,7 @@ class Classifier:
     def _warm_up(self) -> None:
         """Take the memory that the largest batches need now, when nobody waits for an answer."""
         max_length = self._encoder.max_length
-        ids = np.resize(self._encoder.encode([self._bundle.golden.texts[0].text])[0].ids, max_length)
+        ids = np.resize(self._golden_window(), max_length)
         rows = max(1, min(self._policy.token_budget // max_length, self._policy.max_rows))
         batch = pad([ids] * rows, max_length, self._encoder.pad_id)
         for result in self._engine.infer([batch] * self._policy.parallel):
@@ -168,13 +172,13 @@ class Classifier:
             ["" if place in unreadable else text for place, text in enumerate(texts)]
         ), unreadable
 
-    def _infer(self, encoded: Sequence[Encoded]) -> tuple[list[Logits | EngineFailure], int, int]:
-        """One row of logits, shape (labels,), or a failure for each text; batches and padded tokens computed."""
-        rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")] * len(encoded)
-        todo = plan([text.tokens for text in encoded], self._policy, self._encoder.max_length)
+    def _infer(self, windows: Sequence[TokenIds]) -> tuple[list[Logits | EngineFailure], int, int]:
+        """One row of logits, shape (labels,), or a failure for each window; batches and padded tokens computed."""
+        rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")] * len(windows)
+        todo = plan([len(window) for window in windows], self._policy, self._encoder.max_length)
         computed = padded = 0
         while todo:
-            batches = [self._batch([encoded[index] for index in group]) for group in todo]
+            batches = [self._batch([windows[index] for index in group]) for group in todo]
             computed += len(batches)
             padded += sum(batch.ids.size for batch in batches)
             bad = [
@@ -185,22 +189,24 @@ class Classifier:
             todo = [half for group, failed in zip(todo, bad, strict=True) if len(group) > 1 for half in _halves(failed)]
         return rows, computed, padded
 
-    def _batch(self, texts: Sequence[Encoded]) -> TokenBatch:
-        width = rounded(max(text.tokens for text in texts), self._policy, self._encoder.max_length)
-        return pad([text.ids for text in texts], width, self._encoder.pad_id)
+    def _batch(self, windows: Sequence[TokenIds]) -> TokenBatch:
+        width = rounded(max(map(len, windows)), self._policy, self._encoder.max_length)
+        return pad(windows, width, self._encoder.pad_id)
+
+    def _golden_window(self) -> TokenIds:
+        return self._encoder.encode([self._bundle.golden.texts[0].text])[0].windows[0]
 
     def _ask_a_golden_text(self) -> None:
-        golden = self._encoder.encode([self._bundle.golden.texts[0].text])
         rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")]
-        if _spread([0], self._engine.infer([self._batch(golden)])[0], rows):
+        if _spread([0], self._engine.infer([self._batch([self._golden_window()])])[0], rows):
             raise GaveUp("the engine fails on a golden text as well as on reviews; start the worker again")
 
-    def _result(self, text: Encoded, row: Logits | EngineFailure) -> Scored | Failed:
-        if isinstance(row, EngineFailure):
-            return Failed(row.kind)
+    def _result(self, text: Encoded, logits: MeanLogits | EngineFailure) -> Scored | Failed:
+        if isinstance(logits, EngineFailure):
+            return Failed(logits.kind)
         # The label comes from the logits: no temperature, however high, makes it a matter of rounding.
-        label = self._labels[int(row.argmax())]
-        exponents = np.exp((row.astype(np.float64) - row.max()) / self._temperature)
+        label = self._labels[int(logits.argmax())]
+        exponents = np.exp((logits - logits.max()) / self._temperature)
         probabilities = dict(zip(self._labels, (exponents / exponents.sum()).tolist(), strict=True))
         score = probabilities[label]
         unsure = None if self._threshold is None else score < self._threshold
@@ -208,7 +214,7 @@ class Classifier:
 
 
 def _spread(group: Sequence[int], result: Logits | EngineFailure, rows: list[Logits | EngineFailure]) -> list[int]:
-    """Put the result of a batch into `rows`; returns the texts that it failed on, all of them or those with NaN."""
+    """Put the result of a batch into `rows`; returns the windows that it failed on, all of them or those with NaN."""
     bad = []
     for place, index in enumerate(group):
         row = result if isinstance(result, EngineFailure) else result[place]

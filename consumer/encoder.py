@@ -1,20 +1,24 @@
-"""Text to token ids, one rule for training and serving: clean, bound, tokenise, truncate."""
+"""Text to token ids, one rule for training and serving: clean, bound, tokenise, truncate or cut into windows."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
+from pydantic import BaseModel, ConfigDict, Field
+from tokenizers import Encoding, Tokenizer
 
 from consumer.errors import BundleError
 
-#: Characters tokenised per token of `max_length`. English runs at 4 to 5 a token and the longest WordPiece unit is
+#: Characters tokenised per token that is read. English runs at 4 to 5 a token and the longest WordPiece unit is
 #: 18, so this bound cuts nothing that truncation would keep, yet a text of megabytes costs what a long review costs.
 CHARACTERS_PER_TOKEN = 32
+
+#: Characters tokenised at once. The tokenizer was seen to take 170 bytes for each token until its text is cut, and a
+#: token may be one character: a poll of nothing but huge texts would take gigabytes.
+CHARACTERS_AT_ONCE = 500_000
 
 _HTML_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
@@ -22,23 +26,39 @@ TokenIds = npt.NDArray[np.int32]
 
 
 class Truncation(StrEnum):
-    """Which tokens of a text that is too long are kept: the first ones, or the first and the last ones."""
+    """What is read of a text that is too long: its first tokens, its first and its last ones, or windows over it."""
 
     HEAD = "head"
     HEAD_TAIL = "head_tail"
+    WINDOWS = "windows"
+
+
+class Windows(BaseModel):
+    """How a text that is too long becomes windows of `max_length` tokens, special tokens included.
+
+    Each window but the first begins with what the one before it ends with: with the share `overlap` of `max_length`,
+    rounded down, so that no phrase is only seen cut in two. The first `most` windows are read; the rest of the text,
+    however long, costs nothing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    overlap: float = Field(default=0.25, ge=0, le=0.5)
+    most: int = Field(default=4, ge=1, le=64)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One text as the model sees it: `ids` of shape (tokens,), and whether something was cut off."""
+    """One text as the model sees it.
 
-    ids: TokenIds
+    `windows`, each of shape (tokens,), are read one by one and their logits averaged; there is one, unless the encoder
+    cuts windows and the text is too long for one. `tokens` of the text are read, special ones included; those that two
+    windows share count once. `truncated`: the rest was cut off.
+    """
+
+    windows: tuple[TokenIds, ...]
+    tokens: int
     truncated: bool
-
-    @property
-    def tokens(self) -> int:
-        """Length in tokens, special tokens included."""
-        return len(self.ids)
 
 
 def clean(text: str) -> str:
@@ -47,7 +67,7 @@ def clean(text: str) -> str:
 
 
 class Encoder:
-    """Tokenises and truncates to `max_length` tokens, the two special ones at the ends included.
+    """Tokenises and cuts to `max_length` tokens, special ones included.
 
     Args:
         tokenizer_json: the text of a Hugging Face `tokenizer.json`; padding and truncation set in it are ignored.
@@ -55,12 +75,16 @@ class Encoder:
         truncation: which tokens of a longer text are kept. `HEAD_TAIL` keeps the first half and the last half, for
             reviews often end in their verdict (Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?",
             section 5.3.1).
+        windows: for `WINDOWS`, and for nothing else.
 
     Raises:
-        BundleError: the tokenizer cannot be read.
+        BundleError: the tokenizer cannot be read, or adds so many special tokens that windows have no room.
     """
 
-    def __init__(self, tokenizer_json: str, max_length: int, truncation: Truncation) -> None:
+    def __init__(
+        self, tokenizer_json: str, max_length: int, truncation: Truncation, windows: Windows | None = None
+    ) -> None:
+        check_windows(truncation, windows)
         try:
             self._tokenizer = Tokenizer.from_str(tokenizer_json)
         except Exception as error:  # tokenizers raises bare Exception
@@ -69,11 +93,18 @@ class Encoder:
         self._tokenizer.no_truncation()
         self.max_length = max_length
         self.truncation = truncation
-
-    @classmethod
-    def from_file(cls, path: Path, max_length: int, truncation: Truncation) -> "Encoder":
-        """Read `path`, a `tokenizer.json`."""
-        return cls(path.read_text(encoding="utf-8"), max_length, truncation)
+        self._windows = windows
+        self._step = self._most_tokens = max_length
+        if windows:
+            overlap = int(windows.overlap * max_length)
+            try:
+                self._tokenizer.enable_truncation(max_length, stride=overlap)
+            except Exception as error:
+                raise BundleError(
+                    f"windows of {max_length} tokens are too short for this tokenizer: {error}"
+                ) from error
+            self._step = max_length - self._tokenizer.num_special_tokens_to_add(False) - overlap
+            self._most_tokens = max_length + (windows.most - 1) * self._step
 
     @property
     def pad_id(self) -> int:
@@ -81,24 +112,52 @@ class Encoder:
         return self._tokenizer.token_to_id("[PAD]") or self._tokenizer.token_to_id("<pad>") or 0
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Encode `texts`, in order; at most `max_length` tokens each."""
-        bounded = [self._bounded(clean(text)) for text in texts]
-        encodings = self._tokenizer.encode_batch_fast([text for text, _ in bounded])
-        return [self._cut(encoding.ids, cut) for encoding, (_, cut) in zip(encodings, bounded, strict=True)]
+        """Encode `texts`, in order; at most `max_length` tokens in each window."""
+        encoded: list[Encoded] = []
+        for group in _groups([self._bounded(clean(text)) for text in texts]):
+            encodings = self._tokenizer.encode_batch_fast([text for text, _ in group])
+            encoded += [self._cut(encoding, cut) for encoding, (_, cut) in zip(encodings, group, strict=True)]
+        return encoded
 
     def _bounded(self, text: str) -> tuple[str, bool]:
         """Drop characters from the middle (or the end) that truncation would drop after tokenising anyway."""
-        limit = self.max_length * CHARACTERS_PER_TOKEN
+        limit = self._most_tokens * CHARACTERS_PER_TOKEN
         if len(text) <= limit:
             return text, False
-        if self.truncation is Truncation.HEAD:
+        if self.truncation is not Truncation.HEAD_TAIL:
             return text[:limit], True
         return text[: limit // 2] + "\n" + text[-(limit // 2) :], True
 
-    def _cut(self, ids: list[int], already_cut: bool) -> Encoded:
-        whole = np.asarray(ids, dtype=np.int32)
+    def _cut(self, encoding: Encoding, already_cut: bool) -> Encoded:
+        whole = np.asarray(encoding.ids, dtype=np.int32)
+        if self._windows and (others := encoding.overflowing):
+            most = self._windows.most
+            windows = (whole, *(np.asarray(other.ids, dtype=np.int32) for other in others[: most - 1]))
+            tokens = (len(windows) - 1) * self._step + len(windows[-1])
+            return Encoded(windows, tokens, already_cut or len(others) >= most)
         if len(whole) <= self.max_length:
-            return Encoded(whole, already_cut)
+            return Encoded((whole,), len(whole), already_cut)
         # The closing special token is always kept; with HEAD it is all that is kept of the end.
         tail = 1 if self.truncation is Truncation.HEAD else self.max_length // 2
-        return Encoded(np.concatenate([whole[: self.max_length - tail], whole[len(whole) - tail :]]), True)
+        kept = np.concatenate([whole[: self.max_length - tail], whole[len(whole) - tail :]])
+        return Encoded((kept,), len(kept), True)
+
+
+def check_windows(truncation: Truncation, windows: Windows | None) -> None:
+    """Raise `ValueError` where `truncation` is by windows without any, or there are windows for another one."""
+    if (truncation is Truncation.WINDOWS) != (windows is not None):
+        raise ValueError(f"windows are for truncation {Truncation.WINDOWS.value}, which cannot be without them")
+
+
+def _groups(texts: Sequence[tuple[str, bool]]) -> Iterator[list[tuple[str, bool]]]:
+    """`texts` in order, in groups of at most `CHARACTERS_AT_ONCE` or of one text."""
+    group: list[tuple[str, bool]] = []
+    characters = 0
+    for text in texts:
+        if group and characters + len(text[0]) > CHARACTERS_AT_ONCE:
+            yield group
+            group, characters = [], 0
+        group.append(text)
+        characters += len(text[0])
+    if group:
+        yield group

@@ -58,7 +58,7 @@ class HealthServer:
                 f"cannot listen on {host}:{port} ({error}); set another metrics_port, or 0 for any free one"
             ) from error
         self.host, self.port = host, self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True)
         self._thread.start()
 
     @property

@@ -99,6 +99,18 @@ def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
     )
 
 
+def new_reader(settings: WorkerSettings, clients: Clients) -> Any:
+    """A consumer of committed results, in no group: see `consumer.lineage`."""
+    return KafkaConsumer(
+        **connection(settings, BOOTSTRAP_SECONDS, settings.request_timeout_seconds),
+        kafka_client=clients,
+        group_id=None,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        allow_auto_create_topics=False,
+    )
+
+
 def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
     """The producer; a transactional one has taken over its id, and aborted what a predecessor left open."""
     producer = KafkaProducer(

@@ -18,19 +18,25 @@ read as a `HeaderName`, which writes back the bytes that it was read from.
 What a broker says right before it closes a connection is thrown away (row 28): the reason why a password is refused,
 for example, comes that way. The transport hands it over first and sees the end of the connection afterwards.
 
+It logs an error, ten times a second, while a transaction of somebody else decides a committed offset, which is normal
+when a partition changes hands.
+
 Tied to kafka-python 3.0 by the bound in pyproject.toml.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Self
 
+from kafka import TopicPartition
 from kafka.consumer.subscription_state import SubscriptionState
 from kafka.errors import KafkaTimeoutError
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.producer.transaction_manager import TransactionManager
 from kafka.record import memory_records
 from kafka.record.default_records import DefaultRecordBatch
+from kafka.structs import OffsetAndMetadata
 
 
 class HeaderName(str):
@@ -97,8 +103,32 @@ def _from_the_commits(assign: Callable[[Any, Any], None]) -> Callable[[Any, Any]
     def assign_anew(subscriptions: Any, partitions: Any) -> None:
         assign(subscriptions, [])
         assign(subscriptions, partitions)
+        subscriptions.times_assigned = getattr(subscriptions, "times_assigned", 0) + 1
 
     return assign_anew
+
+
+def times_assigned(consumer: Any) -> int:
+    """How often its group has given `consumer` partitions, the same ones or others."""
+    return int(getattr(consumer._subscription, "times_assigned", 0))
+
+
+def committed_now(consumer: Any, partition: TopicPartition, timeout_seconds: float) -> OffsetAndMetadata | None:
+    """Committed offset of one partition, None if there is none, asked for once.
+
+    Raises:
+        UnstableOffsetCommitError: a transaction that is not finished decides it. `consumer.committed` would wait.
+        KafkaError: no answer in time, or another one.
+    """
+    coordinator, timeout_ms = consumer._coordinator, timeout_seconds * 1000
+
+    async def ask() -> Any:
+        if not await coordinator.ensure_coordinator_ready_async(timeout_ms=timeout_ms):
+            raise KafkaTimeoutError("no group coordinator")
+        asked = coordinator._manager.call_soon(coordinator._send_offset_fetch_request, [partition])
+        return await coordinator._manager.wait_for(asked, timeout_ms)
+
+    return consumer._net.run(ask).get(partition)
 
 
 def bump_epoch(producer: Any, timeout_seconds: float) -> None:
@@ -117,11 +147,16 @@ def bump_epoch(producer: Any, timeout_seconds: float) -> None:
         time.sleep(0.005)
 
 
+def _is_not_about_unstable_offsets(record: logging.LogRecord) -> bool:
+    return "UnstableOffsetCommitError" not in record.getMessage()
+
+
 def apply() -> None:
     """Mend all, for every client that this process creates from now on; once is enough."""
     if memory_records.DefaultRecordBatch is _Batch:
         return
     memory_records.DefaultRecordBatch = _Batch
+    logging.getLogger("kafka.coordinator.consumer").addFilter(_is_not_about_unstable_offsets)
     TransactionManager._complete_transaction = _and_forget_offsets(TransactionManager._complete_transaction)
     SubscriptionState.assign_from_subscribed = _from_the_commits(SubscriptionState.assign_from_subscribed)
     for transport in (KafkaTCPTransport, KafkaSSLTransport):

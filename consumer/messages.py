@@ -102,6 +102,11 @@ class DeadLetter(BaseModel):
     source_topic: str = Field(alias="source-topic")
     source_partition: str = Field(alias="source-partition", pattern=r"^\d+$")
     source_offset: str = Field(alias="source-offset", pattern=r"^\d+$")
+    source_lineage: str | None = Field(
+        None,
+        alias="source-lineage",
+        description="which history of commits it belongs to; absent if at least once",
+    )
     reason: Reason = Field(alias="dead-letter-reason")
     sha256: str = Field(alias="dead-letter-sha256", description="SHA-256 of the original value; of nothing for null")
     value_bytes: str = Field(alias="dead-letter-bytes", description="size of the original value; -1 for null")

@@ -35,6 +35,11 @@ class Metrics:
         self.deleted_unread = Counter(
             "reviews_deleted_unread", "Records that retention deleted before they were read", registry=registry
         )
+        self.commits_lost = Counter(
+            "reviews_commits_lost",
+            "Committed offsets that went back; reading went on behind the results",
+            registry=registry,
+        )
         self.stage_seconds = Histogram(
             "reviews_stage_seconds", "Time of one poll by stage", ["stage"], buckets=_SECONDS, registry=registry
         )

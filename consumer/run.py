@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from consumer import logs
-from consumer.broker import Broker, Step
+from consumer.broker import Broker
 from consumer.bundle import Bundle, load_bundle
 from consumer.classifier import Classifier
 from consumer.engines import open_engine
@@ -25,6 +25,7 @@ from consumer.errors import GaveUp, UsageError
 from consumer.health import Health, HealthServer
 from consumer.messages import Model
 from consumer.metrics import Metrics
+from consumer.publisher import Step
 from consumer.settings import CONFIG_VARIABLE, KafkaSettings, WorkerSettings
 from consumer.watchdog import Watchdog
 from consumer.worker import Worker

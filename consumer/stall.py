@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a partition is read, and where it ends for a reader of committed records; both offsets."""
+    """Where a partition is read, None if that is not known yet, and where it ends for a reader of committed records."""
 
-    position: int
+    position: int | None
     end: int
 
     @property
-    def lag(self) -> int:
+    def lag(self) -> int | None:
         """Records that wait behind the position, transaction markers included."""
-        return max(0, self.end - self.position)
+        return None if self.position is None else max(0, self.end - self.position)
 
 
 class StallDetector:
@@ -26,14 +26,15 @@ class StallDetector:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._since: dict[int, tuple[int, float]] = {}
+        self._since: dict[int, tuple[int | None, float]] = {}
 
     def stalled(self, seen: Mapping[int, Progress], now: float) -> int | None:
         """A partition that has not moved since `seconds` before `now` (monotonic), or None."""
-        since = {}
+        since: dict[int, tuple[int | None, float]] = {}
         for partition, progress in seen.items():
             position, start = self._since.get(partition, (None, now))
-            if progress.lag:
-                since[partition] = (progress.position, start if position == progress.position else now)
+            if progress.lag != 0:
+                has_stood = partition in self._since and position == progress.position
+                since[partition] = (progress.position, start if has_stood else now)
         self._since = since
         return next((partition for partition, (_, start) in since.items() if now - start >= self._seconds), None)

@@ -1,5 +1,6 @@
 """The way from settings to clients that work: wait for Kafka and the topics, say why, tell what waiting cannot mend."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,19 +9,32 @@ from typing import Any
 from kafka.errors import KafkaError, KafkaTimeoutError
 
 from consumer.errors import KafkaUnusable
-from consumer.kafka_client import Clients, LastWarning, fatal_cause, new_consumer, new_producer, reason_of
+from consumer.kafka_client import Clients, LastWarning, fatal_cause, new_consumer, new_producer, new_reader, reason_of
 from consumer.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A consumer that is in no group yet, a producer, and the partitions of each topic."""
+    """A consumer that is in no group yet, a producer, a reader of results, and the partitions of each topic.
+
+    A start that was ended early leaves None where it had not come to; at-least-once delivery needs no reader.
+    """
 
     consumer: Any
     producer: Any
+    reader: Any
     partitions: dict[str, int]
+
+    def close(self, timeout_seconds: float) -> None:
+        """Leave the group and close, within `timeout_seconds`; safe to call at any time."""
+        in_ms = {"autocommit": False, "timeout_ms": int(timeout_seconds / 2 * 1000)}
+        _close("producer", self.producer, timeout=timeout_seconds / 2)
+        _close("consumer", self.consumer, **in_ms)
+        _close("reader", self.reader, **in_ms)
 
 
 class Start:
@@ -40,7 +54,7 @@ class Start:
         Raises:
             KafkaUnusable: wrong credentials or rights, or nothing usable within `start_timeout_seconds`.
         """
-        consumer = producer = None
+        consumer = producer = reader = None
         partitions: dict[str, int] = {}
         with LastWarning() as warning:
             while consumer is None and not self._stopping():
@@ -55,7 +69,9 @@ class Start:
                         partitions[topic] = count
             while producer is None and not self._stopping():
                 producer = self._attempt(new_producer, warning)
-        return Connection(consumer, producer, partitions)
+            while self._settings.is_exactly_once and reader is None and not self._stopping():
+                reader = self._attempt(new_reader, warning)
+        return Connection(consumer, producer, reader, partitions)
 
     def _attempt(self, build: Callable[[WorkerSettings, Clients], Any], warning: LastWarning) -> Any:
         """One try to build a client; None when it is worth another."""
@@ -91,3 +107,11 @@ def _partitions(consumer: Any, topic: str) -> int:
         return 0
     except KafkaError as error:
         raise KafkaUnusable(f"topic {topic}: {reason_of(error)}") from error
+
+
+def _close(what: str, client: Any, **options: Any) -> None:
+    try:
+        if client is not None:
+            client.close(**options)
+    except KafkaError as error:
+        log.warning("the %s did not close cleanly: %s", what, reason_of(error))

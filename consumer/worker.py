@@ -5,7 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
-from consumer.broker import Broker, NotPublished, Poll
+from consumer.broker import Broker
 from consumer.classifier import Classifier, Scored
 from consumer.errors import GaveUp
 from consumer.health import Health
@@ -13,6 +13,7 @@ from consumer.messages import Limits, Model, ParsedReview, Reason, Record, parse
 from consumer.metrics import Metrics
 from consumer.outcomes import Outcome, Outcomes
 from consumer.pace import Pace
+from consumer.publisher import NotPublished, Poll
 from consumer.settings import WorkerSettings
 from consumer.stall import Progress, StallDetector
 from consumer.watchdog import Watchdog
@@ -75,6 +76,7 @@ class Worker:
             started = time.monotonic()
             poll = self._broker.poll(self._pace.records)
             self._note_assignment()
+            self._note_restored(poll.restored)
             if not poll.records:
                 if self._idle():
                     return
@@ -116,11 +118,17 @@ class Worker:
 
     def _look_for_stall(self, progress: Mapping[int, Progress], now: float) -> None:
         for partition, seen in progress.items():
-            self._metrics.lag.labels(str(partition)).set(seen.lag)
+            if seen.lag is not None:
+                self._metrics.lag.labels(str(partition)).set(seen.lag)
         if (stalled := self._stall.stalled(progress, now)) is not None:
+            seconds = f"{self._settings.stall_timeout_seconds:g} s"
+            if progress[stalled].position is None:
+                raise GaveUp(
+                    f"the committed offset of partition {stalled} has not been known for {seconds}: a transaction that "
+                    "does not end? see ReviewsNoProgress in docs/runbook.md"
+                )
             raise GaveUp(
-                f"partition {stalled} has not moved for {self._settings.stall_timeout_seconds:g} s although records "
-                "wait in it; start the worker again"
+                f"partition {stalled} has not moved for {seconds} although records wait in it; start the worker again"
             )
 
     def _note_assignment(self) -> None:
@@ -136,6 +144,15 @@ class Worker:
             log.error("partition %s: %s records were deleted by retention before they were read", partition, records)
         self._assignment = assignment
         self._metrics.assigned.set(len(assignment))
+
+    def _note_restored(self, restored: Mapping[int, int]) -> None:
+        self._metrics.commits_lost.inc(len(restored))
+        for partition, offset in restored.items():
+            log.error(
+                "partition %s: Kafka gave an old committed offset; results up to %s are there, going on behind",
+                partition,
+                offset - 1,
+            )
 
     def _label(self, records: Sequence[Record]) -> list[Outcome]:
         """One outcome for each of `records`, in order."""

@@ -21,11 +21,11 @@ from kafka import KafkaConsumer, codec
 
 from consumer import logs
 from consumer.batching import BatchPolicy, TokenBatch
-from consumer.broker import Step
 from consumer.bundle import Bundle
 from consumer.classifier import Classifier
 from consumer.engines import EngineFailure, Logits
 from consumer.errors import ReviewsError
+from consumer.publisher import Step
 from consumer.run import add_arguments, read_settings, serve
 from tests.fake_bundle import CHARACTERS, VARIANT
 from tests.fake_model import NAN_MARK, OUT_OF_MEMORY_MARK, positive_probability

@@ -96,10 +96,18 @@ class Harness:
         seed: of everything random, printed.
         bootstrap: what workers are told to connect to; the cluster's own listener if None.
         partitions: of each topic.
+        output_partitions: of the output and dead-letter topics, where they differ.
     """
 
     def __init__(
-        self, kafka: LocalCluster, directory: Path, seed: int, *, bootstrap: str | None = None, partitions: int = 4
+        self,
+        kafka: LocalCluster,
+        directory: Path,
+        seed: int,
+        *,
+        bootstrap: str | None = None,
+        partitions: int = 4,
+        output_partitions: int | None = None,
     ) -> None:
         name = f"f-{uuid.uuid4().hex[:12]}"
         self.kafka = kafka
@@ -107,6 +115,7 @@ class Harness:
             bootstrap or kafka.bootstrap, f"{name}.input", f"{name}.output", f"{name}.dead-letter", f"{name}.group"
         )
         self.partitions = partitions
+        self._output_partitions = output_partitions or partitions
         self.produced: list[Record] = []
         self.dead: set[Source] = set()
         self.workers: list[FakeWorker] = []
@@ -118,8 +127,8 @@ class Harness:
         print(f"seed {seed}, group {self.topics.group}")
 
     def __enter__(self) -> Self:
-        names = (self.topics.input, self.topics.output, self.topics.dead_letter)
-        self.kafka.create_topics(dict.fromkeys(names, self.partitions))
+        outputs = dict.fromkeys((self.topics.output, self.topics.dead_letter), self._output_partitions)
+        self.kafka.create_topics({self.topics.input: self.partitions, **outputs})
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -36,15 +36,16 @@ class Mutation:
     test: str
 
 
-BROKER, CLIENT = "consumer/broker.py", "consumer/kafka_client.py"
-WORKER, SETTINGS = "consumer/worker.py", "consumer/settings.py"
+BROKER, PUBLISHER, CLIENT = "consumer/broker.py", "consumer/publisher.py", "consumer/kafka_client.py"
+ASSIGNMENT, WORKER = "consumer/assignment.py", "consumer/worker.py"
+START, SETTINGS = "consumer/start.py", "consumer/settings.py"
 
 MUTATIONS = (
     Mutation(
         "group metadata is taken when committing, not when polling",
         (
             Change(
-                BROKER,
+                PUBLISHER,
                 """\
         if poll.group.generation_id < 0:  # 1
             raise NotPublished("this worker has left its group")
@@ -70,7 +71,7 @@ MUTATIONS = (
         "the client commits by itself",
         (
             Change(CLIENT, "enable_auto_commit=False", "enable_auto_commit=True"),
-            Change(BROKER, "close(autocommit=False, ", "close("),
+            Change(START, '"autocommit": False, ', ""),
         ),
         "test_workers_end.py::test_row_08_the_older_of_two_workers_with_one_name_is_fenced",
     ),
@@ -78,7 +79,7 @@ MUTATIONS = (
         "offsets are committed before results are sent",
         (
             Change(
-                BROKER,
+                PUBLISHER,
                 """\
             self._producer.begin_transaction()  # 2
 """,
@@ -94,7 +95,7 @@ MUTATIONS = (
         "dead letters are sent outside the transaction",
         (
             Change(
-                BROKER,
+                PUBLISHER,
                 """\
         partition = record.partition % self._partitions[record.topic]
 """,
@@ -117,7 +118,10 @@ MUTATIONS = (
     ),
     Mutation(
         "a group without commits begins at the end",
-        (Change(CLIENT, 'auto_offset_reset="earliest"', 'auto_offset_reset="latest"'),),
+        (
+            Change(CLIENT, 'auto_offset_reset="earliest"', 'auto_offset_reset="latest"'),
+            Change(ASSIGNMENT, "seek_to_beginning", "seek_to_end"),
+        ),
         "test_topics.py::test_row_22_partitions_that_are_added_are_read_from_their_start",
     ),
     Mutation(

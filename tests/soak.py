@@ -1,8 +1,8 @@
 """Exactly once, for a long time and at random: `python -m tests.soak --minutes 45 --seed 7`.
 
-Three workers with a fake model label a stream of tiny reviews while they are killed, stopped and frozen, and their
-broker is restarted, killed and frozen. A reader of committed records watches all the time. At the end another one reads
-everything from the start. Exit code 0 if nothing was lost, doubled, reordered or wrong.
+Three workers with a fake model label a stream of tiny reviews while they are killed, stopped and frozen, and one after
+the other of their three brokers is restarted, killed and frozen. A reader of committed records watches all the time. At
+the end another one reads everything from the start. Exit code 0 if nothing was lost, doubled, reordered or wrong.
 """
 
 import argparse
@@ -14,7 +14,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from consumer.local.broker import LocalBroker
+from consumer.local.cluster import LocalCluster
+from consumer.local.node import Node
 from tests import oracle
 from tests.fake_worker import Script
 from tests.harness import FakeWorker, Harness
@@ -27,7 +28,7 @@ PARTITIONS = 6
 WORKERS = 3
 STEPS = ("polled", "inferred", "begun", "sent", "offsets_sent", "committed")
 SETTINGS: dict[str, object] = {"session_timeout_seconds": 3, "max_poll_records": 512}
-#: Seconds between two misfortunes of workers, and of the broker, on average.
+#: Seconds between two misfortunes of workers, and of brokers, on average.
 WORKER_SECONDS, BROKER_SECONDS = 4.0, 180.0
 #: For the end, when nobody does harm any more: a machine that did other things meanwhile may have left a backlog.
 DRAIN_SECONDS = 1800.0
@@ -39,16 +40,17 @@ EXPECTED_EXITS = {0, -signal.SIGKILL, -signal.SIGTERM, 4, 5}
 class Misfortunes:
     """Does harm at random, and repairs it later."""
 
-    def __init__(self, harness: Harness, broker: LocalBroker, seed: int) -> None:
+    def __init__(self, harness: Harness, kafka: LocalCluster, seed: int) -> None:
         self.done: Counter[str] = Counter()
         self.exits: Counter[int] = Counter()
-        self._harness, self._broker = harness, broker
+        self._harness, self._kafka = harness, kafka
         self._random = random.Random(seed)
         self._workers: list[FakeWorker] = []
         self._frozen: dict[FakeWorker, float] = {}
         self._next_worker = self._next_broker = time.monotonic() + 10
         self._next_broker += BROKER_SECONDS
-        self._broker_back: float | None = None
+        self._harmed: Node | None = None
+        self._broker_back = 0.0
 
     def turn(self) -> None:
         """What is due now."""
@@ -57,16 +59,15 @@ class Misfortunes:
         if now >= self._next_worker:
             self._next_worker = now + self._random.expovariate(1 / WORKER_SECONDS)
             self._harm_a_worker(now)
-        if self._broker_back is not None and now >= self._broker_back:
+        if self._harmed is not None and now >= self._broker_back:
             self._bring_broker_back()
-        if now >= self._next_broker:
+        if self._harmed is None and now >= self._next_broker:
             self._next_broker = now + self._random.uniform(0.5, 1.5) * BROKER_SECONDS
-            self._harm_the_broker(now)
+            self._harm_a_broker(now)
 
     def repair(self) -> None:
         """Bring the broker back, wake everybody up and stop them, for the end."""
-        if self._broker_back is not None:
-            self._bring_broker_back()
+        self._bring_broker_back()
         for worker in self._workers:
             worker.send(signal.SIGCONT)
             worker.send(signal.SIGTERM)
@@ -75,11 +76,11 @@ class Misfortunes:
             self.exits[worker.process.returncode] += 1
 
     def _bring_broker_back(self) -> None:
-        self._broker_back = None
-        if self._broker.node.running:
-            self._broker.resume()
-        else:
-            self._broker.start()
+        if self._harmed is not None:
+            if self._harmed.running:
+                self._harmed.resume()
+            self._kafka.start(self._harmed)
+            self._harmed = None
 
     def _collect(self, now: float) -> None:
         """Start again who has ended, wake up who was frozen long enough."""
@@ -119,31 +120,32 @@ class Misfortunes:
                 self._frozen[worker] = now + self._random.uniform(1, 10)
                 self.done["freezes"] += 1
 
-    def _harm_the_broker(self, now: float) -> None:
+    def _harm_a_broker(self, now: float) -> None:
+        self._harmed = self._random.choice(self._kafka.nodes)
         match self._random.choice(("restart", "kill", "freeze")):
             case "restart":
-                self._broker.stop()
+                self._harmed.stop()
                 self._broker_back = now
             case "kill":
-                self._broker.kill()
+                self._harmed.kill()
                 self._broker_back = now + self._random.uniform(0, 8)
             case "freeze":
-                self._broker.pause()
+                self._harmed.pause()
                 self._broker_back = now + self._random.uniform(2, 12)
         self.done["broker faults"] += 1
 
 
-def soak(minutes: float, seed: int, rate: float) -> bool:
+def soak(minutes: float, seed: int, rate: float, brokers: int) -> bool:
     """Run, report every minute, and say whether all was right."""
     with (
         tempfile.TemporaryDirectory(prefix="soak-") as directory,
-        LocalBroker() as broker,
-        Harness(broker, Path(directory), seed, partitions=PARTITIONS) as harness,
-        Watcher(internal(broker), harness.topics) as watcher,
+        LocalCluster(brokers) as kafka,
+        Harness(kafka, Path(directory), seed, partitions=PARTITIONS) as harness,
+        Watcher(internal(kafka), harness.topics) as watcher,
     ):
-        bootstrap = internal(broker)
+        bootstrap = internal(kafka)
         stream = Stream(bootstrap, harness.topics.input, PARTITIONS, rate)
-        harm = Misfortunes(harness, broker, seed)
+        harm = Misfortunes(harness, kafka, seed)
         began = shown = time.monotonic()
         stream.start()
         while time.monotonic() < began + minutes * 60:
@@ -162,7 +164,7 @@ def soak(minutes: float, seed: int, rate: float) -> bool:
         harness.stop()
         print(f"  end: {_line(harm, stream, watcher)}; exits {dict(harm.exits)}", flush=True)
         ends = end_offsets(bootstrap, harness.topics.input)
-        oracle.settled(broker, harness.topics)
+        oracle.settled(kafka, harness.topics)
         committed = harness.committed_by_partition()
         with Watcher(bootstrap, harness.topics) as again:
             everything = DRAIN_SECONDS, "everything is read again"
@@ -199,8 +201,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--rate", type=float, default=230, help="reviews a second (230)")
+    parser.add_argument("--brokers", type=int, default=3, help="in the cluster (3)")
     arguments = parser.parse_args()
-    is_right = soak(arguments.minutes, arguments.seed, arguments.rate)
+    is_right = soak(arguments.minutes, arguments.seed, arguments.rate, arguments.brokers)
     print("soak passed" if is_right else "soak FAILED")
     return 0 if is_right else 1
 

@@ -4,7 +4,10 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import openpyxl
+
+from consumer.encoder import Encoded
 
 NEUTRAL = ("the", "film", "story", "actor", "scene", "music", "was", "and", "with", "a", "plot", "ending")
 CLEAR = {"neg": ("bad", "awful", "boring", "poor"), "pos": ("good", "great", "moving", "fine")}
@@ -33,6 +36,11 @@ def make_base(directory: Path, hidden: int = 32, layers: int = 2) -> Path:
     DistilBertModel(config).save_pretrained(directory)
     tokenizer.save(str(directory / "tokenizer.json"))
     return directory
+
+
+def one_window(ids: Sequence[int]) -> Encoded:
+    """A review of these tokens that was not cut."""
+    return Encoded((np.array(ids, dtype=np.int32),), len(ids), False)
 
 
 def write_reviews(path: Path, rows: int, seed: int, labels: Sequence[str] = ("neg", "pos")) -> Path:

@@ -27,7 +27,7 @@ def write_trained_bundle(directory: Path) -> Path:
     base = Base("tiny", make_base(directory.with_name("base")), "0" * 64)
     reviews = read_reviews(write_reviews(directory.with_name("words.xlsx"), 192, seed=1))
     encoder = Encoder(base.tokenizer_json, 48, Truncation.HEAD_TAIL)
-    rows = [torch.from_numpy(encoded.ids.astype("int64")) for encoded in encoder.encode(reviews.texts)]
+    rows = [torch.from_numpy(encoded.windows[0].astype("int64")) for encoded in encoder.encode(reviews.texts)]
     ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=encoder.pad_id)
     mask = (ids != encoder.pad_id).long()
     targets = torch.tensor([LABELS.index(label) for label in reviews.labels])
@@ -45,7 +45,7 @@ def write_trained_bundle(directory: Path) -> Path:
     export_tokenizer(base.tokenizer_json, directory)
     export_torch(model, directory)
     golden = reviews.texts[0]
-    encoded = torch.from_numpy(encoder.encode([golden])[0].ids.astype("int64"))[None]
+    encoded = torch.from_numpy(encoder.encode([golden])[0].windows[0].astype("int64"))[None]
     with torch.no_grad():
         answer = dict(zip(LABELS, model(input_ids=encoded).logits[0].double().softmax(dim=0).tolist(), strict=True))
     told = Golden(tolerance={"torch": 0.01}, texts=(GoldenText(text=golden, probabilities={"torch": answer}),))

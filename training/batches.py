@@ -34,21 +34,28 @@ def rows_of_step(step: int, rows: int, batch_size: int, seed: int) -> list[int]:
     return [int(orders[position // rows][position % rows]) for position in positions]
 
 
-def micro_batches(rows: Sequence[int], lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+def micro_batches(
+    rows: Sequence[int], lengths: Sequence[int], max_tokens: int, windows: Sequence[int] | None = None
+) -> list[list[int]]:
     """Cut `rows` into groups of like length, each at most `max_tokens` large once padded; a long review stands alone.
 
     Args:
         rows: indices into `lengths`.
-        lengths: tokens of every review.
-        max_tokens: bound of longest x count.
+        lengths: tokens of every review, or of the longest of its windows.
+        max_tokens: bound of longest x count of windows.
+        windows: how many each review has; None: one.
     """
     groups: list[list[int]] = []
+    filled = 0
     for row in sorted(rows, key=lambda row: lengths[row], reverse=True):
+        count = windows[row] if windows else 1
         # Sorted downwards: the first of a group is its longest.
-        if groups and lengths[groups[-1][0]] * (len(groups[-1]) + 1) <= max_tokens:
+        if groups and lengths[groups[-1][0]] * (filled + count) <= max_tokens:
             groups[-1].append(row)
+            filled += count
         else:
             groups.append([row])
+            filled = count
     return groups
 
 

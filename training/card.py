@@ -3,6 +3,7 @@
 import re
 
 from consumer.bundle import Calibration, Manifest
+from consumer.encoder import Truncation
 from training.evaluate import Evaluation, as_text
 from training.record import RunRecord
 from training.schedule import describe
@@ -27,8 +28,7 @@ def model_card(manifest: Manifest, served: Evaluation, record: RunRecord) -> str
     return f"""# {manifest.name}
 
 Labels a review as {" or ".join(manifest.labels)}. {_origin(manifest, record)}, \
-up to {manifest.max_length} tokens a review; of a longer one \
-{"the first and the last" if manifest.truncation == "head_tail" else "the first"} tokens are read.
+up to {manifest.max_length} tokens at once; of a longer review {_what_is_read(manifest)}.
 
 ## Accuracy
 
@@ -51,7 +51,7 @@ The served variant on all test rows:
 
 Training: {settings.epochs:g} epochs, batches of {settings.batch_size}, peak learning rate {settings.learning_rate:g} \
 ({describe(settings)}), weight decay {settings.weight_decay:g}, \
-{settings.train_max_length} tokens a review, seed {settings.seed}.
+{settings.train_max_length} tokens {"a window" if settings.windows else "a review"}, seed {settings.seed}.
 {_distillation(record)}
 {calibration_section(manifest.calibration)}
 ## Limits
@@ -80,6 +80,16 @@ def _distillation(record: RunRecord) -> str:
 Loss: {settings.soft_weight:g} x the answers of the teachers, their mean, at temperature {settings.temperature:g}, + \
 {settings.label_weight:g} x the labels + {settings.hidden_weight:g} x the last hidden state of the first teacher.
 """
+
+
+def _what_is_read(manifest: Manifest) -> str:
+    """Of a review that is too long."""
+    if manifest.windows:
+        return (
+            f"the first {manifest.windows.most} windows of so many tokens are read, of which each repeats "
+            f"{manifest.windows.overlap:.0%} of the one before it; their logits are averaged, while training as well"
+        )
+    return f"the first {'and the last ' if manifest.truncation is Truncation.HEAD_TAIL else ''}tokens are read"
 
 
 def calibration_section(calibration: Calibration | None) -> str:

@@ -121,7 +121,7 @@ def plan_tasks(
                 continue
             identity |= {
                 "base_sha256": find_base(base_name).sha256,
-                "settings": encoder_settings.model_dump(mode="json"),
+                "settings": encoder_settings.identity() | {"max_length": encoder_settings.max_length},
             }
             # A run with other settings has a checkpoint of its own.
             digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]

@@ -10,16 +10,18 @@
     label    cross-entropy, of the rows that have a label
 
 The loss of a step is the mean over all its rows of the weighted sum; a row without a label adds no label term to it.
+Student and teacher each read a long text in as many windows as they are set to: logits and states of either are the
+means over its own windows. The map is linear, so that it may be applied to the mean.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from training.objective import UNLABELED
+from training.objective import UNLABELED, Outputs
 from training.settings import DistilSettings
 
 #: The student's attribute that holds the learnt map: the checkpoints of the run hold it too, the bundle does not.
@@ -53,25 +55,25 @@ class Distillation:
     ) -> None:
         self._taught, self._settings, self._weights = taught, settings, weights
         self._map = map_to_teacher or nn.Identity()
-        self.asks: Mapping[str, Any] = {"output_hidden_states": True} if settings.hidden_weight else {}
+        self.hidden = taught.hidden is not None
 
     def divisor(self, rows: Sequence[int]) -> float:
         """Every row counts the same, labelled or not."""
         return len(rows)
 
-    def total(self, outputs: Any, labels: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+    def total(self, outputs: Outputs, rows: Sequence[int]) -> torch.Tensor:
         """See the top of this file."""
-        settings, logits = self._settings, outputs.logits.float()
+        settings, logits = self._settings, outputs.logits
         index = torch.as_tensor(rows)
         answers = self._taught.logits[index].to(logits.device)
         loss = settings.soft_weight * soft_loss(logits, answers, settings.temperature)
         loss = loss + settings.label_weight * nn.functional.cross_entropy(
-            logits, labels, weight=self._weights, reduction="sum", ignore_index=UNLABELED
+            logits, outputs.labels, weight=self._weights, reduction="sum", ignore_index=UNLABELED
         )
-        if settings.hidden_weight and self._taught.hidden is not None:
-            states = self._map(outputs.hidden_states[-1][:, 0].float())
+        if outputs.hidden is not None and self._taught.hidden is not None:
             wanted = self._taught.hidden[index].to(logits.device).float()
-            loss = loss + settings.hidden_weight * (1 - nn.functional.cosine_similarity(states, wanted)).sum()
+            likeness = nn.functional.cosine_similarity(self._map(outputs.hidden), wanted)
+            loss = loss + settings.hidden_weight * (1 - likeness).sum()
         return loss
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 import consumer.no_telemetry  # noqa: F401 - before openvino
 from consumer.bundle import TOKENIZER, Variant
-from consumer.encoder import Encoded
+from consumer.encoder import TokenIds
 from consumer.engines.openvino import the_core
 
 FP32_IR = ("openvino/fp32.xml", "openvino/fp32.bin")
@@ -74,7 +74,7 @@ def export_openvino(model: Any, bundle: Path) -> None:
     ov.save_model(converted, bundle / FP32_IR[0], compress_to_fp16=False)
 
 
-def export_int8(bundle: Path, calibration: Sequence[Encoded]) -> None:
+def export_int8(bundle: Path, calibration: Sequence[TokenIds]) -> None:
     """Quantise the fp32 IR of `bundle` to int8 weights and activations, with scales seen on `calibration`."""
     import nncf
     import openvino as ov
@@ -82,8 +82,8 @@ def export_int8(bundle: Path, calibration: Sequence[Encoded]) -> None:
     logging.getLogger("nncf").setLevel(logging.ERROR)
     model = the_core().read_model(bundle / FP32_IR[0])
 
-    def inputs(review: Encoded) -> dict[str, np.ndarray]:
-        ids = review.ids.astype(np.int64)[None]
+    def inputs(tokens: TokenIds) -> dict[str, np.ndarray]:
+        ids = tokens.astype(np.int64)[None]
         return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
     with redirect_stdout(sys.stderr):  # its progress bars; stdout is for results

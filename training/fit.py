@@ -109,7 +109,8 @@ class Plan:
     @property
     def encoder(self) -> Encoder:
         """What makes tokens of texts while training."""
-        return Encoder(self.base.tokenizer_json, self.settings.train_max_length, self.settings.truncation)
+        settings = self.settings
+        return Encoder(self.base.tokenizer_json, settings.train_max_length, settings.truncation, settings.windows)
 
     def encoded(self, reviews: Reviews) -> TrainingRows:
         """`reviews` as the model sees them while it trains."""
@@ -124,8 +125,7 @@ class Plan:
             "columns": asdict(self.data.train.columns),
             "rows": len(self.data.train),
             "labels": list(self.data.train.label_names),
-            # Serving length is no part of the weights: a finished run can be packaged again with another one.
-            "settings": self.settings.model_dump(mode="json", exclude={"max_length"}),
+            "settings": self.settings.identity(),
         }
         if self.teachers:
             identity["teachers"] = [teacher.sha256 for teacher in self.teachers]

@@ -1,7 +1,8 @@
 """What an optimiser step minimises: by default the cross-entropy with the labels of its rows."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -10,18 +11,31 @@ from torch import nn
 UNLABELED = -100
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What a model answers to reviews, fp32: `logits` (rows, labels); `labels` (rows,) are those of the reviews.
+
+    `hidden` (rows, width) is the state of the last layer at the first token, where it is asked for. Of a review of
+    several windows, logits and state are the means over them.
+    """
+
+    logits: torch.Tensor
+    labels: torch.Tensor
+    hidden: torch.Tensor | None = None
+
+
 class Objective(Protocol):
     """A loss that is a sum over rows, so that micro-batches and processes can add it up."""
 
-    #: Arguments of the model's forward pass, beside its inputs.
-    asks: Mapping[str, Any]
+    #: Whether it looks at hidden states.
+    hidden: bool
 
     def divisor(self, rows: Sequence[int]) -> float:
         """What the sum over the `rows` of a whole step is divided by."""
         ...
 
-    def total(self, outputs: Any, labels: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
-        """The loss of `rows` added up; `outputs` are the model's, `labels` has shape (rows,)."""
+    def total(self, outputs: Outputs, rows: Sequence[int]) -> torch.Tensor:
+        """The loss of `rows` added up, to which the model answered `outputs`."""
         ...
 
 
@@ -33,7 +47,7 @@ class LabelLoss:
         weights: of each label, (labels,); None: all count the same.
     """
 
-    asks: Mapping[str, Any] = {}
+    hidden = False
 
     def __init__(self, labels: Sequence[int], weights: torch.Tensor | None = None) -> None:
         self._labels, self._weights = labels, weights
@@ -42,9 +56,9 @@ class LabelLoss:
         """The weights of the rows, added up: the result is their weighted mean."""
         return len(rows) if self._weights is None else float(self._weights[[self._labels[row] for row in rows]].sum())
 
-    def total(self, outputs: Any, labels: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:  # noqa: ARG002
+    def total(self, outputs: Outputs, rows: Sequence[int]) -> torch.Tensor:  # noqa: ARG002
         """See `Objective`."""
-        return nn.functional.cross_entropy(outputs.logits.float(), labels, weight=self._weights, reduction="sum")
+        return nn.functional.cross_entropy(outputs.logits, outputs.labels, weight=self._weights, reduction="sum")
 
 
 def balanced_weights(labels: Sequence[int], count: int) -> torch.Tensor:

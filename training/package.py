@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from consumer.bundle import Accuracy, Calibration, Manifest, Variant
-from consumer.encoder import Encoded, Encoder
+from consumer.encoder import Encoder, TokenIds
 from training import export
 from training.base import Base
 from training.calibrate import as_line, calibrate, tempered_answers
@@ -68,6 +68,7 @@ def package(
             "labels": labels,
             "max_length": settings.max_length,
             "truncation": settings.truncation,
+            "windows": settings.windows,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "training_data": [record.data[part] for part in LEARNT_AND_MEASURED if part in record.data],
         }
@@ -101,14 +102,20 @@ def _calibrated(bundle: Path, served: str, held_out: Reviews, labels: tuple[str,
     return calibrate(answers, held_out, labels, variant=served, precision=precision)
 
 
-def calibration_set(base: Base, train: Reviews, settings: FitSettings, count: int) -> list[Encoded]:
-    """`count` training texts drawn with the seed, a third each cut to a short, a middle and the full length."""
-    drawn = np.random.default_rng(settings.seed).permutation(len(train))[:count]
-    encoded: list[Encoded] = []
+def calibration_set(base: Base, train: Reviews, settings: FitSettings, count: int) -> list[TokenIds]:
+    """`count` training texts drawn with the seed, a third each cut to a short, a middle and the full length.
+
+    Of a text that becomes several windows, one is drawn.
+    """
+    generator = np.random.default_rng(settings.seed)
+    drawn = generator.permutation(len(train))[:count]
+    windows: list[TokenIds] = []
     for third, divisor in enumerate((8, 3, 1)):
-        encoder = Encoder(base.tokenizer_json, max(settings.max_length // divisor, 8), settings.truncation)
-        encoded += encoder.encode([train.texts[row] for row in drawn[third::3]])
-    return encoded
+        length = max(settings.max_length // divisor, 8)
+        encoder = Encoder(base.tokenizer_json, length, settings.truncation, settings.windows)
+        texts = encoder.encode([train.texts[row] for row in drawn[third::3]])
+        windows += [text.windows[generator.integers(len(text.windows))] for text in texts]
+    return windows
 
 
 def _results(

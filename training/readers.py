@@ -6,13 +6,12 @@ the row where they stand.
 
 import csv
 import hashlib
-import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from consumer.errors import UsageError
 from training.table import BadRow, Place, Table
@@ -81,31 +80,49 @@ def _formula_rows(path: Path, column: str) -> frozenset[int]:
 
 
 def _csv(path: Path) -> Table:
-    text = _decoded(path.read_bytes())
-    header = text.partition("\n")[0]
-    # Spreadsheets of countries with a decimal comma separate cells by semicolons, in files named csv all the same.
-    return _separated(path, text, max(",;\t", key=header.count), csv.QUOTE_MINIMAL)
+    return _separated(path, separator_of(path), csv.QUOTE_MINIMAL)
 
 
 def _tsv(path: Path) -> Table:
-    text = _decoded(path.read_bytes())
     try:
-        return _separated(path, text, "\t", csv.QUOTE_MINIMAL)
+        return _separated(path, "\t", csv.QUOTE_MINIMAL)
     except UsageError:  # many tsv files never quote: a quotation mark is a part of the text
-        return _separated(path, text, "\t", csv.QUOTE_NONE)
+        return _separated(path, "\t", csv.QUOTE_NONE)
 
 
-def _separated(path: Path, text: str, separator: str, quoting: Any) -> Table:
+def separator_of(path: Path) -> str:
+    """What stands between the cells of a csv or tsv file."""
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    with _opened(path, newline="") as file:
+        header = file.readline()
+    # Spreadsheets of countries with a decimal comma separate cells by semicolons, in files named csv all the same.
+    return max(",;\t", key=header.count)
+
+
+def csv_rows(path: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL, *, strict: bool) -> Iterator[list[str]]:
+    """The cells of each row, one row at a time, the header first.
+
+    Raises:
+        UsageError: a row cannot be split; with `strict` a quotation mark in a wrong place is enough.
+    """
     csv.field_size_limit(LARGEST_CELL)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True)
-    rows: list[list[str]] = []
-    try:
-        rows.extend(lines)
-    except csv.Error as error:
-        raise UsageError(
-            f"{path} cannot be read as {path.suffix}: row {len(rows) + 1} (which ends in line {lines.line_num}): "
-            f"{error}: double the quotation marks inside of a quoted text"
-        ) from None
+    number = 0
+    with _opened(path, newline="") as file:
+        rows = csv.reader(file, delimiter=separator, quoting=quoting, strict=strict)
+        try:
+            for cells in rows:
+                number += 1
+                yield cells
+        except csv.Error as error:
+            raise UsageError(
+                f"{path} cannot be read as {path.suffix}: row {number + 1} (which ends in line {rows.line_num}): "
+                f"{error}: double the quotation marks inside of a quoted text"
+            ) from None
+
+
+def _separated(path: Path, separator: str, quoting: Any) -> Table:
+    rows = list(csv_rows(path, separator, quoting, strict=True))
     while rows and not rows[-1]:
         rows.pop()
     names = rows[0] if rows else []
@@ -124,25 +141,28 @@ def _separated(path: Path, text: str, separator: str, quoting: Any) -> Table:
     return Table(columns, places, tuple(broken))
 
 
+def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Number (from 1) and value of each line, one at a time: None of a blank one, a `BadRow` where it is no JSON."""
+    with _opened(path, newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield number, json.loads(line.removesuffix("\n")) if line.strip() else None
+            except json.JSONDecodeError as error:
+                yield number, BadRow(number, f"no JSON: {error.msg} at character {error.colno}")
+            except (ValueError, RecursionError):  # a number of thousands of digits, or thousands of brackets
+                yield number, BadRow(number, "no JSON: numbers or nesting out of bounds")
+
+
 def _jsonl(path: Path) -> Table:
     places: list[Place] = []
     records: list[dict[str, object]] = []
     broken: list[BadRow] = []
-    for number, line in enumerate(_decoded(path.read_bytes()).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            broken.append(BadRow(number, f"no JSON: {error.msg} at character {error.colno}"))
-        except (ValueError, RecursionError):  # a number of thousands of digits, or thousands of brackets
-            broken.append(BadRow(number, "no JSON: numbers or nesting out of bounds"))
-        else:
-            if isinstance(record, dict):
-                places.append(number)
-                records.append(record)
-            else:
-                broken.append(BadRow(number, "no JSON object"))
+    for number, value in json_lines(path):
+        if isinstance(value, dict):
+            places.append(number)
+            records.append(value)
+        elif value is not None:
+            broken.append(value if isinstance(value, BadRow) else BadRow(number, "no JSON object"))
     names = dict.fromkeys(name for record in records for name in record)
     return Table({name: [record.get(name) for record in records] for name in names}, places, tuple(broken))
 
@@ -190,6 +210,10 @@ def _files_sha256(files: Iterable[tuple[str, bytes]]) -> str:
     for name, content in files:
         total.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
     return total.hexdigest()
+
+
+def _opened(path: Path, newline: str) -> TextIO:
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline)
 
 
 def _decoded(content: bytes) -> str:

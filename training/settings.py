@@ -1,10 +1,10 @@
 """The settings of one fine-tuning run."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from consumer.encoder import Truncation
+from consumer.encoder import Truncation, Windows
 
 VariantName = Literal["int8", "bf16", "fp32", "torch"]
 Policy = Literal["one-cycle", "triangular", "sgdr", "linear"]
@@ -31,7 +31,23 @@ class StepSettings(BaseModel):
     )
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay, biases and norms excepted")
     train_max_length: int = Field(default=160, ge=8, description="tokens kept of a review while training")
-    truncation: Truncation = Field(default=Truncation.HEAD_TAIL, description="which tokens of a longer review are kept")
+    truncation: Truncation = Field(
+        default=Truncation.HEAD_TAIL,
+        description="what is read of a longer review: its first tokens, its first and last ones, or overlapping "
+        "windows, whose logits are averaged, in training as when serving",
+    )
+    window_overlap: float | None = Field(
+        default=None,
+        ge=0,
+        le=0.5,
+        description="share of a window that the next one repeats (default: 0.25; with truncation windows)",
+    )
+    max_windows: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="windows read of a review; what is behind them is cut off (default: 4; with truncation windows)",
+    )
     class_weights: ClassWeights = Field(
         default="none", description="balanced: a label counts the more in the loss, the rarer it is"
     )
@@ -45,6 +61,19 @@ class StepSettings(BaseModel):
     calibration_share: float = Field(
         default=0.05, ge=0, le=0.5, description="share of the training rows held out to calibrate on; 0: none"
     )
+
+    @property
+    def windows(self) -> Windows | None:
+        """How a longer review is cut into windows; None where it is not."""
+        given = {"overlap": self.window_overlap, "most": self.max_windows}
+        given = {name: value for name, value in given.items() if value is not None}
+        return Windows.model_validate(given) if self.truncation is Truncation.WINDOWS else None
+
+    @model_validator(mode="after")
+    def _windows_are_read(self) -> Self:
+        if self.truncation is not Truncation.WINDOWS and (self.window_overlap, self.max_windows) != (None, None):
+            raise ValueError("window_overlap and max_windows are for windows: set truncation to windows as well")
+        return self
 
 
 class FitSettings(StepSettings):
@@ -81,6 +110,15 @@ class FitSettings(StepSettings):
         if self.validation_share is not None:
             return self.validation_share
         return 0.0 if self.select == "none" else DEFAULT_VALIDATION_SHARE
+
+    def identity(self) -> dict[str, Any]:
+        """What of the settings determines the trained weights, ready for JSON.
+
+        Serving length is no part of it: a finished run can be packaged again with another one. Windows are where they
+        are read, with the values that they have by default: a run is not gone on with under other ones.
+        """
+        found = self.model_dump(mode="json", exclude={"max_length", "window_overlap", "max_windows"})
+        return found | ({"windows": self.windows.model_dump()} if self.windows else {})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -122,7 +160,9 @@ class DistilSettings(FitSettings):
         description="weight of the first teacher's last hidden state, which needs its torch weights",
     )
     teacher_max_length: int | None = Field(
-        default=None, ge=8, description="tokens that a teacher reads of a text (default: as many as it is served with)"
+        default=None,
+        ge=8,
+        description="tokens that a teacher reads of a text, or in a window (default: as many as it is served with)",
     )
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,16 +13,20 @@ from consumer.encoder import Encoded, Encoder
 from training.batches import CPU_MICRO_BATCH_TOKENS, GPU_MICRO_BATCH_TOKENS, at_least, micro_batches, rows_of_step
 from training.data import Reviews
 from training.device import autocast
-from training.objective import LabelLoss, Objective, balanced_weights
+from training.objective import LabelLoss, Objective, Outputs, balanced_weights
 from training.parallel import Ranks
-from training.settings import StepSettings
+from training.settings import Precision, StepSettings
 
 MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Encoded reviews, the index of the label of each, and the token that fills up the shorter ones of a batch."""
+    """Encoded reviews, the index of the label of each, and the token that fills up the shorter ones of a batch.
+
+    A review of several windows is one row: its logits are the mean over them, as the worker computes them, and so is
+    what its loss is taken of. All its windows are in one micro-batch.
+    """
 
     reviews: Sequence[Encoded]
     labels: Sequence[int]
@@ -33,18 +38,52 @@ class TrainingRows:
         index = {label: i for i, label in enumerate(labels)}
         return cls(encoder.encode(reviews.texts), [index[label] for label in reviews.labels], encoder.pad_id)
 
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of the first window of each review, which is the longest."""
+        return [len(review.windows[0]) for review in self.reviews]
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """Windows of each review."""
+        return [len(review.windows) for review in self.reviews]
+
+    def groups(self, rows: Sequence[int], max_tokens: int) -> list[list[int]]:
+        """`rows` in micro-batches, see `micro_batches`."""
+        return micro_batches(rows, self.lengths, max_tokens, self.counts)
+
+    def cost(self, group: Sequence[int]) -> int:
+        """Padded tokens of a group, whose first review is its longest."""
+        return self.lengths[group[0]] * sum(self.counts[row] for row in group)
+
     def tensors(self, rows: Sequence[int], device: torch.device) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """`input_ids` (rows, longest), the mask only where a review is padded, and the labels (rows,)."""
-        reviews = [self.reviews[row] for row in rows]
-        ids = np.full((len(reviews), max(review.tokens for review in reviews)), self.pad_id, dtype=np.int64)
+        """`input_ids` (windows, longest), the mask only where a window is padded, and the labels (rows,)."""
+        windows = [window for row in rows for window in self.reviews[row].windows]
+        ids = np.full((len(windows), max(map(len, windows))), self.pad_id, dtype=np.int64)
         mask = np.zeros_like(ids)
-        for row, review in enumerate(reviews):
-            ids[row, : review.tokens] = review.ids
-            mask[row, : review.tokens] = 1
+        for row, window in enumerate(windows):
+            ids[row, : len(window)] = window
+            mask[row, : len(window)] = 1
         inputs = {"input_ids": torch.from_numpy(ids).to(device)}
         if not mask.all():  # attention without a mask is faster
             inputs["attention_mask"] = torch.from_numpy(mask).to(device)
         return inputs, torch.tensor([self.labels[row] for row in rows], device=device)
+
+    def outputs(
+        self, model: nn.Module, rows: Sequence[int], device: torch.device, precision: Precision, *, hidden: bool = False
+    ) -> Outputs:
+        """What `model` answers to the reviews, with its last hidden states only where `hidden` asks for them."""
+        inputs, labels = self.tensors(rows, device)
+        with autocast(device, precision):
+            found = model(**inputs, output_hidden_states=hidden)
+        states = self._means(found.hidden_states[-1][:, 0].float(), rows) if hidden else None
+        return Outputs(self._means(found.logits.float(), rows), labels, states)
+
+    def _means(self, windows: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """Of (windows, values) the mean over the windows of each review, (rows, values)."""
+        if len(windows) == len(rows):
+            return windows
+        return torch.stack([part.mean(dim=0) for part in torch.split(windows, [self.counts[row] for row in rows])])
 
 
 def make_optimizer(model: nn.Module, settings: StepSettings) -> optim.AdamW:
@@ -95,7 +134,6 @@ class Stepper:
         self._model, self._optimizer, self._rows, self._settings, self._ranks = model, optimizer, rows, settings, ranks
         self._device = next(model.parameters()).device
         self._trained = [p for p in model.parameters() if p.requires_grad]
-        self._lengths = [review.tokens for review in rows.reviews]
         self._objective = objective or LabelLoss(rows.labels, label_weights(model, rows, settings))
 
     def step(self, number: int, learning_rate: float) -> float:
@@ -103,10 +141,10 @@ class Stepper:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         settings = self._settings
-        batch = rows_of_step(number, len(self._lengths), settings.batch_size, settings.seed)
+        batch = rows_of_step(number, len(self._rows.reviews), settings.batch_size, settings.seed)
         max_tokens = micro_batch_tokens(settings, self._device)
-        groups = at_least(micro_batches(batch, self._lengths, max_tokens), self._ranks.size)
-        costs = [len(group) * self._lengths[group[0]] for group in groups]
+        groups = at_least(self._rows.groups(batch, max_tokens), self._ranks.size)
+        costs = [self._rows.cost(group) for group in groups]
         whole = self._objective.divisor(batch)
         total = torch.zeros(1, device=self._device)
         for index in self._ranks.share(costs):
@@ -121,10 +159,10 @@ class Stepper:
         return loss
 
     def _backward(self, group: Sequence[int], whole: float) -> torch.Tensor:
-        inputs, labels = self._rows.tensors(group, self._device)
-        with autocast(self._device, self._settings.precision):
-            outputs = self._model(**inputs, **self._objective.asks)
-        loss = self._objective.total(outputs, labels, group) / whole
+        outputs = self._rows.outputs(
+            self._model, group, self._device, self._settings.precision, hidden=self._objective.hidden
+        )
+        loss = self._objective.total(outputs, group) / whole
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

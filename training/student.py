@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from consumer.encoder import Encoder
 from consumer.errors import UsageError
 from training.base import Base, classifier_config, load_classifier
 from training.freeze import layers_of
@@ -97,8 +98,8 @@ def make_student(
     config = classifier_config(base, labels)
     tokenizer_json, rows = base.tokenizer_json, None
     if shape.vocabulary < size_of(tokenizer_json):
-        used = count_used(texts, tokenizer_json, settings.max_length, settings.truncation)
-        tokenizer_json, rows = prune(tokenizer_json, used, shape.vocabulary)
+        encoder = Encoder(tokenizer_json, settings.max_length, settings.truncation, settings.windows)
+        tokenizer_json, rows = prune(tokenizer_json, count_used(texts, encoder), shape.vocabulary)
         config.vocab_size = len(rows)
         config.pad_token_id = rows.index(config.pad_token_id) if config.pad_token_id in rows else None
     config.num_hidden_layers, config.hidden_size, config.num_attention_heads = shape.layers, shape.width, shape.heads

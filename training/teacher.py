@@ -17,13 +17,11 @@ import numpy.typing as npt
 
 from consumer.bundle import MANIFEST, Bundle, load_bundle
 from consumer.classifier import Classifier, Scored
-from consumer.encoder import Encoder, Truncation
+from consumer.encoder import Encoder, Truncation, Windows
 from consumer.engines import open_engine
 from consumer.errors import UsageError
 from training.base import FILES
-from training.batches import micro_batches
 from training.data import file_sha256
-from training.device import autocast
 from training.settings import DistilSettings, StepSettings
 from training.step import TrainingRows, micro_batch_tokens
 
@@ -63,6 +61,7 @@ class Teacher:
     labels: tuple[str, ...]
     max_length: int
     truncation: Truncation
+    windows: Windows | None = None
     variant: str | None = None
     hidden: bool = False
     temperature: float = 1.0
@@ -74,7 +73,7 @@ class Teacher:
 
     def key(self) -> dict[str, Any]:
         """What tells its answers from others'."""
-        return {
+        key = {
             "teacher": self.digest,
             "labels": list(self.labels),
             "max_length": self.max_length,
@@ -82,6 +81,7 @@ class Teacher:
             "variant": self.variant or "transformers",
             "hidden": self.hidden,
         }
+        return key | ({"windows": self.windows.model_dump()} if self.windows else {})
 
     @contextmanager
     def loaded(self, device: Any) -> Iterator[Asked]:
@@ -109,14 +109,14 @@ def find_teacher(path: Path, labels: tuple[str, ...], settings: DistilSettings, 
         path: of a bundle, or of a sequence classifier of transformers with config.json, tokenizer.json and
             model.safetensors.
         labels: those of the student.
-        settings: how much is read of a text.
+        settings: how much is read of a text, and by a checkpoint which part of it.
         hidden: whether its hidden states are wanted.
 
     Raises:
         UsageError: it is neither, answers with other labels, reads fewer tokens, or has no hidden states to give.
         BundleError: the bundle is damaged.
     """
-    teacher = _bundle(path, hidden) if (path / MANIFEST).is_file() else _checkpoint(path, settings.truncation, hidden)
+    teacher = _bundle(path, hidden) if (path / MANIFEST).is_file() else _checkpoint(path, settings, hidden)
     if set(teacher.labels) != set(labels):
         raise UsageError(
             f"the teacher {path} answers {', '.join(teacher.labels)}, but the training file has {', '.join(labels)}: "
@@ -146,13 +146,14 @@ def _bundle(path: Path, hidden: bool) -> Teacher:
         manifest.labels,
         manifest.max_length,
         manifest.truncation,
+        manifest.windows,
         None if hidden else variant,
         hidden,
         manifest.calibration.temperature if manifest.calibration else 1.0,
     )
 
 
-def _checkpoint(path: Path, truncation: Truncation, hidden: bool) -> Teacher:
+def _checkpoint(path: Path, settings: DistilSettings, hidden: bool) -> Teacher:
     if not path.is_dir():
         raise UsageError(f"the teacher {path} does not exist: name a bundle or a checkpoint directory")
     if missing := [file for file in FILES if not (path / file).is_file()]:
@@ -171,7 +172,8 @@ def _checkpoint(path: Path, truncation: Truncation, hidden: bool) -> Teacher:
         hashlib.sha256(sums.encode()).hexdigest(),
         tuple(names[number] for number in sorted(names)),
         min(CHECKPOINT_LENGTH, config.get("max_position_embeddings", CHECKPOINT_LENGTH)),
-        truncation,
+        settings.truncation,
+        settings.windows,
         hidden=hidden,
     )
 
@@ -200,19 +202,19 @@ def _transformer(teacher: Teacher, device: Any) -> Asked:
     )
     model = model.to(device).eval()
     tokenizer_json = (teacher.path / "tokenizer.json").read_text(encoding="utf-8")
-    encoder = Encoder(tokenizer_json, teacher.max_length, teacher.truncation)
+    encoder = Encoder(tokenizer_json, teacher.max_length, teacher.truncation, teacher.windows)
     budget = micro_batch_tokens(StepSettings(), device)
 
     def ask(texts: Sequence[str]) -> Answers:
         rows = TrainingRows(encoder.encode(texts), [0] * len(texts), encoder.pad_id)
         logits = np.empty((len(texts), len(teacher.labels)), dtype=np.float32)
         hidden = np.empty((len(texts), model.config.hidden_size), dtype=np.float16)
-        for group in micro_batches(range(len(texts)), [review.tokens for review in rows.reviews], budget):
-            with torch.inference_mode(), autocast(device, "auto"):
-                outputs = model(**rows.tensors(group, device)[0], output_hidden_states=teacher.hidden)
-            logits[group] = outputs.logits.float().cpu().numpy() / teacher.temperature
-            if teacher.hidden:
-                hidden[group] = outputs.hidden_states[-1][:, 0].float().cpu().numpy()
+        for group in rows.groups(range(len(texts)), budget):
+            with torch.inference_mode():
+                outputs = rows.outputs(model, group, device, "auto", hidden=teacher.hidden)
+            logits[group] = outputs.logits.cpu().numpy() / teacher.temperature
+            if outputs.hidden is not None:
+                hidden[group] = outputs.hidden.cpu().numpy()
         return Answers(logits, hidden if teacher.hidden else None)
 
     return ask

@@ -1,15 +1,14 @@
-"""Texts to be labelled, one by one, out of files of any length and standard input."""
+"""Texts to be labelled, one by one, out of files and standard input; of any length, but for xlsx and parquet."""
 
-import csv
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
+from training.readers import csv_rows, json_lines, read_table, separator_of
+from training.table import BadRow
 
 STDIN = "-"
 
@@ -17,9 +16,6 @@ STDIN = "-"
 TEXT_COLUMNS = ("reviews", "review", "text", "texts")
 
 SUFFIXES = (".xlsx", ".csv", ".tsv", ".jsonl", ".parquet", ".txt")
-
-#: Bytes that some editors put before UTF-8.
-_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +54,8 @@ def read_texts(source: str, column: str | None) -> Iterator[Row]:
     if suffix not in SUFFIXES:
         raise UsageError(f"{source}: known are {', '.join(SUFFIXES)}; pipe anything else in as one text a line")
     try:
-        if suffix == ".xlsx":
-            yield from _xlsx(source, column)
-            return
-        if suffix == ".parquet":
-            yield from _parquet(source, column)
+        if suffix in (".xlsx", ".parquet"):
+            yield from _table(source, column)
             return
         with path.open("rb") as file:
             if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
@@ -70,10 +63,8 @@ def read_texts(source: str, column: str | None) -> Iterator[Row]:
             file.seek(0)
             if suffix == ".txt":
                 yield from _lines(source, file)
-            elif suffix == ".jsonl":
-                yield from _jsonl(source, file, column)
-            else:
-                yield from _csv(source, file, "\t" if suffix == ".tsv" else ",", column)
+                return
+        yield from (_jsonl if suffix == ".jsonl" else _csv)(source, column)
     except OSError as error:
         raise UsageError(f"{source} cannot be read ({error.strerror})") from error
 
@@ -98,89 +89,41 @@ def text_column(source: str, names: Sequence[Any], wanted: str | None) -> int:
     raise UsageError(f"{source} has the columns {found}: say with --text-column which one holds the text")
 
 
-def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
-    for number, line in enumerate(lines):
-        yield (line.removeprefix(_MARK) if number == 0 else line).decode("utf-8", errors="surrogateescape")
-
-
 def _lines(source: str, file: Iterable[bytes]) -> Iterator[Row]:
-    for number, line in enumerate(_decoded(file), start=1):
-        yield Row(source, number, line.rstrip("\r\n"))
+    for number, line in enumerate(file, start=1):
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8", errors="surrogateescape")
+        yield Row(source, number, text.rstrip("\r\n"))
 
 
-def _jsonl(source: str, file: Iterable[bytes], column: str | None) -> Iterator[Row]:
+def _jsonl(source: str, column: str | None) -> Iterator[Row]:
     names = (column,) if column is not None else TEXT_COLUMNS
-    for number, line in enumerate(_decoded(file), start=1):
-        try:
-            value = json.loads(line) if line.strip() else None
-        except (ValueError, RecursionError):
-            yield Row(source, number, None, "not JSON")
-            continue
-        if isinstance(value, dict):
+    for number, value in json_lines(Path(source)):
+        text, reason = value, None
+        if isinstance(value, BadRow):
+            text, reason = None, "not JSON"
+        elif isinstance(value, dict):
             fields = value if column is not None else {key.lower(): field for key, field in value.items()}
             name = next((name for name in names if name in fields), None)
-            if name is None:
-                yield Row(source, number, None, f"no field {' or '.join(names)}")
-                continue
-            value = fields[name]
-        yield Row(source, number, value)
+            text, reason = (None, f"no field {' or '.join(names)}") if name is None else (fields[name], None)
+        yield Row(source, number, text, reason)
 
 
-def _csv(source: str, file: Iterable[bytes], separator: str, column: str | None) -> Iterator[Row]:
-    csv.field_size_limit(sys.maxsize)  # the default refuses texts over 128 KiB
-    rows = csv.reader(_decoded(file), delimiter=separator)
+def _csv(source: str, column: str | None) -> Iterator[Row]:
     place = None
-    number = 1
-    try:
-        for number, cells in enumerate(rows, start=1):
-            if place is None:
-                place = text_column(source, cells, column)
-            else:
-                yield Row(source, number, cells[place] if place < len(cells) else None)
-    except csv.Error as error:
-        raise UsageError(
-            f"{source} cannot be read after row {number} ({error}): is it a {separator!r} file?"
-        ) from error
+    for number, cells in enumerate(csv_rows(Path(source), separator_of(Path(source)), strict=False), start=1):
+        if place is None:
+            place = text_column(source, cells, column)
+        else:
+            yield Row(source, number, cells[place] if place < len(cells) else None)
     if place is None:
         raise UsageError(f"{source} is empty: needed is a header row")
 
 
-def _parquet(source: str, column: str | None) -> Iterator[Row]:
-    """A batch at a time; rows count from 1, for there is no header row."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(source) as file:
-            names = file.schema_arrow.names
-            name = names[text_column(source, names, column)]
-            number = 0
-            for batch in file.iter_batches(columns=[name]):
-                for number, text in enumerate(batch.column(0).to_pylist(), start=number + 1):  # noqa: B020
-                    yield Row(source, number, text)
-    except pyarrow.ArrowException as error:
-        raise UsageError(
-            f"{source} cannot be read as .parquet ({type(error).__name__}): give a complete file"
-        ) from error
-
-
-def _xlsx(source: str, column: str | None) -> Iterator[Row]:
-    """The first sheet. A formula counts as the result that is stored with it; without one its cell is empty."""
-    import openpyxl
-
-    try:
-        # Cell by cell: the sheet of a large file does not fit in memory as objects.
-        with closing(openpyxl.load_workbook(source, read_only=True, data_only=True)) as workbook:
-            place = None
-            for number, cells in enumerate(workbook.worksheets[0].iter_rows(values_only=True), start=1):
-                if place is None:
-                    place = text_column(source, cells, column)
-                    continue
-                text = cells[place] if place < len(cells) else None
-                yield Row(source, number, text, "no text, or a formula" if text is None else None)
-    except UsageError:
-        raise
-    except Exception as error:  # zip, XML and key errors of three libraries
-        raise UsageError(f"{source} cannot be read as .xlsx ({type(error).__name__}): give a complete file") from error
-    if place is None:
-        raise UsageError(f"{source} is empty: needed is a header row")
+def _table(source: str, column: str | None) -> Iterator[Row]:
+    """Read at once; of a workbook the first sheet, where a formula without a stored result is an empty cell."""
+    table = read_table(Path(source))
+    names = list(table.columns)
+    texts = table.columns[names[text_column(source, names, column)]]
+    formula = "no text, or a formula" if source.lower().endswith(".xlsx") else None
+    for place, text in zip(table.places, texts, strict=True):
+        yield Row(source, int(place), text, formula if text in ("", None) else None)

@@ -4,8 +4,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from training.batches import micro_batches
-from training.device import autocast
 from training.parallel import Ranks
 from training.settings import StepSettings
 from training.state import Validation
@@ -15,25 +13,24 @@ from training.step import TrainingRows, micro_batch_tokens
 def validate(model: nn.Module, rows: TrainingRows, settings: StepSettings, ranks: Ranks) -> Validation:
     """Measure `model` on `rows`; the processes share the work and all get the same figures."""
     device = next(model.parameters()).device
-    lengths = [review.tokens for review in rows.reviews]
-    groups = micro_batches(range(len(lengths)), lengths, micro_batch_tokens(settings, device))
+    count = len(rows.reviews)
+    groups = rows.groups(range(count), micro_batch_tokens(settings, device))
     labels: int = model.config.num_labels  # type: ignore[union-attr, assignment]
     confusion = torch.zeros(labels, labels, dtype=torch.float64, device=device)
     loss = torch.zeros(1, dtype=torch.float64, device=device)
     training = model.training
     model.eval()
     with torch.no_grad():
-        for index in ranks.share([len(group) * lengths[group[0]] for group in groups]):
-            inputs, truth = rows.tensors(groups[index], device)
-            with autocast(device, settings.precision):
-                logits = model(**inputs).logits.float()
-            loss += nn.functional.cross_entropy(logits, truth, reduction="sum")
-            confusion.index_put_((truth, logits.argmax(dim=1)), torch.ones(1, dtype=torch.float64, device=device), True)
+        for index in ranks.share([rows.cost(group) for group in groups]):
+            outputs = rows.outputs(model, groups[index], device, settings.precision)
+            loss += nn.functional.cross_entropy(outputs.logits, outputs.labels, reduction="sum")
+            cells = (outputs.labels, outputs.logits.argmax(dim=1))
+            confusion.index_put_(cells, torch.ones(1, dtype=torch.float64, device=device), True)
     model.train(training)
     ranks.add_up([confusion, loss])
     return Validation(
-        loss=loss.item() / len(lengths),
-        accuracy=confusion.trace().item() / len(lengths),
+        loss=loss.item() / count,
+        accuracy=confusion.trace().item() / count,
         f1=macro_f1(confusion.cpu().numpy()),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from consumer.encoder import Encoder, Truncation
+from consumer.encoder import Encoder
 from consumer.errors import UsageError
 from training.progress import ProgressBar
 
@@ -20,14 +20,14 @@ from training.progress import ProgressBar
 CHUNK = 1024
 
 
-def count_used(texts: Sequence[str], tokenizer_json: str, max_length: int, truncation: Truncation) -> Counter[int]:
+def count_used(texts: Sequence[str], encoder: Encoder) -> Counter[int]:
     """How often each token id occurs in what a model would read of `texts`."""
-    encoder = Encoder(tokenizer_json, max_length, truncation)
     counts: Counter[int] = Counter()
     with ProgressBar("counting the tokens in use", len(texts)) as bar:
         for start in range(0, len(texts), CHUNK):
             for encoded in encoder.encode(texts[start : start + CHUNK]):
-                counts.update(encoded.ids.tolist())
+                for window in encoded.windows:
+                    counts.update(window.tolist())
             bar.update(min(start + CHUNK, len(texts)))
     return counts
 

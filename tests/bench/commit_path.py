@@ -19,12 +19,13 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
 
-from consumer.broker import Broker, Step
+from consumer.broker import Broker
 from consumer.classifier import Classified, Scored, Stats
 from consumer.health import Health
 from consumer.local.broker import LocalBroker
 from consumer.messages import Model
 from consumer.metrics import Metrics
+from consumer.publisher import Step
 from consumer.settings import WorkerSettings
 from consumer.watchdog import Watchdog
 from consumer.worker import Worker

@@ -7,13 +7,11 @@ speed at which the cores multiply large matrices in the same precision, measured
 
 import argparse
 import json
-import os
-import platform
 import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,9 +25,9 @@ from consumer.engines.cores import available_cores
 from tests.bench.end_to_end import EndToEnd
 from tests.bench.limit import Multiplication, flop_per_review
 from tests.bench.peers import Run, load_peers
+from tests.bench.rounds import SEED, load_before, measure, processor, tell_load
 from training.data import read_reviews
 
-SEED = 7
 YARDSTICK = "transformers pipeline, batch_size=32"
 THROUGH_KAFKA = "this worker, through Kafka"
 #: The sample, this many times, waits in the topic at once; steady arrivals come at this share of the speed found.
@@ -69,18 +67,6 @@ def timed(run: Run, texts: Sequence[str]) -> float:
     return len(texts) / (time.perf_counter() - started)
 
 
-def measure(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Each of `runs` once a round, in an order drawn anew each time; the first round warms up and is not counted."""
-    measured: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 1):
-        for name in random.Random(number).sample(list(runs), len(runs)):
-            value = runs[name]()
-            if number:
-                measured[name].append(value)
-            print(f"round {number} of {rounds}: {name}: {value:.4g}", file=sys.stderr, flush=True)
-    return measured
-
-
 def row(name: str, values: Sequence[float], yardstick: float, limit: float | None) -> dict[str, Any]:
     """One line of the result; speeds are reviews a second."""
     median = statistics.median(values)
@@ -105,14 +91,15 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
 
-    load = os.getloadavg()[0]
+    load = load_before()
     bundle = load_bundle(arguments.bundle)
     manifest, cores = bundle.manifest, available_cores()
     texts = texts_of(arguments.data, arguments.reviews)
-    encoded = Encoder(bundle.tokenizer_json, manifest.max_length, manifest.truncation).encode(texts)
+    encoded = Encoder(bundle.tokenizer_json, manifest.max_length, manifest.truncation, manifest.windows).encode(texts)
     lengths = [text.tokens for text in encoded]
     peers = load_peers(bundle, arguments.checkpoint)
-    flop = flop_per_review(lengths, peers.linear_weights, peers.layers, peers.hidden)
+    windows = [len(window) for text in encoded for window in text.windows]
+    flop = flop_per_review(windows, peers.linear_weights, peers.layers, peers.hidden) * len(windows) / len(texts)
 
     names = [name for name, variant in manifest.variants.items() if variant.engine == "openvino"]
     precisions = {f"this worker, {name}": manifest.variants[name].compute for name in names}
@@ -149,8 +136,7 @@ def main() -> int:
 
     print(f"{len(texts)} reviews, {statistics.fmean(lengths):.0f} tokens on average; {flop / 1e9:.1f} GFLOP a review.")
     print(f"Limit in reviews/s: {', '.join(f'{name} {limit:.1f}' for name, limit in limits.items())}; {cores} cores.")
-    if load > 0.5:
-        print(f"The machine was not idle when this began (load {load:.1f}): do not quote these figures.")
+    tell_load(load)
     print()
     print(f"| | reviews/s (min-max of {arguments.rounds}) | x {YARDSTICK} | of the limit |")
     print("|---|---|---|---|")
@@ -178,15 +164,6 @@ def main() -> int:
         }
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     return 0
-
-
-def processor() -> str:
-    """The name of the processor, as the machine tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

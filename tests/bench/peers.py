@@ -57,18 +57,24 @@ def load_peers(bundle: Bundle, checkpoint: Path | None) -> Peers:
             with torch.inference_mode():
                 model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.softmax(-1)
 
-    linear = [
-        module.weight.numel()
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and "classifier" not in name
-    ]
     return Peers(
         {
             "transformers pipeline, batch_size=1": lambda texts: classify(list(texts), batch_size=1, truncation=True),
             "transformers pipeline, batch_size=32": lambda texts: classify(list(texts), batch_size=32, truncation=True),
             f"torch fp32, all padded to {KTRAIN_MAXLEN} (ktrain)": padded,
         },
-        sum(linear),
+        linear_weights(model),
         model.config.num_hidden_layers,
         model.config.hidden_size,
+    )
+
+
+def linear_weights(model: Any) -> int:
+    """Weights of the linear layers that see every token; the head sees one."""
+    import torch
+
+    return sum(
+        module.weight.numel()
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and "classifier" not in name
     )

@@ -109,3 +109,19 @@ def test_row_19_the_right_to_write_dead_letters_is_withdrawn(harness: Harness, s
     assert worker.wait_exit(90) == 5
     assert "uthoriz" in worker.last_line
     assert harness.committed() == 50
+
+
+def test_row_31_without_the_right_to_read_results_commits_are_believed(harness: Harness, secure: SecureBroker) -> None:
+    """A worker that may not read its output topics labels as ever, and says once that it cannot compare."""
+    # Given a group that has labelled reviews with the least rights
+    secure.allow(harness.topics)
+    harness.produce(50)
+    harness.worker(**secure.settings())
+    harness.await_done()
+    harness.stop()
+    # When the next worker of the group starts
+    worker = harness.worker(**secure.settings())
+    harness.produce(50)
+    # Then it goes on
+    assert harness.finish().checked == 100
+    assert worker.log.count("committed offsets are not compared with results: no right to read them") == 1

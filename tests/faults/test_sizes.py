@@ -10,9 +10,10 @@ from kafka.admin import ConfigResource
 from kafka.errors import KafkaError
 
 from consumer import kafka_fixes
-from consumer.broker import Broker, NotPublished, Poll
+from consumer.broker import Broker
 from consumer.errors import GaveUp
 from consumer.outcomes import Outgoing
+from consumer.publisher import NotPublished, Poll
 from consumer.settings import WorkerSettings
 from tests.harness import Harness
 from tests.kafka_helpers import Record, produce, read_all
@@ -155,7 +156,7 @@ def test_row_15_a_commit_that_lost_a_record_is_not_believed(harness: Harness, mo
     with pytest.raises(NotPublished, match="MessageSizeTooLarge"):
         broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x" * 5000, [])])
     # When its next transaction has a record for the same partition, sent no sooner than the client has to
-    broker._producer._accumulator.config["linger_ms"] = 60_000
+    broker._connection.producer._accumulator.config["linger_ms"] = 60_000
     with pytest.raises((NotPublished, GaveUp)):
         broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x", [])])
     broker.close(5)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fake_worker import Script
 from tests.harness import Harness
-from tests.kafka_helpers import read_all
+from tests.kafka_helpers import Record, read_all
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -104,12 +104,33 @@ def test_row_03_a_successor_waits_for_offsets_that_are_being_committed(harness: 
     before = _copies(harness)
     # And a successor that has its partitions, and time to read them if it were as careless
     successor = harness.worker(**settings)
-    wait_until(lambda: "assigned: [0, 1, 2, 3]" in successor.log, 60, "the successor has the partitions")
+    wait_until(lambda: "waits for a transaction" in successor.log, 60, "the successor has the partitions")
     patience = time.monotonic() + 6
     wait_until(lambda: time.monotonic() > patience or _copies(harness) > before + 50, 60, "the successor had its time")
     # When the frozen one wakes up and commits, then each record has one result
     frozen.send(signal.SIGCONT)
     assert harness.finish().checked == 300
+
+
+def test_row_03_one_offset_in_doubt_holds_up_one_partition(harness: Harness) -> None:
+    """While a transaction of a dead worker is open, the other partitions go on; if it never ends, somebody is told."""
+    # Given a worker that was killed within a commit of partition 0
+    harness.watch()
+    harness.produce_records([Record(b'{"text": "review"}', partition=0) for _ in range(20)])
+    timeouts = {"session_timeout_seconds": 3, "transaction_timeout_seconds": 25, "stall_timeout_seconds": 6}
+    killed = harness.worker(Script({"offsets_sent:1": "kill"}), **timeouts)
+    assert killed.wait_exit() == -signal.SIGKILL
+    # When its successor finds records in all partitions
+    harness.produce(200)
+    successor = harness.worker(**timeouts)
+    # Then it labels those of the others, and gives up on that one when its patience is over
+    wait_until(lambda: harness.committed() == 150, 20, "the other partitions are done")
+    assert successor.wait_exit() == 5
+    assert "the committed offset of partition 0 has not been known" in successor.last_line
+    assert harness.committed_by_partition().get(0, 0) == 0
+    # And when the broker has ended the transaction, a new one does the rest
+    harness.worker(**timeouts | {"stall_timeout_seconds": 60})
+    assert harness.finish().checked == 220
 
 
 @pytest.mark.smoke

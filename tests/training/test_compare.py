@@ -10,7 +10,7 @@ import pytest
 
 from consumer.errors import UsageError
 from tests.tiny_encoder import make_base, write_reviews, write_table
-from training.baselines.models import LINEAR, NETWORKS, build
+from training.baselines.models import LINEAR, NETWORKS, build, reviews_read
 from training.baselines.results import Comparison, Result, read_results
 from training.baselines.settings import BaselineSettings
 from training.baselines.words import PAD, Vocabulary, padded, words_of
@@ -93,6 +93,15 @@ def test_an_answer_does_not_depend_on_the_texts_beside_it(name: str) -> None:
     alone = model.probabilities(["the film was great"])
     beside = model.probabilities(["the film was great", "a story " * 150])
     np.testing.assert_allclose(beside[0], alone[0], atol=1e-6)
+
+
+def test_a_batch_of_more_reviews_than_there_are_spans_epochs() -> None:
+    """As in `fit`: 3 passes over 40 reviews are 2 steps of 64, and the progress bar ends where it says."""
+    settings = SETTINGS.model_copy(update={"small_batch_size": 64})
+    model, seen = build("fasttext", 2, settings, seed=1, vectors=None), list[int]()
+    model.fit(["awful film", "great film"] * 20, [0, 1] * 20, seen.append)
+    assert seen == [64, 128]
+    assert seen[-1] == reviews_read("fasttext", 40, settings)
 
 
 def test_log_count_ratios_are_those_of_the_paper() -> None:

@@ -1,7 +1,6 @@
 """The loss of a student against values that were computed by hand."""
 
 import math
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,11 +23,12 @@ def total(settings: DistilSettings, labels: list[int], **given: Any) -> "Tensor"
     import torch
 
     from training.distillation import Distillation, Taught
+    from training.objective import Outputs
 
     rows = list(range(len(labels)))
     taught = Taught(torch.tensor([SURE] * len(rows)), given.pop("hidden", None))
-    outputs = SimpleNamespace(logits=torch.tensor([EVEN] * len(rows)), hidden_states=given.pop("states", None))
-    return Distillation(taught, settings, **given).total(outputs, torch.tensor(labels), rows)
+    outputs = Outputs(torch.tensor([EVEN] * len(rows)), torch.tensor(labels), given.pop("state", None))
+    return Distillation(taught, settings, **given).total(outputs, rows)
 
 
 def test_the_soft_term_is_the_divergence_at_the_temperature_times_its_square() -> None:
@@ -68,20 +68,19 @@ def test_balanced_weights_leave_out_rows_without_a_label() -> None:
     assert balanced_weights([0, 1, 1, 1, UNLABELED, UNLABELED], 2).tolist() == pytest.approx([2.0, 2 / 3])
 
 
-def test_the_hidden_term_looks_at_the_last_layer_and_the_first_token_through_the_map() -> None:
-    """1 - cos of (2, 0) mapped to (2, 2) and (0, 3): 1 - 1/sqrt(2); other layers and tokens do not matter."""
+def test_the_hidden_term_compares_directions_through_the_map() -> None:
+    """1 - cos of (2, 0) mapped to (2, 2) and (0, 3): 1 - 1/sqrt(2)."""
     import torch
     from torch import nn
 
     settings = DistilSettings(soft_weight=0, label_weight=0, hidden_weight=10)
-    last = torch.tensor([[[2.0, 0.0], [9.0, 9.0]]])
-    states = (torch.full((1, 2, 2), 5.0), last)
+    state = torch.tensor([[2.0, 0.0]])
     mapping = nn.Linear(2, 2, bias=False)
     mapping.weight.data = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     hidden = torch.tensor([[0.0, 3.0]], dtype=torch.float16)
-    found = total(settings, [0], hidden=hidden, states=states, map_to_teacher=mapping)
+    found = total(settings, [0], hidden=hidden, state=state, map_to_teacher=mapping)
     assert found.item() == pytest.approx(10 * (1 - 1 / math.sqrt(2)), rel=1e-5)
-    without = total(settings, [0], hidden=hidden, states=states)
+    without = total(settings, [0], hidden=hidden, state=state)
     assert without.item() == pytest.approx(10)
 
 

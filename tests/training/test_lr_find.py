@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer.encoder import Encoded
 from consumer.errors import UsageError
-from tests.tiny_encoder import make_base, write_reviews, write_table
+from tests.tiny_encoder import make_base, one_window, write_reviews, write_table
 from training.cli import main
 from training.settings import RateTestSettings
 
@@ -55,7 +54,7 @@ def rate_test(tmp_path: Path, settings: RateTestSettings, break_it: bool = False
     if break_it:
         torch.nn.init.constant_(model.classifier.bias, float("nan"))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    reviews = [Encoded(np.array(ids, dtype=np.int32), False) for ids in ([2, 5, 18, 3], [2, 6, 22, 3])]
+    reviews = [one_window(ids) for ids in ([2, 5, 18, 3], [2, 6, 22, 3])]
     return range_test(model, TrainingRows(reviews, [0, 1], 0), settings), model, before
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from consumer.encoder import Encoded
-from tests.tiny_encoder import make_base
+from tests.tiny_encoder import make_base, one_window
 from training.settings import StepSettings
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def steps_taken(
         if isinstance(module, torch.nn.Dropout):
             module.p = dropout
     draw = np.random.default_rng(3)
-    reviews = [Encoded(draw.integers(4, 20, draw.integers(4, 30)).astype(np.int32), False) for _ in labels]
+    reviews = [one_window(draw.integers(4, 20, draw.integers(4, 30)).tolist()) for _ in labels]
     stepper = Stepper(model.train(), make_optimizer(model, settings), TrainingRows(reviews, labels, 0), settings)
     torch.rand(drawn)
     losses = [stepper.step(number, 1e-3) for number in range(3)]
@@ -112,7 +111,7 @@ def test_a_loss_that_is_not_a_number_changes_no_weight(base: Path) -> None:
     model: Any = DistilBertForSequenceClassification.from_pretrained(base, num_labels=2, dtype=torch.float32)
     torch.nn.init.constant_(model.classifier.bias, float("nan"))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    rows = TrainingRows([Encoded(np.array([2, 5, 3], dtype=np.int32), False)] * 2, [0, 1], 0)
+    rows = TrainingRows([one_window([2, 5, 3])] * 2, [0, 1], 0)
     loss = Stepper(model, make_optimizer(model, settings), rows, settings).step(0, 1e-3)
     assert np.isnan(loss)
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items() if name != "classifier.bias")

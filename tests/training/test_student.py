@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer.encoder import Encoder, Truncation
+from consumer.encoder import Encoder, Truncation, Windows
 from consumer.errors import UsageError
 from tests.tiny_encoder import CLEAR, NEUTRAL, make_base
 from training.settings import DistilSettings
@@ -160,7 +160,7 @@ def test_a_smaller_vocabulary_has_the_tokens_in_use_with_their_embeddings(base: 
     new_name = {number: token for token, number in kept.items()}
     old_name = {number: token for token, number in old.items()}
     for one, other in zip(before.encode(TEXTS), after.encode(TEXTS), strict=True):
-        assert [old_name[number] for number in one.ids] == [new_name[number] for number in other.ids]
+        assert [old_name[n] for n in one.windows[0]] == [new_name[n] for n in other.windows[0]]
     tables = whole(base).distilbert.embeddings.word_embeddings.weight
     ours = student.distilbert.embeddings.word_embeddings.weight
     for token, number in kept.items():
@@ -185,6 +185,16 @@ def test_the_most_frequent_tokens_are_kept_and_pieces_with_them() -> None:
     assert Tokenizer.from_str(told).encode("oftenly").tokens == ["[CLS]", "often", "##ly", "[SEP]"]
     with pytest.raises(UsageError, match="special tokens and characters alone are 7"):
         prune(tokenizer.to_str(), {}, 6)
+
+
+def test_tokens_in_use_are_those_of_every_window(base: Any) -> None:
+    """What only the second window reads counts, what is behind the last one does not."""
+    from training.vocabulary import count_used
+
+    encoder = Encoder(base.tokenizer_json, 8, Truncation.WINDOWS, Windows(overlap=0, most=2))
+    used = count_used([f"{'film ' * 6}{'great ' * 6}awful"], encoder)
+    vocabulary = json.loads(base.tokenizer_json)["model"]["vocab"]
+    assert used == {vocabulary["film"]: 6, vocabulary["great"]: 6, vocabulary["[CLS]"]: 2, vocabulary["[SEP]"]: 2}
 
 
 def test_a_vocabulary_of_another_kind_stays_whole() -> None:

@@ -75,7 +75,7 @@ def logits_of(engine: Engine, texts: list[Encoded], groups: list[list[int]]) -> 
     """Logits of shape (texts, labels), computed in these groups."""
     batches = [
         pad(
-            [texts[index].ids for index in group],
+            [texts[index].windows[0] for index in group],
             rounded(max(texts[index].tokens for index in group), engine.policy, MAX_LENGTH),
             0,
         )
@@ -111,7 +111,7 @@ def test_a_text_in_a_batch_is_answered_as_alone(bundle: Bundle, texts: list[Enco
 
 def test_a_failing_batch_does_not_fail_the_others(engine: Engine, texts: list[Encoded]) -> None:
     """A token id beyond the vocabulary makes torch raise; the batches around it are computed."""
-    good = pad([texts[0].ids], 8, 0)
+    good = pad([texts[0].windows[0]], 8, 0)
     bad = pad([np.array([10_000], dtype=np.int32)], 8, 0)
     first, failure, last = engine.infer([good, bad, good])
     assert failure == EngineFailure("IndexError")

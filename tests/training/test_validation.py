@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from consumer.encoder import Encoded
 from consumer.errors import UsageError
-from tests.tiny_encoder import make_base
+from tests.tiny_encoder import make_base, one_window
 from training.settings import FitSettings
 from training.state import Epoch, RunState, Validation, best_epoch, out_of_patience
 
@@ -64,7 +63,7 @@ def test_validation_measures_without_dropout_and_leaves_the_model_training(tmp_p
     model: Any = DistilBertForSequenceClassification.from_pretrained(make_base(tmp_path / "base"), num_labels=2).train()
     draw = np.random.default_rng(3)
     labels = [0, 1, 1, 1] * 5
-    rows = TrainingRows([Encoded(draw.integers(4, 20, 9).astype(np.int32), False) for _ in labels], labels, 0)
+    rows = TrainingRows([one_window(draw.integers(4, 20, 9).tolist()) for _ in labels], labels, 0)
     seen = validate(model, rows, FitSettings(micro_batch_tokens=30), Ranks())
     assert seen == validate(model, rows, FitSettings(micro_batch_tokens=30), Ranks())
     assert model.training
@@ -128,7 +127,7 @@ def run_with(
         return course()
 
     monkeypatch.setattr(run, "validate", measure)
-    rows = TrainingRows([Encoded(np.array([2, 5, 3], dtype=np.int32), False)] * 8, [0, 1] * 4, 0)
+    rows = TrainingRows([one_window([2, 5, 3])] * 8, [0, 1] * 4, 0)
     state = run.run_training(
         model, rows, rows, settings, identity={}, directory=tmp_path / "run", save_seconds=1e9, ranks=Ranks()
     )

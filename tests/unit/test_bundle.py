@@ -208,6 +208,28 @@ def test_a_bundle_of_before_calibration_is_loaded(bundle: Path) -> None:
     assert calibrated.calibration.temperature == 1.5
 
 
+def test_a_bundle_of_before_windows_is_loaded(bundle: Path) -> None:
+    """Its manifest has no such part."""
+    edit(bundle / "manifest.json", lambda manifest: manifest.pop("windows"))
+    assert load_bundle(bundle).manifest.windows is None
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"truncation": "windows"}, "windows are for truncation windows"),
+        ({"windows": {"overlap": 0.25, "most": 4}}, "windows are for truncation windows"),
+        ({"truncation": "windows", "windows": {"overlap": 0.6, "most": 4}}, "windows.overlap"),
+        ({"truncation": "windows", "windows": {"overlap": 0.25, "most": 0}}, "windows.most"),
+        ({"truncation": "windows", "windows": {"overlap": 0.25, "most": 4, "stride": 1}}, "windows.stride"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(bundle: Path, change: dict[str, Any], told: str) -> None:
+    """Without the truncation that reads them, without a bound, or with more overlap than they may have."""
+    edit(bundle / "manifest.json", lambda manifest: manifest.update(change))
+    assert told in refusal(bundle)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -10,7 +10,15 @@ EVERYTHING = [*WORKER, *sorted((ROOT / "training").rglob("*.py"))]
 #: What the worker's environment does not have; the torch engine alone is for the extra that brings it.
 HEAVY = {"torch", "transformers", "pandas", "sklearn", "matplotlib", "nncf", "training", "tests"}
 #: Modules that may know Kafka's client; the loop, the model and the messages may not.
-KNOW_KAFKA = {"broker.py", "kafka_client.py", "kafka_fixes.py", "start.py"}
+KNOW_KAFKA = {
+    "assignment.py",
+    "broker.py",
+    "kafka_client.py",
+    "kafka_fixes.py",
+    "lineage.py",
+    "publisher.py",
+    "start.py",
+}
 #: Packages that run Kafka on this machine, and show it.
 KNOW_KAFKA_TOO = {"local", "demo"}
 UNSAFE = {"pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle"}

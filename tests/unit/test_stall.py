@@ -31,3 +31,15 @@ def test_a_partition_without_records_or_that_was_given_away_is_not_stalled() -> 
     # Then neither is named
     assert detector.stalled({0: Progress(12, 13), 1: Progress(0, 9)}, 61) is None
     assert detector.stalled({0: Progress(12, 13), 1: Progress(0, 9)}, 90) is None
+
+
+def test_a_partition_of_which_no_position_is_known_is_named_too() -> None:
+    """Whatever keeps its committed offset in doubt, somebody has to hear of it."""
+    # Given a partition without a position, which has one for a moment
+    detector = StallDetector(60)
+    assert detector.stalled({0: Progress(None, 12)}, 0) is None
+    assert detector.stalled({0: Progress(10, 12)}, 30) is None
+    # Then its time starts again with the doubt
+    assert detector.stalled({0: Progress(None, 12)}, 40) is None
+    assert detector.stalled({0: Progress(None, 12)}, 99) is None
+    assert detector.stalled({0: Progress(None, 12)}, 100) == 0

@@ -68,18 +68,8 @@ def measure_encoder(
     evaluation, seconds = fit_encoder(base, data, settings, directory, checkpoints)
     with open_classifier(directory, None) as classifier:
         _, speed = _timed(_classifying(classifier), data.test.texts[:SPEED_ROWS], f"{name}: timing")
-    manifest = load_bundle(directory).manifest
-    note = f"{manifest.served}, from {manifest.base_model}"
-    return _result(
-        name,
-        identity,
-        evaluation,
-        parameters=manifest.parameters,
-        seconds=seconds,
-        speed=speed,
-        size=served_bytes(directory),
-        note=note,
-    )
+    note = f"from {load_bundle(directory).manifest.base_model}"
+    return _of_bundle(name, identity, directory, evaluation, seconds=seconds, speed=speed, note=note)
 
 
 def measure_bundle(name: str, bundle: Path, test: Reviews, identity: dict[str, Any]) -> Result:
@@ -89,23 +79,14 @@ def measure_bundle(name: str, bundle: Path, test: Reviews, identity: dict[str, A
         classifier.self_check()
         answers, speed = _timed(_classifying(classifier), test.texts, name)
     evaluation = evaluate(answers, test.labels, manifest.labels)
-    note = f"{manifest.served}, not trained here"
+    note = "not trained here"
     if manifest.training_data:
         made_from = manifest.training_data[0]
         note += f": {made_from.rows} rows of {made_from.file}"
         if made_from.sha256 == test.sha256:
             note += ", WHICH IS THE TEST FILE"
             say(f"{name}: this bundle was trained on the test file; its accuracy here is a fiction")
-    return _result(
-        name,
-        identity,
-        evaluation,
-        parameters=manifest.parameters,
-        seconds=None,
-        speed=speed,
-        size=served_bytes(bundle),
-        note=note,
-    )
+    return _of_bundle(name, identity, bundle, evaluation, seconds=None, speed=speed, note=note)
 
 
 def served_bytes(bundle: Path) -> int:
@@ -138,6 +119,29 @@ def _timed(answering: Answering, texts: Sequence[str], title: str) -> tuple[list
                 speed = len(answers) / (time.perf_counter() - started)
             bar.update(len(answers))
     return answers, speed
+
+
+def _of_bundle(
+    name: str,
+    identity: dict[str, Any],
+    bundle: Path,
+    evaluation: Evaluation,
+    *,
+    seconds: float | None,
+    speed: float,
+    note: str,
+) -> Result:
+    manifest = load_bundle(bundle).manifest
+    return _result(
+        name,
+        identity,
+        evaluation,
+        parameters=manifest.parameters,
+        seconds=seconds,
+        speed=speed,
+        size=served_bytes(bundle),
+        note=f"{manifest.served}, {note}",
+    )
 
 
 def _result(

@@ -60,5 +60,4 @@ def reviews_read(name: str, rows: int, settings: BaselineSettings) -> int:
         return rows
     from training.batches import total_steps
 
-    batch_size = min(settings.small_batch_size, rows)
-    return total_steps(rows, settings.small_epochs, batch_size) * batch_size
+    return total_steps(rows, settings.small_epochs, settings.small_batch_size) * settings.small_batch_size

@@ -48,7 +48,7 @@ class Network:
         torch.manual_seed(self._seed)
         module = self._build(self._vocabulary, self._labels).to(device).train()
         optimizer = torch.optim.Adam(module.parameters(), lr=settings.small_learning_rate)
-        batch_size = min(settings.small_batch_size, len(rows))
+        batch_size = settings.small_batch_size
         steps = total_steps(len(rows), settings.small_epochs, batch_size)
         for step in range(steps):
             for group in optimizer.param_groups:

@@ -1,0 +1,97 @@
+"""From the moment a partition is assigned until it is known where to read it from.
+
+kafka-python begins at the committed offsets of *all* that was assigned, and waits for the last of them: one offset that
+a transaction of a dead worker still decides would hold up every partition of its successor. Here each partition waits
+for its own, and nothing is read before it is known whether the commit is the last one (`consumer.lineage`).
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.errors import KafkaError, UnstableOffsetCommitError
+from kafka.structs import OffsetAndMetadata
+
+from consumer import kafka_fixes
+from consumer.kafka_client import reason_of
+from consumer.lineage import Lineages
+
+log = logging.getLogger(__name__)
+
+
+class Assignment:
+    """What the group has given to this consumer. Used by one thread, after each of its polls.
+
+    Args:
+        consumer: the input consumer.
+        lineages: told of each partition that is taken over.
+        request_seconds: how long to wait for one answer.
+
+    Attributes:
+        readable: partitions whose records may be used.
+        committed: their committed offsets, as far as there are any.
+    """
+
+    def __init__(self, consumer: Any, lineages: Lineages, request_seconds: float) -> None:
+        self.readable: set[TopicPartition] = set()
+        self.committed: dict[TopicPartition, int] = {}
+        self._consumer = consumer
+        self._lineages = lineages
+        self._request_seconds = request_seconds
+        self._waiting: set[TopicPartition] = set()
+        self._said: set[TopicPartition] = set()
+        self._times_assigned = 0
+
+    @property
+    def waiting(self) -> frozenset[TopicPartition]:
+        """Ours, but where to read them from is not known yet."""
+        return frozenset(self._waiting)
+
+    def is_new(self) -> bool:
+        """Whether the last poll came with a new assignment; records that it returned may not be used then."""
+        times_assigned = kafka_fixes.times_assigned(self._consumer)
+        if times_assigned == self._times_assigned:
+            return False
+        self._times_assigned = times_assigned
+        self.readable.clear()
+        self.committed.clear()
+        self._waiting = set(self._consumer.assignment())
+        self._said.clear()
+        for partition in self._waiting:
+            self._consumer.pause(partition)
+            self._consumer.seek(partition, 0)  # any position: else the next poll would wait for all of them
+        return True
+
+    def take_over(self) -> dict[int, int]:
+        """Make readable what can be, from its committed offset, or behind the last result where that went back.
+
+        Returns:
+            The offset to go on from, for each partition of which the committed offset went back.
+        """
+        try:
+            commits = {}
+            for partition in sorted(self._waiting):
+                try:
+                    commits[partition] = kafka_fixes.committed_now(self._consumer, partition, self._request_seconds)
+                except UnstableOffsetCommitError:
+                    if partition not in self._said:
+                        log.info("partition %s waits for a transaction that decides its offset", partition.partition)
+                        self._said.add(partition)
+            restored = self._lineages.adopt({where.partition: commit for where, commit in commits.items()})
+        except KafkaError as error:
+            log.warning("the committed offsets are not known yet: %s", reason_of(error))
+            return {}
+        self._read_from(commits, restored)
+        return restored
+
+    def _read_from(self, commits: Mapping[TopicPartition, OffsetAndMetadata | None], restored: dict[int, int]) -> None:
+        for partition, commit in commits.items():
+            if commit is None:
+                self._consumer.seek_to_beginning(partition)
+            else:
+                self.committed[partition] = commit.offset
+                self._consumer.seek(partition, restored.get(partition.partition, commit.offset))
+            self._consumer.resume(partition)
+        self.readable |= commits.keys()
+        self._waiting -= commits.keys()

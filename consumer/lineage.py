@@ -1,0 +1,121 @@
+"""Committed offsets that went back although nobody asked for it, noticed by the results that are already there.
+
+A group coordinator can answer with offsets that it once had, after a loss of data or a fault of its own, and nothing
+in Kafka's protocol tells (row 31 in docs/delivery.md). So every commit carries, as its metadata, the name of a lineage,
+and so does every result, as a header; one transaction writes both. Within a lineage the offsets of a partition only
+grow, and no result is ahead of the committed offset. Where one is, the commit is lost, and reading goes on behind it.
+
+Offsets that a person sets carry no lineage. A new one begins then, and the records are labelled again, as asked.
+"""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.errors import AuthorizationError, KafkaTimeoutError
+from kafka.structs import OffsetAndMetadata
+
+from consumer.kafka_client import reason_of
+from consumer.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+HEADER = "source-lineage"
+_METADATA = re.compile(r"lineage=([0-9a-f]{16})")
+#: Offsets from the end of an output partition within which a result is looked for, one step after the other. The first
+#: is enough where the output topics have as many partitions as the input; the last bounds the time of a rebalance.
+SPANS = (32, 256, 2048)
+
+
+class Lineages:
+    """The lineage of each partition that is ours. Used by one thread.
+
+    Args:
+        settings: topics, timeouts.
+        reader: a consumer of committed records, in no group; the caller's to close. None for at-least-once delivery,
+            where results may well be ahead: nothing is marked then, and nothing is looked at.
+        partitions: number of partitions of each topic.
+    """
+
+    def __init__(self, settings: WorkerSettings, reader: Any, partitions: Mapping[str, int]) -> None:
+        self._settings = settings
+        self._reader = reader
+        self._partitions = partitions
+        self._names: dict[int, str] = {}
+
+    def headers(self, partition: int) -> list[tuple[str, bytes]]:
+        """For each result of a record of this source partition."""
+        return [(HEADER, self._names[partition].encode())] if self._names else []
+
+    def metadata(self, partition: int) -> str:
+        """For each commit of this source partition."""
+        return f"lineage={self._names[partition]}" if self._names else ""
+
+    def adopt(self, committed: Mapping[int, OffsetAndMetadata | None]) -> dict[int, int]:
+        """Take over partitions with these committed offsets, or begin a lineage where they have none.
+
+        Returns:
+            Where to go on instead, for each partition whose committed offset went back.
+
+        Raises:
+            KafkaError: the results could not be looked at; nothing is safe to read yet.
+        """
+        if self._reader is None:
+            return {}
+        known: dict[int, str] = {}
+        for partition, commit in committed.items():
+            if commit is not None and (found := _METADATA.fullmatch(commit.metadata or "")):
+                known[partition] = found[1]
+        self._names |= {partition: known.get(partition) or secrets.token_hex(8) for partition in committed}
+        try:
+            last = self._last_results(known) if known else {}
+        except AuthorizationError as error:
+            log.warning("committed offsets are not compared with results: no right to read them (%s)", reason_of(error))
+            return {}
+        return {
+            partition: offset + 1
+            for partition, offset in last.items()
+            if (commit := committed[partition]) is not None and offset >= commit.offset
+        }
+
+    def _last_results(self, lineages: Mapping[int, str]) -> dict[int, int]:
+        """Source offset of the last result of each partition, as far as one is found, on either topic."""
+        deadline = time.monotonic() + self._settings.request_timeout_seconds
+        partition_of = {name.encode(): partition for partition, name in lineages.items()}
+        last: dict[int, int] = {}
+        for topic in (self._settings.output_topic, self._settings.dead_letter_topic):
+            sought: dict[TopicPartition, set[int]] = {}
+            for partition in lineages:
+                sought.setdefault(TopicPartition(topic, partition % self._partitions[topic]), set()).add(partition)
+            starts = self._reader.beginning_offsets(list(sought))
+            ends = before = self._reader.end_offsets(list(sought))  # of committed records
+            for span in SPANS:
+                after = {place: max(starts[place], ends[place] - span) for place in sought}
+                for place, headers in self._read(after, before, deadline):
+                    source = partition_of.get(headers.get(HEADER) or b"")
+                    offset = headers.get("source-offset") or b""
+                    if source is not None and offset.isdigit():
+                        last[source] = max(last.get(source, -1), int(offset))
+                        sought[place].discard(source)
+                before = after
+                sought = {place: left for place, left in sought.items() if left and after[place] > starts[place]}
+        return last
+
+    def _read(
+        self, after: Mapping[TopicPartition, int], before: Mapping[TopicPartition, int], deadline: float
+    ) -> Iterator[tuple[TopicPartition, dict[str, bytes | None]]]:
+        """Headers of the committed records with `after` <= offset < `before`; of a name that occurs twice the last."""
+        unread = {place for place in after if after[place] < before[place]}
+        self._reader.assign(list(unread))
+        for place in unread:
+            self._reader.seek(place, after[place])
+        while unread:
+            for place, records in self._reader.poll(timeout_ms=200).items():
+                yield from ((place, dict(record.headers)) for record in records if record.offset < before[place])
+            unread = {place for place in unread if (self._reader.position(place) or 0) < before[place]}
+            if unread and time.monotonic() > deadline:
+                raise KafkaTimeoutError(f"no answer on {self._settings.output_topic}")

@@ -1,0 +1,45 @@
+"""How the benches measure: contestants in turns, the first round not counted, and on what machine."""
+
+import os
+import platform
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+SEED = 7
+
+#: Load average of the last minute from which a machine is not idle.
+BUSY = 0.5
+
+
+def measure(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Each of `runs` once a round, in an order drawn anew each time; the first round warms up and is not counted."""
+    measured: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name in random.Random(number).sample(list(runs), len(runs)):
+            value = runs[name]()
+            if number:
+                measured[name].append(value)
+            print(f"round {number} of {rounds}: {name}: {value:.4g}", file=sys.stderr, flush=True)
+    return measured
+
+
+def load_before() -> float:
+    """The load average of the last minute: call it first, for the bench itself adds to it."""
+    return os.getloadavg()[0]
+
+
+def tell_load(load: float) -> None:
+    """Print a warning where the machine had something else to do."""
+    if load > BUSY:
+        print(f"The machine was not idle when this began (load {load:.1f}): do not quote these figures.")
+
+
+def processor() -> str:
+    """The name of the processor, as the machine tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,139 @@
+"""Committed offsets that go back: by a fault of the coordinator, or because somebody wants records labelled again."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+from kafka.structs import OffsetAndMetadata
+
+from consumer.local.broker import LocalBroker
+from tests import oracle
+from tests.fake_worker import Script
+from tests.harness import Harness
+from tests.kafka_helpers import Record, internal, read_all
+from tests.live_reader import Source
+from tests.worker_process import wait_until
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(200)]
+
+
+class Commits:
+    """The committed offsets of a group without members, to look at and to set."""
+
+    def __init__(self, harness: Harness) -> None:
+        self._input = harness.topics.input
+        self._consumer = KafkaConsumer(
+            bootstrap_servers=internal(harness.kafka),
+            group_id=harness.topics.group,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+        )
+
+    def read(self, partition: int) -> OffsetAndMetadata:
+        """As Kafka has it now."""
+        return self._consumer.committed(TopicPartition(self._input, partition), metadata=True)
+
+    def write(self, commits: dict[int, OffsetAndMetadata]) -> None:
+        """Set them, as a coordinator that lost the later ones would have them."""
+        self._consumer.commit({TopicPartition(self._input, partition): each for partition, each in commits.items()})
+
+    def close(self) -> None:
+        """Close the client."""
+        self._consumer.close(autocommit=False)
+
+
+def results(harness: Harness) -> Counter[Source]:
+    """How many results each record has."""
+    topics = (harness.topics.output, harness.topics.dead_letter)
+    return Counter(record.source for topic in topics for record in read_all(internal(harness.kafka), topic))
+
+
+def half_done(harness: Harness, count: int, *, bad: float = 0.0) -> dict[int, OffsetAndMetadata]:
+    """Label `count` records, then as many again; the commits after the first half."""
+    harness.produce(count, bad=bad)
+    harness.worker()
+    harness.await_done()
+    harness.stop()
+    oracle.settled(harness.kafka, harness.topics)
+    commits = Commits(harness)
+    first = {partition: commits.read(partition) for partition in range(harness.partitions)}
+    harness.produce(count, bad=bad)
+    harness.worker()
+    harness.await_done()
+    harness.stop()
+    oracle.settled(harness.kafka, harness.topics)
+    commits.write(first)
+    assert {partition: commits.read(partition) for partition in first} == first
+    commits.close()
+    return first
+
+
+@pytest.mark.smoke
+def test_row_31_offsets_that_the_coordinator_lost_are_not_done_twice(harness: Harness) -> None:
+    """A coordinator that answers with old committed offsets: the worker goes on behind the results, and says so."""
+    # Given a group whose committed offsets are those of half the work again
+    half_done(harness, 400, bad=0.1)
+    # When a worker starts and has more to do
+    harness.watch()
+    worker = harness.worker()
+    worker.await_partitions(harness.partitions)
+    harness.produce(400, bad=0.1)
+    harness.await_done()
+    # Then it labelled only that, and told
+    wait_until(lambda: worker.metric("reviews_consumed_total") == 400, 10, "400 counted")
+    assert worker.metric("reviews_commits_lost_total") == harness.partitions
+    assert len(re.findall("Kafka gave an old committed offset", worker.log)) == harness.partitions
+    harness.stop()
+    assert harness.verdict().checked == 1200
+
+
+def test_row_31_lost_offsets_are_committed_again_without_a_new_record(harness: Harness) -> None:
+    """With nothing more to do, the worker sets the offsets right, so that a drain ends."""
+    half_done(harness, 200)
+    worker = harness.worker(drain=True)
+    assert worker.wait_exit() == 0, worker.log
+    assert "drained: 0 labelled, 0 dead-lettered" in worker.log
+    assert harness.verdict().checked == 400
+
+
+def test_row_31_offsets_that_somebody_set_are_labelled_again(harness: Harness) -> None:
+    """Offsets reset by a person, as Kafka's own tool does it, are taken as they are: everything is labelled again."""
+    # Given work that is done, and offsets that are set back without the worker's mark
+    first = half_done(harness, 200)
+    commits = Commits(harness)
+    commits.write({partition: OffsetAndMetadata(each.offset // 2, "", -1) for partition, each in first.items()})
+    again = 400 - sum(each.offset // 2 for each in first.values())
+    commits.close()
+    # When a worker is killed on the way, and another one goes on
+    worker = harness.worker(Script(points={"committed:3": "kill"}))
+    assert worker.wait_exit() == -9
+    worker = harness.worker()
+    harness.await_done()
+    # Then the records behind are there twice, not more, and the others once
+    assert worker.metric("reviews_commits_lost_total") == 0
+    harness.stop()
+    oracle.settled(harness.kafka, harness.topics)
+    assert Counter(results(harness).values()) == {1: 400 - again, 2: again}
+
+
+def test_row_31_results_far_behind_others_are_found(harness_on: Callable[..., Harness], kafka: LocalBroker) -> None:
+    """One output partition for all input partitions: the last result of an idle one is found behind those of others."""
+    # Given 200 results of each of four partitions, then 1,000 more of partition 0, on one output partition
+    harness = harness_on(kafka, output_partitions=1)
+    first = half_done(harness, 400)
+    more = [Record(b'{"text": "one more"}', partition=0) for _ in range(1000)]
+    harness.produce_records(more)
+    harness.worker()
+    harness.await_done()
+    harness.stop()
+    # When the commits of the first half come back
+    commits = Commits(harness)
+    commits.write(first)
+    commits.close()
+    worker = harness.worker(drain=True)
+    # Then nothing is done twice
+    assert worker.wait_exit() == 0, worker.log
+    assert set(results(harness).values()) == {1}
+    assert "drained: 0 labelled" in worker.log
