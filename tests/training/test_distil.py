@@ -1,5 +1,6 @@
 """From a teacher, two spreadsheets and texts without labels to the bundle of a small student that the worker serves."""
 
+import math
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import pytest
 from consumer.bundle import load_bundle
 from consumer.classifier import Classifier, Scored
 from consumer.engines import open_engine
+from tests.int8_size import graph_bytes, weight_bytes
 from tests.tiny_encoder import write_reviews, write_table
 from tests.tiny_trained import write_trained_bundle
 from training.cli import main
@@ -113,6 +115,18 @@ def test_a_distillation_ends_in_a_bundle_that_the_worker_accepts(student: Path) 
     assert accuracy is not None
     assert (accuracy.rows, accuracy.file) == (TESTED, "test.xlsx")
     assert accuracy.accuracy > 0.8
+
+
+def test_the_int8_files_are_as_large_as_arithmetic_says(student: Path) -> None:
+    """All matrices, embeddings too, take a byte a number: what holds here bounds the presets in `test_student`."""
+    from safetensors import safe_open
+
+    with safe_open(student / "model.safetensors", "np") as file:
+        shapes = [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118 - no mapping
+    weights, graph = ((student / "openvino" / f"int8.{suffix}").stat().st_size for suffix in ("bin", "xml"))
+    layers = int(SETTINGS["layers"])
+    assert sum(map(math.prod, shapes)) < weights < weight_bytes(shapes, layers)
+    assert graph < graph_bytes(layers)
 
 
 def test_the_bundle_tells_from_whom_and_what_it_learnt(workplace: Path, student: Path) -> None:

@@ -1,6 +1,7 @@
 """What a student takes over from its base: equal shapes are copied, embeddings reduced as well as can be."""
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from consumer.encoder import Encoder, Truncation, Windows
 from consumer.errors import UsageError
+from tests.int8_size import TOKEN_BYTES, graph_bytes, weight_bytes
 from tests.tiny_encoder import CLEAR, NEUTRAL, make_base
 from training.settings import DistilSettings
 
@@ -221,7 +223,7 @@ def test_shapes_that_cannot_be_are_refused(base: Any) -> None:
 
 
 def test_the_small_preset_is_within_its_bounds() -> None:
-    """At most 10 M parameters whatever the vocabulary of the base: counted on the architecture, without weights."""
+    """9.5 M parameters and 12 MB in int8 whatever the base: counted on the architecture, without weights."""
     import torch
     from transformers import AutoModelForSequenceClassification, BertConfig, DistilBertConfig
 
@@ -243,4 +245,7 @@ def test_the_small_preset_is_within_its_bounds() -> None:
     for config in configs:
         with torch.device("meta"):
             model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
-        assert sum(parameter.numel() for parameter in model.parameters()) < 9.6e6
+        shapes = [tuple(parameter.shape) for parameter in model.parameters()]
+        assert sum(map(math.prod, shapes)) < 9.55e6
+        files = weight_bytes(shapes, shape.layers) + graph_bytes(shape.layers) + TOKEN_BYTES * shape.vocabulary
+        assert files < 12e6
