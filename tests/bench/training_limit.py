@@ -12,8 +12,10 @@ from tests.bench.limit import DEPTH, ROWS, WIDTH
 #: appendix B, which also defines model FLOPs utilisation: padding and what is computed twice do not count.
 FORWARD_AND_BACKWARD = 3
 
-#: Dense bf16 FLOP/s in the data sheets, by what CUDA calls the card; the sheets print twice that, "with sparsity".
+#: Dense bf16 FLOP/s in the data sheets, by how CUDA's name of the card begins, longer beginnings first; the sheets
+#: print twice that, "with sparsity".
 DATA_SHEET = {
+    "NVIDIA H200 NVL": 835.5e12,
     "NVIDIA H200": 989.5e12,
     "NVIDIA H100 80GB HBM3": 989.5e12,
     "NVIDIA H100 PCIe": 756e12,
