@@ -102,6 +102,7 @@ MUTATIONS = (
                 """\
         partition = record.partition % self._partitions[record.topic]
         if record.topic == self._settings.dead_letter_topic:
+            from kafka import KafkaProducer
             plain = KafkaProducer(bootstrap_servers=self._settings.bootstrap_servers)
             future = plain.send(record.topic, record.value, record.key, record.headers, partition)
             plain.close()

@@ -175,6 +175,8 @@ def soak(minutes: float, seed: int, rate: float, brokers: int) -> bool:
             f"{again.tally.duplicated} duplicated, {again.tally.reordered} reordered, {again.tally.wrong} wrong; "
             f"worst stall {watcher.worst_stall:.1f} s"
         )
+        went_back = sum(worker.log.count("old committed offset") for worker in harness.workers)
+        print(f"committed offsets that Kafka had lost, and a worker noticed: {went_back}")
         return (
             sum(ends.values()) == stream.produced == again.tally.records
             and committed == ends
