@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 
@@ -139,6 +139,7 @@ def test_a_huge_text_is_cut_before_it_is_tokenised(truncation: Truncation, monke
 
 
 @given(st.lists(st.integers(0, 60), max_size=30), st.integers(1, 300))
+@settings(deadline=None, max_examples=40)
 def test_texts_are_tokenised_a_few_at_a_time_and_keep_their_places(words: list[int], at_once: int) -> None:
     """However few characters may be tokenised at once: each text gets its own windows, in order."""
     reader = Encoder(numbers_tokenizer(), MAX_LENGTH, Truncation.WINDOWS, WINDOWS)

