@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jiter
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.messages import (
@@ -104,6 +104,7 @@ def test_field_names_are_settings() -> None:
 
 
 @given(st.binary(max_size=200) | st.recursive(st.none() | st.text() | st.floats() | st.integers(), st.lists).map(repr))
+@settings(max_examples=50)
 def test_any_bytes_have_an_outcome(value: bytes | str) -> None:
     """No byte sequence raises."""
     outcome = parse(record(value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")), LIMITS)
