@@ -30,35 +30,31 @@ class Assignment:
 
     Attributes:
         readable: partitions whose records may be used.
+        waiting: the others, of which it is not known yet where to read them from.
         committed: their committed offsets, as far as there are any.
     """
 
     def __init__(self, consumer: Any, lineages: Lineages, request_seconds: float) -> None:
         self.readable: set[TopicPartition] = set()
+        self.waiting: set[TopicPartition] = set()
         self.committed: dict[TopicPartition, int] = {}
         self._consumer = consumer
         self._lineages = lineages
         self._request_seconds = request_seconds
-        self._waiting: set[TopicPartition] = set()
         self._said: set[TopicPartition] = set()
         self._times_assigned = 0
 
-    @property
-    def waiting(self) -> frozenset[TopicPartition]:
-        """Ours, but where to read them from is not known yet."""
-        return frozenset(self._waiting)
-
-    def is_new(self) -> bool:
-        """Whether the last poll came with a new assignment; records that it returned may not be used then."""
+    def renew(self) -> bool:
+        """Begin anew if the last poll came with a new assignment; records that it returned may not be used then."""
         times_assigned = kafka_fixes.times_assigned(self._consumer)
         if times_assigned == self._times_assigned:
             return False
         self._times_assigned = times_assigned
         self.readable.clear()
         self.committed.clear()
-        self._waiting = set(self._consumer.assignment())
+        self.waiting = set(self._consumer.assignment())
         self._said.clear()
-        for partition in self._waiting:
+        for partition in self.waiting:
             self._consumer.pause(partition)
             self._consumer.seek(partition, 0)  # any position: else the next poll would wait for all of them
         return True
@@ -71,7 +67,7 @@ class Assignment:
         """
         try:
             commits = {}
-            for partition in sorted(self._waiting):
+            for partition in sorted(self.waiting):
                 try:
                     commits[partition] = kafka_fixes.committed_now(self._consumer, partition, self._request_seconds)
                 except UnstableOffsetCommitError:
@@ -94,4 +90,4 @@ class Assignment:
                 self._consumer.seek(partition, restored.get(partition.partition, commit.offset))
             self._consumer.resume(partition)
         self.readable |= commits.keys()
-        self._waiting -= commits.keys()
+        self.waiting -= commits.keys()

@@ -92,7 +92,7 @@ class Broker:
         # Taken now: after inference the client may have left the group, and the broker accepts the metadata of
         # a consumer that is in no group.
         group = self._consumer.group_metadata()
-        if self._assignment.is_new():
+        if self._assignment.renew():
             polled = {}
         restored = self._assignment.take_over() if self._assignment.waiting else {}
         records, first, after = [], {}, {}
