@@ -1,6 +1,7 @@
 """Settings models as command-line options, and back."""
 
 import argparse
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -46,6 +47,17 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--label-column", metavar="NAME", help="column of the labels (default: Sentiment, or another usual name)"
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Files, bundle and checkpoints of a command that trains."""
+    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help=DATA_HELP)
+    parser.add_argument("--test", type=Path, required=True, metavar="FILE", help="the same; it only measures")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle; an older one is replaced")
+    parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="state of the run (default: OUT.run)")
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=5.0, metavar="MINUTES", help="between two (default: %(default)s)"
     )
 
 

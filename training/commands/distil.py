@@ -3,14 +3,13 @@
 import argparse
 from pathlib import Path
 
-from training.options import DATA_HELP, add_data_options, add_settings, read_data_options, read_settings
+from training.options import add_data_options, add_run_options, add_settings, read_data_options, read_settings
 from training.settings import DistilSettings, PackageSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Files, teachers, base and checkpoints; then one option for each setting."""
-    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help=DATA_HELP)
-    parser.add_argument("--test", type=Path, required=True, metavar="FILE", help="the same; it only measures")
+    add_run_options(parser)
     parser.add_argument(
         "--teacher",
         type=Path,
@@ -19,7 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="a bundle, or a sequence classifier of transformers; may repeat: the mean of their logits is learnt",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle; an older one is replaced")
     parser.add_argument(
         "--unlabeled",
         type=Path,
@@ -40,10 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="answers of teachers, for any number of runs (default: OUT.teachers)",
-    )
-    parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="state of the run (default: OUT.run)")
-    parser.add_argument(
-        "--checkpoint-minutes", type=float, default=5.0, metavar="MINUTES", help="between two (default: %(default)s)"
     )
     add_data_options(parser)
     add_settings(parser, DistilSettings)

@@ -1,26 +1,19 @@
 """`review-training fit`: fine-tune an encoder, measure it, write a bundle."""
 
 import argparse
-from pathlib import Path
 
-from training.options import DATA_HELP, add_data_options, add_settings, read_data_options, read_settings
+from training.options import add_data_options, add_run_options, add_settings, read_data_options, read_settings
 from training.settings import FitSettings, PackageSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Files, base and checkpoints; then one option for each setting."""
-    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help=DATA_HELP)
-    parser.add_argument("--test", type=Path, required=True, metavar="FILE", help="the same; it only measures")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle; an older one is replaced")
+    add_run_options(parser)
     parser.add_argument(
         "--base",
         default="distilbert-base-uncased",
         metavar="DIR_OR_NAME",
         help="pretrained encoder: a directory, or a name on the Hugging Face hub (default: %(default)s)",
-    )
-    parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="state of the run (default: OUT.run)")
-    parser.add_argument(
-        "--checkpoint-minutes", type=float, default=5.0, metavar="MINUTES", help="between two (default: %(default)s)"
     )
     add_data_options(parser)
     add_settings(parser, FitSettings)
