@@ -16,6 +16,7 @@ from training.distillation import Distillation, Taught, add_map, drop_map
 from training.evaluate import Evaluation
 from training.fit import Plan, check_length, conclude, split, train
 from training.freeze import freeze
+from training.linear_teacher import NBSVM, Logits, nbsvm_logits
 from training.objective import UNLABELED
 from training.parallel import Ranks, joined
 from training.prepare import DEFAULTS, DataOptions, prepare
@@ -52,7 +53,8 @@ def distil(
     Args:
         train_file: labelled reviews, see `training.data.read_reviews`.
         test_file: labelled reviews that only measure.
-        teachers: bundles or checkpoint directories; their logits are averaged, hidden states are those of the first.
+        teachers: bundles, checkpoint directories, or `nbsvm`, which is learnt here; their logits are averaged, hidden
+            states are those of the first that is a directory.
         out: directory of the bundle; an older bundle there is replaced.
         settings: what determines the student and its weights.
         packaging: what determines the bundle.
@@ -80,14 +82,20 @@ def distil(
     # Not in there: who throws a run away may want to keep what the teachers said.
     cache = teacher_cache or out.with_name(f"{out.name}.teachers")
     # What a user can have got wrong is looked at before the teachers are asked, which may take a night.
+    models = [path for path in teachers if str(path) != NBSVM]
+    if settings.hidden_weight and not models:
+        raise UsageError(f"{NBSVM} has no hidden states: name another --teacher too, or leave out --hidden-weight")
     base = find_base(base_name) if base_name else _base_of(teachers[0])
     shape = student_shape(settings, base)
     prepared = prepare(train_file, test_file, data_options, say)
     labels = prepared.train.label_names
-    wants_hidden = [settings.hidden_weight > 0 and place == 0 for place in range(len(teachers))]
+    wants_hidden = [settings.hidden_weight > 0 and place == 0 for place in range(len(models))]
     found = [
-        find_teacher(path, labels, settings, hidden=hidden) for path, hidden in zip(teachers, wants_hidden, strict=True)
+        find_teacher(path, labels, settings, hidden=hidden) for path, hidden in zip(models, wants_hidden, strict=True)
     ]
+    records = [BaseRecord(name=teacher.name, sha256=teacher.digest) for teacher in found]
+    if learns_nbsvm := len(models) < len(teachers):
+        records.append(BaseRecord(name=NBSVM, sha256=prepared.train.sha256))
     unlabeled = (
         read_unlabeled(unlabeled_file, unlabeled_column, prepared, data_options, say) if unlabeled_file else None
     )
@@ -111,13 +119,15 @@ def distil(
         out=out,
         directory=directory,
         save_seconds=checkpoint_minutes * 60,
-        teachers=tuple(BaseRecord(name=teacher.name, sha256=teacher.digest) for teacher in found),
+        teachers=tuple(records),
         unlabeled=unlabeled,
     )
     with joined(best_device()) as ranks:
         files = [prepared.train, *([unlabeled] if unlabeled else [])]
-        answers = _ask(found, files, learnt, cache, ranks)
-        rows, taught = _lesson(plan, answers)
+        said, hidden = _ask(found, files, learnt, cache, ranks)
+        if learns_nbsvm:
+            said.append(nbsvm_logits(data.train, learnt[len(data.train) :], settings.seed))
+        rows, taught = _lesson(plan, Answers(_mean(said), hidden))
         width = taught.hidden.shape[1] if taught.hidden is not None else None
         torch.manual_seed(settings.seed)
         mapped = add_map(model, width)
@@ -140,14 +150,14 @@ def _base_of(teacher: Path) -> Base:
 
 def _ask(
     teachers: Sequence[Teacher], files: Sequence[Reviews], texts: Sequence[str], cache: Path, ranks: Ranks
-) -> Answers:
-    """The mean of the teachers' answers to `texts`, which are all in `files`; columns as the sorted labels.
+) -> tuple[list[Logits], npt.NDArray[np.float16] | None]:
+    """Each teacher's logits for `texts`, which are all in `files`, columns as the sorted labels; and hidden states.
 
     All texts of a file are asked for, those too that are held out with this seed and not with another.
     """
     rows = {text: row for row, text in enumerate(text for file in files for text in file.texts)}
     order = [rows[text] for text in texts]
-    logits: list[npt.NDArray[np.float32]] = []
+    logits: list[Logits] = []
     hidden: npt.NDArray[np.float16] | None = None
     for teacher in teachers:
         try:
@@ -158,7 +168,12 @@ def _ask(
         logits.append(np.concatenate([part.logits for part in parts])[order][:, columns])
         found = [part.hidden for part in parts if part.hidden is not None]
         hidden = np.concatenate(found)[order] if found else hidden
-    return Answers(np.mean([centred - centred.mean(axis=1, keepdims=True) for centred in logits], axis=0), hidden)
+    return logits, hidden
+
+
+def _mean(logits: Sequence[Logits]) -> Logits:
+    """The mean over teachers, each of whose answers is known up to a constant."""
+    return np.asarray(np.mean([one - one.mean(axis=1, keepdims=True) for one in logits], axis=0))
 
 
 def _lesson(plan: Plan, answers: Answers) -> tuple[TrainingRows, Taught]:

@@ -260,9 +260,9 @@ def test_several_teachers_are_averaged_by_label(workplace: Path, monkeypatch: py
 
     monkeypatch.setattr(distil, "answers_of", answer)
     texts = (file.texts[5], file.texts[2])
-    found = distil._ask([one, other], [file], texts, workplace, Ranks())
+    logits, _ = distil._ask([one, other], [file], texts, workplace, Ranks())
     # (1, 3) is (-1, 1) about its mean, and neg 5, pos 9 is (-2, 2): (-1.5, 1.5), times the row of the text
-    assert found.logits.tolist() == [[-7.5, 7.5], [-3.0, 3.0]]
+    assert distil._mean(logits).tolist() == [[-7.5, 7.5], [-3.0, 3.0]]
 
 
 def test_each_text_is_learnt_with_its_own_answer_and_with_a_label_only_where_it_has_one(
@@ -299,6 +299,41 @@ def test_each_text_is_learnt_with_its_own_answer_and_with_a_label_only_where_it_
     assert [review.tokens for review in rows.reviews] == [min(count + 2, 24) for count in words]
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_nbsvm_teaches_alone_or_beside_a_bundle(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, *, beside: bool
+) -> None:
+    """Its own answers are learnt, or their mean with the bundle's; and the run is named after both."""
+    import numpy as np
+
+    from training import distil
+    from training.teacher import Answers
+
+    def nothing(_teacher: Any, texts: Sequence[str], *_: Any) -> Answers:
+        return Answers(np.zeros((len(texts), 2), dtype=np.float32))
+
+    def learnt(train: Any, unlabeled: Sequence[str], _seed: int) -> Any:
+        assert (len(train), len(unlabeled)) == (TRAINED, EXTRA)
+        return np.array([[0, row] for row in range(TRAINED + EXTRA)], dtype=np.float32)
+
+    def stop(plan: Any, _rows: Any, _ranks: Any, objective: Any) -> None:
+        taught.append((plan, objective._taught.logits.numpy()))
+        raise TrainedError
+
+    taught: list[Any] = []
+    monkeypatch.setattr(distil, "answers_of", nothing)
+    monkeypatch.setattr(distil, "nbsvm_logits", learnt)
+    monkeypatch.setattr(distil, "train", stop)
+    options = {"teacher": "nbsvm", "base": str(workplace / "teacher"), "hidden-weight": "0", "max-overlap": "0.06"}
+    command = arguments(workplace, "linear", **options)
+    with pytest.raises(TrainedError):
+        main([*command, *(["--teacher", str(workplace / "teacher")] if beside else [])])
+    plan, logits = taught[0]
+    assert [teacher.name for teacher in plan.teachers] == (["teacher", "nbsvm"] if beside else ["nbsvm"])
+    share = 0.5 if beside else 1.0
+    assert (logits[:, 1] - logits[:, 0]).tolist() == [share * row for row in range(TRAINED + EXTRA)]
+
+
 def test_ctrl_c_while_a_teacher_is_asked_says_how_to_go_on(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -328,6 +363,8 @@ def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
     for changed, words in (
         ({"width": "64"}, "a student of width 64 is wider than its base, which has 32"),
         ({"heads": "3"}, "3 heads cannot share out a width of 16"),
+        ({"teacher": "nbsvm", "hidden-weight": "0"}, "the teacher nbsvm has no torch weights"),
+        ({"teacher": "nbsvm"}, "nbsvm has no hidden states: name another --teacher too"),
         ({"unlabeled": str(tmp_path / "none.txt")}, "none.txt does not exist"),
         ({"unlabeled": str(tmp_path / "prices.xlsx")}, "has the columns 'price', 'date': say with --unlabeled-column"),
         ({"unlabeled": str(tmp_path / "empty.xlsx")}, "has no usable text"),

@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="DIR",
-        help="a bundle, or a sequence classifier of transformers; may repeat: the mean of their logits is learnt",
+        help="a bundle, a sequence classifier of transformers, or nbsvm: the linear model of compare, learnt here from "
+        "the training rows; may repeat: the mean of their logits is learnt",
     )
     parser.add_argument(
         "--unlabeled",
