@@ -42,6 +42,7 @@ class Assignment:
         self._lineages = lineages
         self._request_seconds = request_seconds
         self._said: set[TopicPartition] = set()
+        self._last_failure = ""
         self._times_assigned = 0
 
     def renew(self) -> bool:
@@ -76,8 +77,11 @@ class Assignment:
                         self._said.add(partition)
             restored = self._lineages.adopt({where.partition: commit for where, commit in commits.items()})
         except KafkaError as error:
-            log.warning("the committed offsets are not known yet: %s", reason_of(error))
+            if (reason := reason_of(error)) != self._last_failure:  # asked again at once, for as long as it takes
+                log.warning("the committed offsets are not known yet: %s", reason)
+            self._last_failure = reason
             return {}
+        self._last_failure = ""
         self._read_from(commits, restored)
         return restored
 
