@@ -54,7 +54,7 @@ def test_other_texts_are_answered_after_the_rows_in_the_order_of_the_labels() ->
     said, right = logits[:300].argmax(axis=1), np.array([("neg", "pos").index(label) for label in labels])
     assert (said == right).mean() > 0.8
     confidence = probabilities(logits[:300]).max(axis=1).mean()
-    assert abs(confidence - (said == right).mean()) < 0.05
+    assert abs(confidence - (said == right).mean()) < 0.1
 
 
 def test_the_same_seed_gives_the_same_answers() -> None:
