@@ -1,8 +1,6 @@
 """From a teacher, two spreadsheets and texts without labels to the bundle of a small student that the worker serves."""
 
 import math
-import os
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from consumer.engines import open_engine
 from tests.int8_size import graph_bytes, weight_bytes
 from tests.tiny_encoder import write_reviews, write_table
 from tests.tiny_trained import write_trained_bundle
+from tests.training_run import TrainedError, end_before_packaging, finish, interrupt_after, weights_of
 from training.cli import main
 
 # Exporting and quantising take their time on a busy machine, however small the model.
@@ -182,56 +181,26 @@ def test_no_text_of_the_test_file_is_learnt_from(
     assert "unlabeled.parquet: 2 rows left out: no text" in said
 
 
-class TrainedError(Exception):
-    """The training is over; what follows, packaging, is tested above."""
-
-
-@pytest.fixture
-def train_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run in this process ends where packaging would begin."""
-
-    def stop(*_: object, **__: object) -> None:
-        raise TrainedError
-
-    monkeypatch.setattr("training.fit.package", stop)
-
-
-def weights_of(run: Path) -> dict[str, bytes]:
-    """The trained weights in the checkpoint of a run."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(run / "checkpoint.safetensors")
-    return {name: t.numpy().tobytes() for name, t in tensors.items() if name.startswith("model.")}
-
-
 def test_a_stopped_distillation_goes_on_to_the_same_weights(
     workplace: Path,
     student: Path,
-    train_only: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """SIGINT after three steps, the same command again: weights and map of the whole run, and no teacher is asked."""
     from training import teacher
-    from training.progress import ProgressBar
-
-    class Interrupting(ProgressBar):
-        def update(self, done: int, note: str = "") -> None:
-            super().update(done, note)
-            if done == 3 * 16:
-                os.kill(os.getpid(), signal.SIGINT)
 
     def asked(*_: Any) -> None:
         raise AssertionError("the answers are in the cache")
 
     monkeypatch.setattr(teacher, "_transformer", asked)
+    end_before_packaging(monkeypatch)
     command = arguments(workplace, "stopped", **{"max-overlap": "0.06"})
     with monkeypatch.context() as patched:
-        patched.setattr("training.run.ProgressBar", Interrupting)
+        interrupt_after(3 * 16, patched)
         assert main(command) == 130
     assert f"stopped at step 3 of {STEPS}" in capsys.readouterr().err
-    with pytest.raises(TrainedError):
-        main(command)
+    finish(command)
     assert f"goes on from step 3 of {STEPS}" in capsys.readouterr().err
     found, whole = (weights_of(workplace / f"{name}.run") for name in ("stopped", "student"))
     assert found == whole
@@ -288,8 +257,7 @@ def test_each_text_is_learnt_with_its_own_answer_and_with_a_label_only_where_it_
     taught: list[Any] = []
     monkeypatch.setattr(distil, "answers_of", lengths)
     monkeypatch.setattr(distil, "train", stop)
-    with pytest.raises(TrainedError):
-        main(arguments(workplace, "captured", **{"max-overlap": "0.06", "hidden-weight": "0"}))
+    finish(arguments(workplace, "captured", **{"max-overlap": "0.06", "hidden-weight": "0"}))
     rows, logits = taught[0]
     assert "2 texts are left out: a teacher failed on them" in capsys.readouterr().err
     assert len(rows.reviews) == len(logits) == TRAINED + EXTRA - 2
@@ -326,8 +294,7 @@ def test_nbsvm_teaches_alone_or_beside_a_bundle(
     monkeypatch.setattr(distil, "train", stop)
     options = {"teacher": "nbsvm", "base": str(workplace / "teacher"), "hidden-weight": "0", "max-overlap": "0.06"}
     command = arguments(workplace, "linear", **options)
-    with pytest.raises(TrainedError):
-        main([*command, *(["--teacher", str(workplace / "teacher")] if beside else [])])
+    finish([*command, *(["--teacher", str(workplace / "teacher")] if beside else [])])
     plan, logits = taught[0]
     assert [teacher.name for teacher in plan.teachers] == (["teacher", "nbsvm"] if beside else ["nbsvm"])
     share = 0.5 if beside else 1.0

@@ -1,12 +1,7 @@
 """From two spreadsheets to a bundle that the worker serves, on an encoder of random weights that learns two words."""
 
 import json
-import os
-import signal
 import stat
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +9,7 @@ import pytest
 
 from consumer.bundle import Manifest, load_bundle
 from tests.tiny_encoder import make_base, write_reviews
+from tests.training_run import interrupt_after, kill_after, step_of, weights_of
 from training.cli import main
 
 # Exporting and quantising take their time on a busy machine, however small the model.
@@ -63,14 +59,6 @@ def fitted(workplace: Path) -> Path:
     """The bundle of one whole fit."""
     assert main(arguments(workplace, "bundle")) == 0
     return workplace / "bundle"
-
-
-def weights_of(run: Path) -> dict[str, bytes]:
-    """The trained weights in the checkpoint of a run."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(run / "checkpoint.safetensors")
-    return {name: t.numpy().tobytes() for name, t in tensors.items() if name.startswith("model.")}
 
 
 def test_a_fit_ends_in_a_measured_bundle_that_the_worker_accepts(fitted: Path) -> None:
@@ -185,19 +173,7 @@ def test_a_killed_fit_goes_on_to_the_same_weights(
     # Given a fit that is killed between two steps
     command = arguments(workplace, "small", keep="int8")
     run = workplace / "small.run"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training.cli", *command],
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    try:
-        while step_of(run) == 0:
-            assert process.poll() is None
-            time.sleep(0.005)
-    finally:
-        process.kill()
-        process.wait()
-    killed_at = step_of(run)
+    killed_at = kill_after(command, run)
     assert 0 < killed_at < STEPS
     # When the command is given again
     assert main(command) == 0
@@ -212,27 +188,11 @@ def test_a_killed_fit_goes_on_to_the_same_weights(
     assert not (workplace / "small" / "model.safetensors").exists()
 
 
-def step_of(run: Path) -> int:
-    """Step of the checkpoint in `run`; 0 where there is none."""
-    from training import checkpoint
-
-    header = checkpoint.read_header(run)
-    return header[1].step if header else 0
-
-
 def test_ctrl_c_saves_and_says_how_to_go_on(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SIGINT ends the run at the end of a step, with a checkpoint and without a stack trace."""
-    from training.progress import ProgressBar
-
-    class Interrupting(ProgressBar):
-        def update(self, done: int, note: str = "") -> None:
-            super().update(done, note)
-            if done == 3 * 16:
-                os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr("training.run.ProgressBar", Interrupting)
+    interrupt_after(3 * 16, monkeypatch)
     assert main(arguments(workplace, "stopped")) == 130
     assert f"stopped at step 3 of {STEPS}; the same command goes on from there" in capsys.readouterr().err
     assert step_of(workplace / "stopped.run") == 3

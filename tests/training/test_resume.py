@@ -3,13 +3,13 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.tiny_encoder import make_base, write_reviews
+from tests.training_run import CHECKPOINT, end_before_packaging, finish, kill_after, step_of, weights_of
 from training.cli import main
 from training.record import RunRecord
 
@@ -60,39 +60,10 @@ def arguments(directory: Path, run: str, **changed: str) -> list[str]:
     return ["fit", *(part for name, value in (options | SETTINGS | changed).items() for part in (f"--{name}", value))]
 
 
-class TrainedError(Exception):
-    """The training is over; what follows, packaging, is tested elsewhere."""
-
-
 @pytest.fixture
 def train_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fit in this process ends where packaging would begin."""
-
-    def stop(*_: object, **__: object) -> None:
-        raise TrainedError
-
-    monkeypatch.setattr("training.fit.package", stop)
-
-
-def weights(file: Path) -> dict[str, bytes]:
-    """The trained weights in a file of a run."""
-    from safetensors.torch import load_file
-
-    return {name: tensor.numpy().tobytes() for name, tensor in load_file(file).items() if "optimizer." not in name}
-
-
-def finish(command: list[str]) -> None:
-    """Train in this process, to the end."""
-    with pytest.raises(TrainedError):
-        main(command)
-
-
-def step_of(run: Path) -> int:
-    """Step of the checkpoint in `run`; 0 where there is none."""
-    from training import checkpoint
-
-    header = checkpoint.read_header(run)
-    return header[1].step if header else 0
+    end_before_packaging(monkeypatch)
 
 
 def test_a_killed_run_of_every_option_goes_on_to_the_same_weights(
@@ -101,25 +72,14 @@ def test_a_killed_run_of_every_option_goes_on_to_the_same_weights(
     """SIGKILL in the third epoch, the same command again: last weights, best weights and curves are the same."""
     # Given a run to its end, and one that is killed between two steps
     finish(arguments(workplace, "whole"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training.cli", *arguments(workplace, "killed")],
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    try:
-        while step_of(workplace / "killed") <= 2 * STEPS_PER_EPOCH:
-            assert process.poll() is None
-            time.sleep(0.005)
-    finally:
-        process.kill()
-        process.wait()
-    assert 2 * STEPS_PER_EPOCH < step_of(workplace / "killed") < STEPS
+    killed_at = kill_after(arguments(workplace, "killed"), workplace / "killed", 2 * STEPS_PER_EPOCH)
+    assert 2 * STEPS_PER_EPOCH < killed_at < STEPS
     # When the command is given again
     finish(arguments(workplace, "killed"))
     # Then it went on, and ended where the other run did
     assert "training goes on from step" in capsys.readouterr().err
-    for file in ("checkpoint.safetensors", "best.safetensors"):
-        assert weights(workplace / "killed" / file) == weights(workplace / "whole" / file)
+    for file in (CHECKPOINT, "best.safetensors"):
+        assert weights_of(workplace / "killed", file) == weights_of(workplace / "whole", file)
     whole, killed = (RunRecord.read(workplace / run / "record.json") for run in ("whole", "killed"))
     assert [epoch.validation for epoch in killed.epochs] == [epoch.validation for epoch in whole.epochs]
     assert [epoch.train_loss for epoch in killed.epochs] == [epoch.train_loss for epoch in whole.epochs]

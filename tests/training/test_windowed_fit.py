@@ -1,11 +1,7 @@
 """Windows from the setting of a fit to the worker: cut alike, averaged alike, learnt as they are served."""
 
 import json
-import os
 import random
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,6 +17,7 @@ from consumer.classifier import Classifier, Scored
 from consumer.encoder import Encoder, Truncation, Windows
 from consumer.engines import EngineFailure, Logits, open_engine
 from tests.tiny_encoder import CLEAR, NEUTRAL, make_base, write_reviews, write_table
+from tests.training_run import end_before_packaging, finish, kill_after, weights_of
 from training.cli import main
 from training.settings import FitSettings, PackageSettings
 
@@ -232,53 +229,20 @@ def test_a_killed_fit_with_windows_goes_on_to_the_same_weights(
     workplace: Path, fitted: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SIGKILL between two steps, the same command again: bit for bit the weights of the run without a kill."""
-    from training import checkpoint
-
-    def step() -> int:
-        header = checkpoint.read_header(workplace / "killed.run")
-        return header[1].step if header else 0
-
-    class TrainedError(Exception):
-        pass
-
-    def stop(*_: object, **__: object) -> None:
-        raise TrainedError
-
     # Given a fit that is killed
     command = arguments(workplace, "killed")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training.cli", *command],
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    try:
-        while step() == 0:
-            assert process.poll() is None
-            time.sleep(0.005)
-    finally:
-        process.kill()
-        process.wait()
-    killed_at = step()
+    killed_at = kill_after(command, workplace / "killed.run")
     assert 0 < killed_at < 60
     # When the command is given again, up to packaging
-    monkeypatch.setattr("training.fit.package", stop)
-    with pytest.raises(TrainedError):
-        main(command)
+    end_before_packaging(monkeypatch)
+    finish(command)
     # Then it went on, and ended where the fit without a kill did
     assert f"goes on from step {killed_at} of 60" in capsys.readouterr().err
-    assert weights(workplace / "killed.run") == weights(workplace / "bundle.run")
+    assert weights_of(workplace / "killed.run") == weights_of(workplace / "bundle.run")
     # And it is not gone on with under other windows
     for name, value in (("max-windows", "3"), ("window-overlap", "0.5")):
         assert main(arguments(workplace, "killed", **{name: value})) == 2
         assert "of a run with another windows" in capsys.readouterr().err
-
-
-def weights(run: Path) -> dict[str, bytes]:
-    """The trained weights in the checkpoint of a run."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(run / "checkpoint.safetensors")
-    return {name: t.numpy().tobytes() for name, t in tensors.items() if name.startswith("model.")}
 
 
 def test_int8_scales_are_set_on_windows_of_the_whole_text(workplace: Path) -> None:
