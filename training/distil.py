@@ -124,10 +124,10 @@ def distil(
     )
     with joined(best_device()) as ranks:
         files = [prepared.train, *([unlabeled] if unlabeled else [])]
-        said, hidden = _ask(found, files, learnt, cache, ranks)
-        if learns_nbsvm:
-            said.append(nbsvm_logits(data.train, learnt[len(data.train) :], settings.seed))
-        rows, taught = _lesson(plan, Answers(_mean(said), hidden))
+        # nbsvm first: what it refuses is better heard before the night.
+        linear = [nbsvm_logits(data.train, learnt[len(data.train) :], settings.seed)] if learns_nbsvm else []
+        asked, hidden = _ask(found, files, learnt, cache, ranks)
+        rows, taught = _lesson(plan, Answers(_mean([*linear, *asked]), hidden))
         width = taught.hidden.shape[1] if taught.hidden is not None else None
         torch.manual_seed(settings.seed)
         mapped = add_map(model, width)

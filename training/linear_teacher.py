@@ -1,9 +1,8 @@
 """nbsvm as a teacher: the linear model of `compare`, learnt here from the rows that the student learns from.
 
-It costs minutes where a transformer costs a night, and it errs on other texts than one, so that their mean is better
-than either. A model knows the labels of its own rows by heart and would teach no doubt about them; so the answer to a
-training row comes from a model that has not seen it (cross-fitting), and the answer to any other text is the mean over
-all these models.
+It costs minutes where a transformer costs a night. A model knows the labels of its own rows by heart and would teach no
+doubt about them; so the answer to a training row comes from a model that has not seen it (cross-fitting), and that to
+any other text is the mean over all these models.
 """
 
 from collections import Counter
@@ -17,6 +16,7 @@ from training.answers import Floats
 from training.baselines.linear import NbSvm
 from training.calibrate import fit_temperature
 from training.data import Reviews
+from training.evaluate import LEAST_PROBABILITY
 from training.progress import ProgressBar
 
 Logits = npt.NDArray[np.float32]
@@ -26,9 +26,6 @@ NBSVM = "nbsvm"
 
 #: Models; each has seen all training rows but one part in so many.
 FOLDS = 5
-
-#: Keeps the logarithm of a probability that was rounded to 0 finite.
-_LEAST = 1e-30
 
 
 def nbsvm_logits(train: Reviews, unlabeled: Sequence[str], seed: int) -> Logits:
@@ -67,4 +64,4 @@ def nbsvm_logits(train: Reviews, unlabeled: Sequence[str], seed: int) -> Logits:
 
 
 def _logits(model: NbSvm, texts: Sequence[str]) -> Floats:
-    return np.log(np.maximum(model.probabilities(texts), _LEAST))
+    return np.log(np.maximum(model.probabilities(texts), LEAST_PROBABILITY))
