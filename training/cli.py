@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"review-training: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except KeyboardInterrupt as stopped:
-        print(f"review-training: {stopped or 'stopped'}", file=sys.stderr)  # noqa: T201
+        print(f"review-training: {str(stopped) or 'stopped'}", file=sys.stderr)  # noqa: T201
         return 130
     return 0
 

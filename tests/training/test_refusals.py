@@ -193,3 +193,17 @@ def test_the_interval_is_wilsons() -> None:
 
     assert wilson_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert wilson_interval(10, 10)[1] == 1
+
+
+def test_ctrl_c_without_more_to_say_says_that_it_stopped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line and the exit code of a signal, wherever the signal comes."""
+    from training.commands import inspect
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inspect, "run", interrupted)
+    assert main(["inspect", "any.xlsx"]) == 130
+    assert capsys.readouterr().err == "review-training: stopped\n"
