@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from consumer.bundle import Manifest
+from consumer.engines import Logits
 from consumer.errors import UsageError
 from training.base import Base, find_base, quiet_transformers
 from training.data import Reviews
@@ -16,7 +17,7 @@ from training.distillation import Distillation, Taught, add_map, drop_map
 from training.evaluate import Evaluation
 from training.fit import Plan, check_length, conclude, split, train
 from training.freeze import freeze
-from training.linear_teacher import NBSVM, Logits, nbsvm_logits
+from training.linear_teacher import NBSVM, nbsvm_logits
 from training.objective import UNLABELED
 from training.parallel import Ranks, joined
 from training.prepare import DEFAULTS, DataOptions, prepare

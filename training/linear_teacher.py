@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from consumer.engines import Logits
 from consumer.errors import UsageError
 from training.answers import Floats
 from training.baselines.linear import NbSvm
@@ -18,8 +18,6 @@ from training.calibrate import fit_temperature
 from training.data import Reviews
 from training.evaluate import LEAST_PROBABILITY
 from training.progress import ProgressBar
-
-Logits = npt.NDArray[np.float32]
 
 #: What `--teacher` calls it.
 NBSVM = "nbsvm"

@@ -234,6 +234,20 @@ def test_several_teachers_are_averaged_by_label(workplace: Path, monkeypatch: py
     assert distil._mean(logits).tolist() == [[-7.5, 7.5], [-3.0, 3.0]]
 
 
+def lesson_of(command: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any, Any]:
+    """The plan, the rows and the teachers' logits with which `command` would begin to train."""
+    from training import distil
+
+    def stop(plan: Any, rows: Any, _ranks: Any, objective: Any) -> None:
+        lessons.append((plan, rows, objective._taught.logits.numpy()))
+        raise TrainedError
+
+    lessons: list[tuple[Any, Any, Any]] = []
+    monkeypatch.setattr(distil, "train", stop)
+    finish(command)
+    return lessons[0]
+
+
 def test_each_text_is_learnt_with_its_own_answer_and_with_a_label_only_where_it_has_one(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -250,15 +264,9 @@ def test_each_text_is_learnt_with_its_own_answer_and_with_a_label_only_where_it_
         logits[7] = np.nan
         return Answers(logits)
 
-    def stop(_plan: Any, rows: Any, _ranks: Any, objective: Any) -> None:
-        taught.append((rows, objective._taught.logits.numpy()))
-        raise TrainedError
-
-    taught: list[Any] = []
     monkeypatch.setattr(distil, "answers_of", lengths)
-    monkeypatch.setattr(distil, "train", stop)
-    finish(arguments(workplace, "captured", **{"max-overlap": "0.06", "hidden-weight": "0"}))
-    rows, logits = taught[0]
+    command = arguments(workplace, "captured", **{"max-overlap": "0.06", "hidden-weight": "0"})
+    _, rows, logits = lesson_of(command, monkeypatch)
     assert "2 texts are left out: a teacher failed on them" in capsys.readouterr().err
     assert len(rows.reviews) == len(logits) == TRAINED + EXTRA - 2
     assert rows.labels[TRAINED - 1 :] == [UNLABELED] * (EXTRA - 1)
@@ -284,18 +292,12 @@ def test_nbsvm_teaches_alone_or_beside_a_bundle(
         assert (len(train), len(unlabeled)) == (TRAINED, EXTRA)
         return np.array([[0, row] for row in range(TRAINED + EXTRA)], dtype=np.float32)
 
-    def stop(plan: Any, _rows: Any, _ranks: Any, objective: Any) -> None:
-        taught.append((plan, objective._taught.logits.numpy()))
-        raise TrainedError
-
-    taught: list[Any] = []
     monkeypatch.setattr(distil, "answers_of", nothing)
     monkeypatch.setattr(distil, "nbsvm_logits", learnt)
-    monkeypatch.setattr(distil, "train", stop)
     options = {"teacher": "nbsvm", "base": str(workplace / "teacher"), "hidden-weight": "0", "max-overlap": "0.06"}
     command = arguments(workplace, "linear", **options)
-    finish([*command, *(["--teacher", str(workplace / "teacher")] if beside else [])])
-    plan, logits = taught[0]
+    more = ["--teacher", str(workplace / "teacher")] if beside else []
+    plan, _, logits = lesson_of([*command, *more], monkeypatch)
     assert [teacher.name for teacher in plan.teachers] == (["teacher", "nbsvm"] if beside else ["nbsvm"])
     share = 0.5 if beside else 1.0
     assert (logits[:, 1] - logits[:, 0]).tolist() == [share * row for row in range(TRAINED + EXTRA)]
