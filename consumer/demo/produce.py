@@ -8,6 +8,7 @@ from kafka.errors import KafkaError
 
 from consumer.demo import sample
 from consumer.demo.course import TOPICS
+from consumer.demo.interrupts import uninterrupted
 from consumer.errors import GaveUp, KafkaUnusable
 
 _TIMEOUT_SECONDS = 30
@@ -21,9 +22,10 @@ def produce(bootstrap: str, rate: float) -> None:
         GaveUp: a record was not acknowledged.
     """
     try:
-        producer = KafkaProducer(
-            bootstrap_servers=bootstrap, bootstrap_timeout_ms=10_000, allow_auto_create_topics=False, acks="all"
-        )
+        with uninterrupted():
+            producer = KafkaProducer(
+                bootstrap_servers=bootstrap, bootstrap_timeout_ms=10_000, allow_auto_create_topics=False, acks="all"
+            )
     except (KafkaError, ValueError) as error:
         raise KafkaUnusable(
             f"no answer from {bootstrap} ({type(error).__name__}); is it the address of a Kafka?"

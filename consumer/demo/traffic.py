@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from consumer.demo.interrupts import uninterrupted
 from consumer.demo.sample import SampleRecord
 from consumer.errors import GaveUp
 
@@ -57,7 +58,8 @@ class Traffic:
         self.sent: dict[Coordinates, Sent] = {}
 
     def __enter__(self) -> Self:
-        self._producer = KafkaProducer(bootstrap_servers=self._bootstrap, acks="all", linger_ms=5)
+        with uninterrupted():
+            self._producer = KafkaProducer(bootstrap_servers=self._bootstrap, acks="all", linger_ms=5)
         self._consumer = KafkaConsumer(
             bootstrap_servers=self._bootstrap,
             group_id=None,
