@@ -13,6 +13,7 @@ from consumer.classifier import Classifier, Scored
 from consumer.engines import open_engine
 from consumer.errors import UsageError
 from training.data import Reviews
+from training.kept_answers import KeptAnswers
 from training.progress import ProgressBar
 
 #: Reviews handed to the classifier at once; it sorts them by length and cuts them into batches itself.
@@ -65,13 +66,21 @@ def refuse_unknown_labels(reviews: Reviews, labels: Sequence[str]) -> None:
         )
 
 
-def score_all(classifier: Classifier, texts: Sequence[str], title: str) -> list[Scored | None]:
-    """What the classifier says of every text, in order, with a progress bar; None where it failed."""
-    answers: list[Scored | None] = []
-    with ProgressBar(title, len(texts)) as bar:
-        for start in range(0, len(texts), CHUNK):
+def score_all(
+    classifier: Classifier, texts: Sequence[str], title: str, kept: KeptAnswers | None = None
+) -> list[Scored | None]:
+    """What the classifier says of every text, in order, with a progress bar; None where it failed.
+
+    Texts whose answers are in `kept` are not asked for again; what is new is put there.
+    """
+    answers = kept.read(CHUNK, len(texts)) if kept else []
+    with ProgressBar(title, len(texts), len(answers)) as bar:
+        for start in range(len(answers), len(texts), CHUNK):
             results = classifier.classify(texts[start : start + CHUNK]).results
-            answers += [result if isinstance(result, Scored) else None for result in results]
+            new = [result if isinstance(result, Scored) else None for result in results]
+            if kept:
+                kept.append(new)
+            answers += new
             bar.update(len(answers))
     return answers
 
@@ -79,6 +88,13 @@ def score_all(classifier: Classifier, texts: Sequence[str], title: str) -> list[
 def classify_all(classifier: Classifier, texts: Sequence[str], title: str) -> list[Answer]:
     """Probabilities of each label for every text, in order, with a progress bar."""
     return probabilities_of(score_all(classifier, texts, title))
+
+
+def classify_kept(bundle: Path, variant: str, texts: Sequence[str], title: str, kept: Path) -> list[Answer]:
+    """`classify_all` of one variant of `bundle`, whose answers are kept in the directory `kept`."""
+    loaded = load_bundle(bundle)
+    with closing(Classifier(loaded, open_engine(loaded, variant))) as classifier:
+        return probabilities_of(score_all(classifier, texts, title, KeptAnswers(kept, loaded, variant, texts)))
 
 
 def probabilities_of(scored: Sequence[Scored | None]) -> list[Answer]:

@@ -21,7 +21,7 @@ from training.parallel import Ranks, joined
 from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
 from training.progress import say
 from training.record import RECORD, BaseRecord, DataPart, Machine, RunRecord, versions
-from training.run import run_training
+from training.run import Interrupted, run_training
 from training.sealing import check_replaceable
 from training.settings import FitSettings, PackageSettings
 from training.state import RunState, best_epoch
@@ -157,16 +157,20 @@ def conclude(plan: Plan, state: RunState, ranks: Ranks) -> tuple[Manifest, Evalu
     """
     record = _record(plan, state, ranks)
     record.write(plan.directory / RECORD)
-    manifest, evaluations = package(
-        plan.model,
-        plan.base,
-        plan.data,
-        plan.calibration,
-        settings=plan.settings,
-        packaging=plan.packaging,
-        out=plan.out,
-        record=record,
-    )
+    try:
+        manifest, evaluations = package(
+            plan.model,
+            plan.base,
+            plan.data,
+            plan.calibration,
+            settings=plan.settings,
+            packaging=plan.packaging,
+            out=plan.out,
+            record=record,
+            kept=plan.directory / "answers",
+        )
+    except KeyboardInterrupt:
+        raise Interrupted("stopped while the bundle is made; the same command goes on from there") from None
     record.measured(evaluations).write(plan.directory / RECORD)
     return manifest, evaluations[manifest.served]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from consumer.bundle import load_bundle
 from training.data import Reviews
-from training.evaluate import Answer, Evaluation, classify_all, evaluate, open_classifier
+from training.evaluate import Answer, Evaluation, classify_kept, evaluate
 from training.progress import say
 from training.settings import PackageSettings
 
@@ -16,9 +16,16 @@ FALLBACK = "bf16"
 
 
 def choose_served(
-    bundle: Path, test: Reviews, settings: PackageSettings, seed: int
+    bundle: Path, test: Reviews, settings: PackageSettings, seed: int, kept: Path
 ) -> tuple[str, dict[str, Evaluation], list[Answer]]:
     """Compare int8 with fp32 on the gate rows: int8 is served if it loses little enough, bf16 otherwise.
+
+    Args:
+        bundle: with all its variants.
+        test: what it is measured on.
+        settings: how many gate rows, and how much may be lost.
+        seed: draws the gate rows.
+        kept: directory where answers are kept, from which a killed run goes on.
 
     Returns:
         The served variant; an evaluation per measured variant: on all rows of `test` for int8 and for the served
@@ -28,8 +35,8 @@ def choose_served(
     # Drawn, not the first ones: a file may be sorted by label.
     rows = sorted(np.random.default_rng(seed).permutation(len(test))[: settings.gate_rows].tolist())
     gate_rows = test.only(rows)
-    _, reference = _measure(bundle, REFERENCE, gate_rows)
-    answers, fast = _measure(bundle, FAST, test)
+    _, reference = _measure(bundle, REFERENCE, gate_rows, kept)
+    answers, fast = _measure(bundle, FAST, test, kept)
     fast_on_gate = evaluate([answers[row] for row in rows], gate_rows.labels, tuple(fast.confusion))
     lost = points_lost(reference, fast_on_gate)
     served = FAST if lost <= settings.max_int8_drop else FALLBACK
@@ -39,7 +46,7 @@ def choose_served(
     )
     evaluations = {REFERENCE: reference, FAST: fast, f"{FAST}, on the rows of {REFERENCE}": fast_on_gate}
     if served == FALLBACK:
-        answers, evaluations[FALLBACK] = _measure(bundle, FALLBACK, test)
+        answers, evaluations[FALLBACK] = _measure(bundle, FALLBACK, test, kept)
     return served, evaluations, answers
 
 
@@ -48,8 +55,6 @@ def points_lost(reference: Evaluation, other: Evaluation) -> float:
     return round(100 * (reference.accuracy - other.accuracy), 6)
 
 
-def _measure(bundle: Path, variant: str, reviews: Reviews) -> tuple[list[Answer], Evaluation]:
-    labels = load_bundle(bundle).manifest.labels
-    with open_classifier(bundle, variant) as classifier:
-        answers = classify_all(classifier, reviews.texts, f"measuring {variant}")
-    return answers, evaluate(answers, reviews.labels, labels)
+def _measure(bundle: Path, variant: str, reviews: Reviews, kept: Path) -> tuple[list[Answer], Evaluation]:
+    answers = classify_kept(bundle, variant, reviews.texts, f"measuring {variant}", kept)
+    return answers, evaluate(answers, reviews.labels, load_bundle(bundle).manifest.labels)

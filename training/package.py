@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from consumer.bundle import Accuracy, Calibration, Manifest, Variant
+from consumer.bundle import Accuracy, Manifest, Variant
 from consumer.encoder import Encoder, TokenIds
 from training import export
 from training.base import Base
 from training.calibrate import as_line, calibrate, tempered_answers
 from training.card import CARD, model_card
 from training.data import Reviews
-from training.evaluate import Evaluation, classify_all, evaluate, open_classifier
+from training.evaluate import Evaluation, classify_kept, evaluate, open_classifier
 from training.gate import REFERENCE, choose_served
 from training.golden import nothing_to_replay, record_golden
 from training.prepare import Prepared
@@ -37,6 +37,7 @@ def package(
     packaging: PackageSettings,
     out: Path,
     record: RunRecord,
+    kept: Path,
 ) -> tuple[Manifest, dict[str, Evaluation]]:
     """Write the bundle `out`, measured and self-checked; nothing is at `out` until it is whole.
 
@@ -49,6 +50,8 @@ def package(
         packaging: what determines the bundle.
         out: directory of the bundle.
         record: of the run; with the figures that are measured here, it is put into the bundle.
+        kept: directory where the answers to the rows that measure and calibrate are kept: measuring may take hours, and
+            a killed run goes on from there.
 
     Returns:
         Its manifest, and what was measured per variant: that of the served one is on all test rows.
@@ -75,9 +78,10 @@ def package(
         # Measuring goes through the worker's classifier, which reads a bundle: a draft, with nothing to replay yet.
         write_golden(bundle, nothing_to_replay())
         seal(bundle, facts | {"variants": export.VARIANTS, "served": REFERENCE})
-        served, evaluations, answers = choose_served(bundle, data.test, packaging, settings.seed)
+        served, evaluations, answers = choose_served(bundle, data.test, packaging, settings.seed, kept)
         if held_out:
-            calibration = _calibrated(bundle, served, held_out, labels, packaging.sure_precision)
+            held_answers = classify_kept(bundle, served, held_out.texts, "calibrating", kept)
+            calibration = calibrate(held_answers, held_out, labels, variant=served, precision=packaging.sure_precision)
             say(as_line(calibration))
             facts["calibration"] = calibration
             answers = tempered_answers(answers, calibration.temperature)
@@ -94,12 +98,6 @@ def package(
             with open_classifier(bundle, variant) as classifier:
                 classifier.self_check()
     return manifest, evaluations
-
-
-def _calibrated(bundle: Path, served: str, held_out: Reviews, labels: tuple[str, ...], precision: float) -> Calibration:
-    with open_classifier(bundle, served) as classifier:
-        answers = classify_all(classifier, held_out.texts, "calibrating")
-    return calibrate(answers, held_out, labels, variant=served, precision=precision)
 
 
 def calibration_set(base: Base, train: Reviews, settings: FitSettings, count: int) -> list[TokenIds]:

@@ -102,7 +102,8 @@ def run_training(
             ranks=ranks,
             objective=objective,
         )
-    if state.step < steps and not out_of_patience(state, settings):
+    # One that came in the last step is heard too: what follows may take hours.
+    if received or (state.step < steps and not out_of_patience(state, settings)):
         raise Interrupted(f"stopped at step {state.step} of {steps}; the same command goes on from there")
     if best := best_epoch(state.epochs, settings.select):
         say(f"the best of {len(state.epochs)} epochs by {settings.select} is that which ended at {best.epoch:g}")

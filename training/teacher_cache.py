@@ -6,7 +6,6 @@ name of the directory is the sum of that key, so that another teacher, text or s
 shard with another key in its header, or damaged, is asked for anew.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from training.kept_answers import key_sha256, texts_sha256
 from training.parallel import Ranks
 from training.progress import ProgressBar
 from training.teacher import Answers, Teacher
@@ -41,8 +41,8 @@ def answers_of(teacher: Teacher, texts: Sequence[str], file_sha256: str, directo
     Raises:
         BundleError: the teacher cannot be loaded.
     """
-    key = teacher.key() | {"file": file_sha256, "texts": _texts_sha256(texts)}
-    cache = directory / _sum(key)[:16]
+    key = teacher.key() | {"file": file_sha256, "texts": texts_sha256(texts)}
+    cache = directory / key_sha256(key)[:16]
     cache.mkdir(parents=True, exist_ok=True)
     starts = range(0, len(texts), SHARD)
     missing = [start for start in starts if _read(_shard(cache, start), key) is None]
@@ -94,15 +94,3 @@ def _read(path: Path, key: dict[str, Any]) -> Answers | None:
 def _joined(shards: Sequence[Answers]) -> Answers:
     hidden = [shard.hidden for shard in shards if shard.hidden is not None]
     return Answers(np.concatenate([shard.logits for shard in shards]), np.concatenate(hidden) if hidden else None)
-
-
-def _texts_sha256(texts: Sequence[str]) -> str:
-    total = hashlib.sha256()
-    for text in texts:
-        encoded = text.encode()
-        total.update(len(encoded).to_bytes(8, "big") + encoded)
-    return total.hexdigest()
-
-
-def _sum(key: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

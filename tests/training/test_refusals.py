@@ -162,7 +162,7 @@ def test_int8_is_served_only_if_it_loses_little(
     test = Reviews(tmp_path / "test.xlsx", "0" * 64, tuple(map(str, range(1000))), ("pos",) * 1000)
     right = {"fp32": 970, "int8": int8_right, "bf16": 970}
 
-    def measured(_bundle: Path, variant: str, reviews: Reviews) -> tuple[list[Answer], Evaluation]:
+    def measured(_bundle: Path, variant: str, reviews: Reviews, _kept: Path) -> tuple[list[Answer], Evaluation]:
         answers: list[Answer] = [
             {"neg": 0.1, "pos": 0.9} if int(text) < right[variant] else {"neg": 0.9, "pos": 0.1}
             for text in reviews.texts
@@ -170,7 +170,7 @@ def test_int8_is_served_only_if_it_loses_little(
         return answers, evaluate(answers, reviews.labels, ("neg", "pos"))
 
     monkeypatch.setattr(gate, "_measure", measured)
-    chosen, evaluations, answers = gate.choose_served(tmp_path, test, PackageSettings(gate_rows=1000), seed=1)
+    chosen, evaluations, answers = gate.choose_served(tmp_path, test, PackageSettings(gate_rows=1000), 1, tmp_path)
     assert chosen == served
     assert evaluations[chosen].rows == 1000
     # The answers are those of the served variant: they say how accurate it is once it is calibrated.

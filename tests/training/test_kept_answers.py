@@ -1,0 +1,175 @@
+"""What was measured before a kill is not measured again, and nothing else is taken for it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny_bundle import seal, write_tiny_bundle
+from tests.tiny_encoder import make_base, write_reviews
+from training.cli import main
+
+pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
+
+TEXTS = tuple(f"the film was {'good ' * (i % 5)}{'bad ' * (i % 3)}{i}" for i in range(700))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose answers are known."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("kept") / "tiny")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every text that any classifier is asked for, in order."""
+    from consumer.classifier import Classifier
+
+    seen: list[str] = []
+    classify = Classifier.classify
+
+    def counted(self: Classifier, texts: Sequence[str]) -> Any:
+        seen.extend(texts)
+        return classify(self, texts)
+
+    monkeypatch.setattr(Classifier, "classify", counted)
+    return seen
+
+
+def measure(bundle: Path, kept: Path, texts: Sequence[str] = TEXTS, variant: str = "fp32") -> Any:
+    """Its answers to `texts`."""
+    from training.evaluate import classify_kept
+
+    return classify_kept(bundle, variant, texts, "measuring", kept)
+
+
+KILLED_IN_THE_THIRD_CHUNK = """
+import os, signal, sys
+from pathlib import Path
+from tests.training import test_kept_answers as t
+from training.kept_answers import KeptAnswers
+
+append, written = KeptAnswers.append, []
+
+def counted(self, answers):
+    written.append(answers)
+    if len(written) < 3:
+        return append(self, answers)
+    append(self, answers[:100])
+    with self._path.open("a") as file:
+        file.write('{"label": "pos", "sc')
+    os.kill(os.getpid(), signal.SIGKILL)
+
+KeptAnswers.append = counted
+t.measure(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_measuring_goes_on_after_a_kill_and_asks_for_no_whole_chunk_twice(
+    bundle: Path, tmp_path: Path, asked: list[str]
+) -> None:
+    """SIGKILL amid the third chunk's lines: that chunk alone is asked for, and the answers are those of one go."""
+    # Given a process that is killed while it writes the third of three chunks
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_IN_THE_THIRD_CHUNK, str(bundle), str(tmp_path / "kept")],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    (path,) = (tmp_path / "kept").iterdir()
+    assert path.read_text("utf-8").count("\n") == 612
+    # When another one goes on
+    found = measure(bundle, tmp_path / "kept")
+    # Then it asks for the third chunk
+    assert asked == list(TEXTS[512:])
+    assert found == measure(bundle, tmp_path / "in one go")
+    # And a third one asks for nothing
+    asked.clear()
+    assert measure(bundle, tmp_path / "kept") == found
+    assert asked == []
+
+
+def test_answers_of_another_model_setting_or_text_are_not_taken(bundle: Path, tmp_path: Path, asked: list[str]) -> None:
+    """Each change asks anew; a new name or date of the same model does not."""
+    measure(bundle, tmp_path / "kept")
+    longer = write_tiny_bundle(tmp_path / "longer")
+    seal(longer, max_length=20)
+    other = write_tiny_bundle(tmp_path / "other")
+    weights = next(other.rglob("fp32.bin"))
+    weights.write_bytes(weights.read_bytes() + bytes(8))
+    seal(other)
+    renamed = write_tiny_bundle(tmp_path / "renamed")
+    seal(renamed, name="renamed", version="2")
+    for changed, texts, variant, anew in (
+        (longer, TEXTS, "fp32", True),
+        (other, TEXTS, "fp32", True),
+        (bundle, (*TEXTS[:-1], "the film was great"), "fp32", True),
+        (bundle, TEXTS, "int8", True),
+        (renamed, TEXTS, "fp32", False),
+    ):
+        asked.clear()
+        measure(changed, tmp_path / "kept", texts, variant)
+        assert len(asked) == (700 if anew else 0)
+
+
+def test_a_run_that_is_stopped_while_it_measures_goes_on_there(
+    tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C behind 256 of 300 test rows: said in one line; then the same command trains and measures nothing twice."""
+    from training.kept_answers import KeptAnswers
+
+    make_base(tmp_path / "base")
+    train = write_reviews(tmp_path / "train.xlsx", 96, seed=1)
+    test = write_reviews(tmp_path / "test.xlsx", 300, seed=2)
+    files = [
+        "--train",
+        str(train),
+        "--test",
+        str(test),
+        "--base",
+        str(tmp_path / "base"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    sizes = [
+        "--epochs",
+        "1",
+        "--max-length",
+        "48",
+        "--train-max-length",
+        "24",
+        "--gate-rows",
+        "40",
+        "--max-overlap",
+        "1",
+    ]
+    command = ["fit", *files, *sizes, "--calibration-texts", "12", "--keep", "int8"]
+    append = KeptAnswers.append
+
+    def interrupted(self: KeptAnswers, answers: Sequence[Any]) -> None:
+        append(self, answers)
+        if len(answers) == 256:
+            raise KeyboardInterrupt
+
+    # Given a run that is stopped while int8 is measured
+    with monkeypatch.context() as patch:
+        patch.setattr(KeptAnswers, "append", interrupted)
+        assert main(command) == 130
+    assert capsys.readouterr().err.endswith("stopped while the bundle is made; the same command goes on from there\n")
+    assert not (tmp_path / "out").exists()
+    before = len(asked)
+    assert before >= 40 + 256
+    # When the command is given again
+    assert main(command) == 0
+    # Then it asks for the test rows that are left, and the golden texts
+    told = capsys.readouterr()
+    assert "training goes on from step" in told.err
+    left = [text for text in asked[before:] if text in asked[40:before]]
+    assert left == []
+    assert (tmp_path / "out" / "manifest.json").is_file()
