@@ -20,6 +20,9 @@ from consumer.errors import BundleError
 
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
+
+#: What a model may be called.
+NAME = r"^[a-zA-Z0-9._-]{1,64}$"
 GOLDEN = "golden.json"
 
 Precision = Literal["int8", "bf16", "fp32"]
@@ -119,7 +122,7 @@ class Manifest(_Part):
     """
 
     format: Literal[1] = 1
-    name: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")
+    name: str = Field(pattern=NAME)
     version: str = Field(pattern=r"^[a-zA-Z0-9.+_-]{1,64}$")
     created: AwareDatetime
     base_model: str

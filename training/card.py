@@ -7,7 +7,7 @@ from consumer.encoder import Truncation
 from training.evaluate import Evaluation, as_text
 from training.record import RunRecord
 from training.schedule import describe
-from training.settings import DistilSettings
+from training.settings import DistilSettings, FitSettings
 
 CARD = "MODEL_CARD.md"
 
@@ -49,9 +49,10 @@ The served variant on all test rows:
 
 {chr(10).join(data)}
 
-Training: {settings.epochs:g} epochs, batches of {settings.batch_size}, peak learning rate {settings.learning_rate:g} \
+Training: {_epochs(record)}, batches of {settings.batch_size}, peak learning rate {settings.learning_rate:g} \
 ({describe(settings)}), weight decay {settings.weight_decay:g}, \
-{settings.train_max_length} tokens {"a window" if settings.windows else "a review"}, seed {settings.seed}.
+{settings.train_max_length} tokens {"a window" if settings.windows else "a review"}, seed {settings.seed}\
+{_specials(settings)}.
 {_distillation(record)}
 {calibration_section(manifest.calibration)}
 ## Limits
@@ -59,6 +60,20 @@ Training: {settings.epochs:g} epochs, batches of {settings.batch_size}, peak lea
 The model knows the language and the kind of text that it was trained on; on other
 text it still answers, and still sounds sure. Do not use it to judge the people who wrote the reviews.
 """
+
+
+def _epochs(record: RunRecord) -> str:
+    """Those trained, and which of them is in the bundle."""
+    trained, chosen = record.epochs[-1].epoch, record.packaged_epoch
+    if record.settings.select == "none":
+        return f"{trained:g} epochs"
+    return f"{trained:g} epochs, of which that ending at {chosen:g} is the best by {record.settings.select}"
+
+
+def _specials(settings: FitSettings) -> str:
+    """What few runs do."""
+    frozen = f", the lowest {settings.freeze} layers and the embeddings frozen" if settings.freeze else ""
+    return frozen + (", labels weighted by their rarity" if settings.class_weights == "balanced" else "")
 
 
 def _origin(manifest: Manifest, record: RunRecord) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,9 @@ def compare(
         BundleError: a bundle is refused.
     """
     seed = encoder_settings.seed
-    tasks, skipped = plan_tasks(out, settings, encoder_settings, bases=bases, bundles=bundles, vectors=vectors)
+    tasks, skipped = plan_tasks(
+        out, settings, encoder_settings, bases=bases, bundles=bundles, vectors=vectors, options=options
+    )
     if not tasks:
         raise UsageError(f"nothing to compare: {'; '.join(f'{name}: {why}' for name, why in skipped.items())}")
     data = prepare(train_file, test_file, options, say)
@@ -99,6 +101,7 @@ def plan_tasks(
     bases: Mapping[str, str | None],
     bundles: Sequence[Path],
     vectors: Path | None,
+    options: DataOptions,
 ) -> tuple[list[Task], dict[str, str]]:
     """What is to be done, and which models are left out for what reason.
 
@@ -131,6 +134,7 @@ def plan_tasks(
                 base_name,
                 identity=identity,
                 settings=encoder_settings,
+                near=options.near,
                 directory=models / name,
                 checkpoints=models / f"{name}-{digest}.run",
             )
@@ -193,7 +197,15 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
         UsageError: that one is of other rows: their results cannot stand in one table, and are not overwritten.
     """
     train, test = (Source(file=part.path.name, sha256=part.sha256, rows=len(part)) for part in (data.train, data.test))
-    new = Comparison(train=train, test=test, labels=data.train.label_names, limit=limit, seed=seed, skipped=skipped)
+    new = Comparison(
+        train=train,
+        test=test,
+        labels=data.train.label_names,
+        columns=asdict(data.train.columns),
+        limit=limit,
+        seed=seed,
+        skipped=skipped,
+    )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -203,7 +215,8 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
         return new
     if not found.same_data(new):
         raise UsageError(
-            f"{out} compares on other rows (files, --limit or --seed): name another --out, or remove that directory"
+            f"{out} compares on other rows (files, columns, --limit or --seed): name another --out, or remove that "
+            "directory"
         )
     skipped = {name: why for name, why in skipped.items() if found.find(name) is None}
     return found.model_copy(update={"skipped": skipped})

@@ -10,12 +10,12 @@ import torch
 from consumer.bundle import Manifest
 from consumer.engines import Logits
 from consumer.errors import UsageError
-from training.base import Base, find_base, quiet_transformers
+from training.base import Base, check_length, find_base, quiet_transformers
 from training.data import Reviews
 from training.device import best_device
 from training.distillation import Distillation, Taught, add_map, drop_map
 from training.evaluate import Evaluation
-from training.fit import Plan, check_length, conclude, split, train
+from training.fit import Plan, conclude, split, train
 from training.freeze import freeze
 from training.linear_teacher import NBSVM, nbsvm_logits
 from training.objective import UNLABELED
@@ -24,7 +24,7 @@ from training.prepare import DEFAULTS, DataOptions, prepare
 from training.progress import say
 from training.record import BaseRecord
 from training.run import Interrupted
-from training.sealing import check_replaceable
+from training.sealing import check_name, check_replaceable
 from training.settings import DistilSettings, PackageSettings
 from training.step import TrainingRows, label_weights
 from training.student import make_student, student_shape
@@ -59,7 +59,7 @@ def distil(
         out: directory of the bundle; an older bundle there is replaced.
         settings: what determines the student and its weights.
         packaging: what determines the bundle.
-        base_name: what the student is made of, a directory or hub name; default: the first teacher.
+        base_name: what the student is made of, a directory or hub name; default: the first teacher that is a directory.
         unlabeled_file: texts to learn from without labels, see `training.texts.read_texts`.
         unlabeled_column: where they are in it; default: a usual name.
         teacher_cache: directory where answers of teachers are kept, for any number of runs; default: beside `out`,
@@ -79,6 +79,7 @@ def distil(
     """
     quiet_transformers()
     check_replaceable(out)
+    check_name(packaging.name, out)
     directory = checkpoints or out.with_name(f"{out.name}.run")
     # Not in there: who throws a run away may want to keep what the teachers said.
     cache = teacher_cache or out.with_name(f"{out.name}.teachers")
@@ -86,7 +87,7 @@ def distil(
     models = [path for path in teachers if str(path) != NBSVM]
     if settings.hidden_weight and not models:
         raise UsageError(f"{NBSVM} has no hidden states: name another --teacher too, or leave out --hidden-weight")
-    base = find_base(base_name) if base_name else _base_of(teachers[0])
+    base = find_base(base_name) if base_name else _base_of(models)
     shape = student_shape(settings, base)
     prepared = prepare(train_file, test_file, data_options, say)
     labels = prepared.train.label_names
@@ -105,7 +106,7 @@ def distil(
     model, base = make_student(
         base, shape, labels=labels, texts=learnt, settings=settings, directory=directory / "student"
     )
-    check_length(model, settings)
+    check_length(model, settings.max_length, "--max-length")
     freeze(model, settings.freeze)
     size = sum(parameter.numel() for parameter in model.parameters())
     say(f"student of {base.name}: {shape.layers} layers x {shape.width}, {size / 1e6:.1f} M parameters")
@@ -139,7 +140,13 @@ def distil(
     return conclude(plan, state, ranks) if ranks.first else None
 
 
-def _base_of(teacher: Path) -> Base:
+def _base_of(teachers: Sequence[Path]) -> Base:
+    """The first of `teachers`, which are directories, as the base of its student."""
+    if not teachers:
+        raise UsageError(f"{NBSVM} has no layers that a student could start from: name an encoder with --base")
+    teacher = teachers[0]
+    if not teacher.is_dir():  # a name would be looked for on the hub
+        raise UsageError(f"the teacher {teacher} does not exist: name a bundle or a checkpoint directory")
     try:
         return find_base(str(teacher))
     except UsageError:

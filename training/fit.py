@@ -1,5 +1,6 @@
 """`review-training fit`: files in, bundle out; and the parts of it that `distil` shares."""
 
+import hashlib
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,14 +8,14 @@ from typing import Any
 
 from consumer.bundle import Manifest, Source
 from consumer.encoder import Encoder
-from consumer.errors import UsageError
-from training.base import Base, find_base, load_classifier, quiet_transformers
+from training.base import Base, check_length, find_base, load_classifier, quiet_transformers
 from training.calibrate import hold_out
 from training.data import Reviews
 from training.device import best_device, computes_in_bf16, device_name
 from training.evaluate import Evaluation
 from training.freeze import freeze
 from training.holdout import held_out_rows
+from training.kept_answers import texts_sha256
 from training.objective import Objective
 from training.package import package
 from training.parallel import Ranks, joined
@@ -22,7 +23,7 @@ from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
 from training.progress import say
 from training.record import RECORD, BaseRecord, DataPart, Machine, RunRecord, versions
 from training.run import Interrupted, run_training
-from training.sealing import check_replaceable
+from training.sealing import check_name, check_replaceable
 from training.settings import FitSettings, PackageSettings
 from training.state import RunState, best_epoch
 from training.step import TrainingRows
@@ -63,11 +64,12 @@ def fit(
     """
     quiet_transformers()
     check_replaceable(out)
+    check_name(packaging.name, out)
     data, calibration, validation = split(prepare(train_file, test_file, data_options, say), settings)
     base = find_base(base_name)
     say(f"base {base.name}, seed {settings.seed}")
     model = load_classifier(base, data.train.label_names, settings.seed)
-    check_length(model, settings)
+    check_length(model, settings.max_length, "--max-length")
     freeze(model, settings.freeze)
     plan = Plan(
         model=model,
@@ -120,6 +122,7 @@ class Plan:
         """What tells this run from others."""
         identity = {
             "base_sha256": self.base.sha256,
+            "tokenizer_sha256": hashlib.sha256(self.base.tokenizer_json.encode()).hexdigest(),
             "train_sha256": self.data.train.sha256,
             "test_sha256": self.data.test.sha256,
             "columns": asdict(self.data.train.columns),
@@ -130,7 +133,7 @@ class Plan:
         if self.teachers:
             identity["teachers"] = [teacher.sha256 for teacher in self.teachers]
         if self.unlabeled:
-            identity |= {"unlabeled_sha256": self.unlabeled.sha256, "unlabeled_rows": len(self.unlabeled)}
+            identity |= {"unlabeled_sha256": texts_sha256(self.unlabeled.texts)}
         return identity
 
 
@@ -183,12 +186,6 @@ def split(data: Prepared, settings: FitSettings) -> tuple[Prepared, Reviews | No
         say(f"{len(drawn)} of the training rows are held out: they choose the epoch and are never trained on")
     others = sorted(set(range(len(train_rows))) - set(drawn))
     return replace(data, train=train_rows.only(others)), calibration, train_rows.only(drawn)
-
-
-def check_length(model: Any, settings: FitSettings) -> None:
-    """Raise `UsageError` where `model` has fewer positions than it is to be served with."""
-    if settings.max_length > (longest := getattr(model.config, "max_position_embeddings", settings.max_length)):
-        raise UsageError(f"the base model reads at most {longest} tokens: set --max-length to at most that")
 
 
 def _record(plan: Plan, state: RunState, ranks: Ranks) -> RunRecord:

@@ -12,7 +12,7 @@ from torch import nn
 
 from consumer.encoder import Encoder
 from consumer.errors import UsageError
-from training.base import find_base, load_classifier, quiet_transformers
+from training.base import check_length, find_base, load_classifier, quiet_transformers
 from training.columns import USUAL, Columns
 from training.data import without_duplicates
 from training.device import best_device
@@ -62,6 +62,7 @@ def find_rate(train_file: Path, base_name: str, settings: RateTestSettings, colu
     reviews, _, _ = without_duplicates(read_and_report(train_file, say, columns))
     base = find_base(base_name)
     model = load_classifier(base, reviews.label_names, settings.seed)
+    check_length(model, settings.train_max_length, "--train-max-length")
     freeze(model, settings.freeze)
     encoder = Encoder(base.tokenizer_json, settings.train_max_length, settings.truncation, settings.windows)
     rows = TrainingRows.encode(reviews, reviews.label_names, encoder)

@@ -24,7 +24,7 @@ BUNDLE_RECORD = "run.json"
 
 DataPart = Literal["train", "unlabeled", "validation", "calibration", "test"]
 
-PACKAGES = ("torch", "transformers", "openvino", "nncf", "review-consumer")
+PACKAGES = ("torch", "transformers", "tokenizers", "openvino", "nncf", "numpy", "scikit-learn", "review-consumer")
 
 
 class _Part(BaseModel):

@@ -1,20 +1,38 @@
 """The last steps of a bundle: golden texts and manifest written, the sums taken, and the whole put in its place."""
 
+import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from consumer.bundle import GOLDEN, MANIFEST, FileSum, Golden, Manifest
+from consumer.bundle import GOLDEN, MANIFEST, NAME, FileSum, Golden, Manifest
 from consumer.errors import UsageError
 from training.data import file_sha256
 
 
 def check_replaceable(out: Path) -> None:
-    """Raise `UsageError` where `out` holds something else than a bundle: it would be deleted."""
+    """Raise `UsageError` where no bundle could be put to `out`: better heard before the training than behind it."""
+    if out.is_symlink():
+        raise UsageError(f"{out} is a link: name the directory that it stands for")
     if out.exists() and not (out / MANIFEST).is_file():
         raise UsageError(f"{out} exists and is no bundle: remove it or name another --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written ({error.strerror}): name another --out") from error
+
+
+def check_name(name: str | None, out: Path) -> None:
+    """Raise `UsageError` where the model has no `name`, and that of the directory `out` cannot be one."""
+    if name is None and not re.fullmatch(NAME, out.name):
+        raise UsageError(
+            f"{out.name!r} cannot be the name of a model (1 to 64 of a-z A-Z 0-9 . _ -): give one with --name"
+        )
 
 
 @contextmanager
@@ -29,8 +47,12 @@ def replacing(out: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    shutil.rmtree(out, ignore_errors=True)
+    old = out.with_name(f"{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
     partial.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_golden(bundle: Path, golden: Golden) -> None:

@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from consumer.bundle import NAME
 from consumer.encoder import Truncation, Windows
 
 VariantName = Literal["int8", "bf16", "fp32", "torch"]
@@ -58,9 +59,6 @@ class StepSettings(BaseModel):
         default=0, ge=0, description="lowest layers that keep the weights of the base, and the embeddings with them"
     )
     seed: int = Field(default=42, ge=0, description="seed of the head, the order of the reviews and the dropout")
-    calibration_share: float = Field(
-        default=0.05, ge=0, le=0.5, description="share of the training rows held out to calibrate on; 0: none"
-    )
 
     @property
     def windows(self) -> Windows | None:
@@ -79,6 +77,9 @@ class StepSettings(BaseModel):
 class FitSettings(StepSettings):
     """What determines the trained weights, next to the base checkpoint and the data."""
 
+    calibration_share: float = Field(
+        default=0.05, ge=0, le=0.5, description="share of the training rows held out to calibrate on; 0: none"
+    )
     epochs: float = Field(default=1.5, gt=0, description="passes over the training rows; a fraction is allowed")
     learning_rate: float = Field(default=5e-5, gt=0, description="peak of the learning rate")
     policy: Policy = Field(
@@ -192,7 +193,7 @@ class PackageSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str | None = Field(
-        default=None, pattern=r"^[a-zA-Z0-9._-]{1,64}$", description="name of the model; default: that of the directory"
+        default=None, pattern=NAME, description="name of the model; default: that of the directory"
     )
     max_int8_drop: float = Field(
         default=0.3, ge=0, description="int8 is served if it loses at most this many percentage points against fp32"

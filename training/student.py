@@ -18,7 +18,7 @@ from torch import nn
 
 from consumer.encoder import Encoder
 from consumer.errors import UsageError
-from training.base import Base, classifier_config, load_classifier
+from training.base import Base, classifier_config, load_classifier, readable
 from training.freeze import layers_of
 from training.settings import DistilSettings, StudentName
 from training.vocabulary import count_used, prune, size_of
@@ -98,7 +98,7 @@ def make_student(
     config = classifier_config(base, labels)
     tokenizer_json, rows = base.tokenizer_json, None
     if shape.vocabulary < size_of(tokenizer_json):
-        encoder = Encoder(tokenizer_json, settings.max_length, settings.truncation, settings.windows)
+        encoder = Encoder(tokenizer_json, settings.train_max_length, settings.truncation, settings.windows)
         tokenizer_json, rows = prune(tokenizer_json, count_used(texts, encoder), shape.vocabulary)
         config.vocab_size = len(rows)
         config.pad_token_id = rows.index(config.pad_token_id) if config.pad_token_id in rows else None
@@ -184,9 +184,10 @@ def _source(base: Base, labels: tuple[str, ...], seed: int) -> Any:
     config = AutoConfig.from_pretrained(base.directory)
     if tuple(config.id2label.values()) == labels:
         return load_classifier(base, labels, seed)
-    encoder = AutoModel.from_pretrained(
-        base.directory, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-    )
+    with readable(base.directory):
+        encoder = AutoModel.from_pretrained(
+            base.directory, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
     torch.manual_seed(seed)
     whole = AutoModelForSequenceClassification.from_config(classifier_config(base, labels), trust_remote_code=False)  # type: ignore[no-untyped-call]
     whole.base_model.load_state_dict(encoder.state_dict(), strict=False)

@@ -20,7 +20,7 @@ from consumer.classifier import Classifier, Scored
 from consumer.encoder import Encoder, Truncation, Windows
 from consumer.engines import open_engine
 from consumer.errors import UsageError
-from training.base import FILES
+from training.base import FILES, readable
 from training.data import file_sha256
 from training.settings import DistilSettings, StepSettings
 from training.step import TrainingRows, micro_batch_tokens
@@ -197,9 +197,10 @@ def _transformer(teacher: Teacher, device: Any) -> Asked:
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    model: Any = AutoModelForSequenceClassification.from_pretrained(
-        teacher.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-    )
+    with readable(teacher.path):
+        model: Any = AutoModelForSequenceClassification.from_pretrained(
+            teacher.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
     model = model.to(device).eval()
     tokenizer_json = (teacher.path / "tokenizer.json").read_text(encoding="utf-8")
     encoder = Encoder(tokenizer_json, teacher.max_length, teacher.truncation, teacher.windows)

@@ -234,13 +234,24 @@ def test_what_is_measured_already_is_not_trained_again(
 def test_results_on_other_rows_are_neither_mixed_nor_overwritten(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Another limit, seed or file needs another --out."""
+    """Another limit, seed, column or file needs another --out."""
     out = tmp_path / "out"
+    import pandas as pd
+
     command = [*files, "--out", str(out), *LINEAR_ONLY]
     assert main(["compare", *command]) == 0
     before = (out / "compare.json").read_bytes()
     assert "compares on other rows" in refusal(capsys, [*command, "--limit", "50"])
     assert "compares on other rows" in refusal(capsys, [*command, "--seed", "7"])
+    # The same file and rows, another question
+    for path in files[1::2]:
+        table = pd.read_excel(path)
+        table["Genre"] = table["Sentiment"].map({"neg": "drama", "pos": "comedy"})
+        table.to_excel(tmp_path / Path(path).name, index=False)
+    both = [files[0], str(tmp_path / "train.xlsx"), files[2], str(tmp_path / "test.xlsx"), *LINEAR_ONLY]
+    assert main(["compare", *both, "--out", str(tmp_path / "both")]) == 0
+    genre = [*both, "--out", str(tmp_path / "both"), "--label-column", "Genre"]
+    assert "compares on other rows" in refusal(capsys, genre)
     assert (out / "compare.json").read_bytes() == before
     (out / "compare.json").write_text('{"results": "none"}')
     assert "remove it" in refusal(capsys, command)
@@ -352,7 +363,10 @@ def test_the_claims_for_distilbert_are_computed_from_what_was_measured() -> None
 
 @pytest.mark.timeout(300)
 def test_encoders_are_trained_by_the_run_of_fit(files: list[str], tmp_path: Path) -> None:
-    """A base directory becomes a bundle on the same rows, measured as every other model, and is kept."""
+    """A base directory becomes a bundle on the same rows, measured as every other model, and is kept.
+
+    Of two rows that are nearly alike `--near-duplicate 1` keeps both, for the encoder too.
+    """
     from consumer.bundle import load_bundle
 
     base = make_base(tmp_path / "base", hidden=16, layers=1)

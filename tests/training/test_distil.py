@@ -15,6 +15,7 @@ from tests.int8_size import graph_bytes, weight_bytes
 from tests.tiny_encoder import write_reviews, write_table
 from tests.tiny_trained import write_trained_bundle
 from tests.training_run import TrainedError, end_before_packaging, finish, interrupt_after, weights_of
+from training import checkpoint
 from training.cli import main
 
 # Exporting and quantising take their time on a busy machine, however small the model.
@@ -332,7 +333,9 @@ def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
     for changed, words in (
         ({"width": "64"}, "a student of width 64 is wider than its base, which has 32"),
         ({"heads": "3"}, "3 heads cannot share out a width of 16"),
-        ({"teacher": "nbsvm", "hidden-weight": "0"}, "the teacher nbsvm has no torch weights"),
+        ({"teacher": "nbsvm", "hidden-weight": "0"}, "nbsvm has no layers that a student could start from"),
+        ({"teacher": "techer"}, "the teacher techer does not exist"),
+        ({"name": "a b"}, "name: String should match pattern"),
         ({"teacher": "nbsvm"}, "nbsvm has no hidden states: name another --teacher too"),
         ({"unlabeled": str(tmp_path / "none.txt")}, "none.txt does not exist"),
         ({"unlabeled": str(tmp_path / "prices.xlsx")}, "has the columns 'price', 'date': say with --unlabeled-column"),
@@ -347,6 +350,39 @@ def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
     ):
         assert words in refusal(capsys, arguments(workplace, "refused", **{"max-overlap": "0.06"} | changed))
     assert not (workplace / "refused").exists()
+
+
+def test_a_bundle_behind_nbsvm_is_the_base_of_the_student(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several teachers the first that has layers, whatever the order."""
+    from training import distil
+
+    def found(teachers: Sequence[Path]) -> None:
+        assert teachers == [workplace / "teacher"]
+        raise TrainedError
+
+    monkeypatch.setattr(distil, "_base_of", found)
+    command = arguments(workplace, "behind", teacher="nbsvm", **{"hidden-weight": "0"})
+    finish([*command, "--teacher", str(workplace / "teacher")])
+
+
+def test_a_student_is_not_gone_on_with_that_reads_other_tokens_or_texts(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else embeddings would be those of other words; how much is read when serving is no part of it."""
+    import pandas as pd
+
+    table = pd.read_parquet(workplace / "unlabeled.parquet")
+    table["other"] = [f"another {text}" for text in table["text"]]
+    table.to_parquet(tmp_path / "unlabeled.parquet")
+    options = {"unlabeled": str(tmp_path / "unlabeled.parquet"), "checkpoints": str(tmp_path / "run")}
+    options |= {"vocabulary": "19", "hidden-weight": "0", "max-overlap": "0.06"}
+    identities = [
+        lesson_of(arguments(workplace, "again", **options | more), monkeypatch)[0].identity()
+        for more in ({}, {"max-length": "24"}, {"unlabeled-column": "other"}, {"vocabulary": "20"})
+    ]
+    assert identities[0] == identities[1]
+    assert checkpoint.differences(identities[0], identities[2]) == ["unlabeled_sha256"]
+    assert identities[0]["tokenizer_sha256"] != identities[3]["tokenizer_sha256"]
 
 
 def test_a_teacher_of_other_labels_is_refused(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from consumer.errors import UsageError
+from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_encoder import NEUTRAL, make_base, write_reviews, write_table
 from training.cli import main
 
@@ -55,6 +56,36 @@ def test_an_out_that_is_no_bundle_is_not_replaced(
     assert (tmp_path / "home" / "thesis.txt").exists()
 
 
+def test_an_out_that_no_bundle_can_take_is_refused_before_anything_is_read(
+    tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A link, a place below a file, and a name that no model may have: not behind a night of training."""
+    write_tiny_bundle(tmp_path / "v1")
+    (tmp_path / "current").symlink_to(tmp_path / "v1")
+    (tmp_path / "file").write_text("")
+    for out, words in (
+        ("current", "current is a link: name the directory that it stands for"),
+        ("file/bundle", "cannot be written (File exists)"),
+        ("my model", "'my model' cannot be the name of a model (1 to 64 of a-z A-Z 0-9 . _ -): give one with --name"),
+    ):
+        assert words in refusal(capsys, ["fit", *files, "--out", str(tmp_path / out)])
+    assert "train.xlsx" not in capsys.readouterr().err
+    assert (tmp_path / "v1" / "manifest.json").is_file()
+
+
+def test_a_bundle_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
+    """The older one is whole until the new one is, and nothing is left beside it."""
+    from training.sealing import replacing
+
+    out = write_tiny_bundle(tmp_path / "out")
+    with replacing(out) as new:
+        (new / "manifest.json").write_text("new")
+        assert (out / "golden.json").is_file()
+    assert (out / "manifest.json").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not (out / "golden.json").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -84,6 +115,29 @@ def test_a_base_without_safetensors_is_refused(
     assert "lacks model.safetensors" in refusal(capsys, command)
 
 
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 267832558\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", LFS_POINTER),
+        ("config.json", "{}"),
+        ("config.json", "{"),
+        ("config.json", '{"model_type": "none-such"}'),
+        ("tokenizer.json", LFS_POINTER),
+    ],
+)
+def test_a_base_whose_files_are_damaged_is_refused(
+    tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str], file: str, content: str
+) -> None:
+    """A checkout without large files, a download that broke off, a model of a kind that nobody knows: one line."""
+    base = make_base(tmp_path / "base")
+    (base / file).write_text(content)
+    command = ["fit", *files, "--out", str(tmp_path / "bundle"), "--base", str(base), "--max-length", "48"]
+    assert "cannot be read" in refusal(capsys, [*command, "--train-max-length", "24"])
+
+
 def test_a_base_that_neither_exists_nor_is_on_the_hub_is_refused(
     tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,10 +155,12 @@ def test_a_base_that_neither_exists_nor_is_on_the_hub_is_refused(
 def test_more_tokens_than_the_base_has_positions_are_refused(
     tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A length that the encoder cannot read fails before hours of training."""
+    """A length that the encoder cannot read fails before hours of training; a range test trains as well."""
     base = make_base(tmp_path / "base")
     command = ["fit", *files, "--out", str(tmp_path / "bundle"), "--base", str(base), "--max-length", "512"]
-    assert "reads at most 64 tokens" in refusal(capsys, command)
+    assert "reads at most 64 tokens: set --max-length" in refusal(capsys, command)
+    command = ["lr-find", *files[:2], "--base", str(base)]
+    assert "reads at most 64 tokens: set --train-max-length" in refusal(capsys, command)
 
 
 def test_a_run_is_not_resumed_with_other_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

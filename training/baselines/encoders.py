@@ -8,14 +8,14 @@ from training import checkpoint
 from training.data import Reviews
 from training.evaluate import Evaluation
 from training.fit import fit
-from training.prepare import Prepared
+from training.prepare import DataOptions, Prepared
 from training.settings import FitSettings, PackageSettings
 
 ENCODERS = ("bert", "distilbert")
 
 
 def fit_encoder(
-    base: str, data: Prepared, settings: FitSettings, out: Path, checkpoints: Path
+    base: str, data: Prepared, settings: FitSettings, *, near: float, out: Path, checkpoints: Path
 ) -> tuple[Evaluation, float]:
     """Fine-tune `base` into the bundle `out`, only its served variant kept; goes on where a killed run stopped.
 
@@ -36,6 +36,8 @@ def fit_encoder(
         settings=settings,
         packaging=PackageSettings(keep=("int8",)),
         checkpoints=checkpoints,
+        # Leaks were looked for before, with the same `near`.
+        data_options=DataOptions(near=near, max_overlap=1),
     )
     if fitted is None:
         raise UsageError("compare runs in one process: start it without torchrun")

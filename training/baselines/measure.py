@@ -59,16 +59,18 @@ def measure_encoder(
     identity: dict[str, Any],
     settings: FitSettings,
     *,
+    near: float,
     directory: Path,
     checkpoints: Path,
 ) -> Result:
     """Fine-tune `base` into the bundle `directory`; see `fit_encoder`."""
     from training.baselines.encoders import fit_encoder
 
-    evaluation, seconds = fit_encoder(base, data, settings, directory, checkpoints)
+    evaluation, seconds = fit_encoder(base, data, settings, near=near, out=directory, checkpoints=checkpoints)
     with open_classifier(directory, None) as classifier:
         _, speed = _timed(_classifying(classifier), data.test.texts[:SPEED_ROWS], f"{name}: timing")
-    note = f"from {load_bundle(directory).manifest.base_model}"
+    manifest = load_bundle(directory).manifest
+    note = f"from {manifest.base_model}, trained on {manifest.training_data[0].rows} rows"
     return _of_bundle(name, identity, directory, evaluation, seconds=seconds, speed=speed, note=note)
 
 

@@ -55,6 +55,7 @@ class Comparison(_Part):
     train: Source
     test: Source
     labels: tuple[str, ...]
+    columns: dict[str, str | None] = {}
     limit: int | None
     seed: int
     skipped: dict[str, str] = {}
@@ -63,8 +64,9 @@ class Comparison(_Part):
 
     def same_data(self, other: "Comparison") -> bool:
         """Whether both are about the same rows."""
-        keys = [(c.train.sha256, c.test.sha256, c.train.rows, c.test.rows, c.limit, c.seed) for c in (self, other)]
-        return keys[0] == keys[1]
+        rows = {"sha256", "rows"}
+        names: Any = {"train": rows, "test": rows, "labels": ..., "columns": ..., "limit": ..., "seed": ...}
+        return self.model_dump(include=names) == other.model_dump(include=names)
 
     def find(self, name: str) -> Result | None:
         """The result called `name`."""

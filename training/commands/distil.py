@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--base",
         metavar="DIR_OR_NAME",
         help="encoder whose layers and embeddings the student starts from: a bundle with torch weights, a directory, "
-        "or a name on the Hugging Face hub (default: the first teacher)",
+        "or a name on the Hugging Face hub (default: the first teacher that is a directory)",
     )
     parser.add_argument(
         "--teacher-cache",
