@@ -365,13 +365,20 @@ def test_the_claims_for_distilbert_are_computed_from_what_was_measured() -> None
 def test_encoders_are_trained_by_the_run_of_fit(files: list[str], tmp_path: Path) -> None:
     """A base directory becomes a bundle on the same rows, measured as every other model, and is kept.
 
-    Of two rows that are nearly alike `--near-duplicate 1` keeps both, for the encoder too.
+    The same rows: one that is nearly a test text stays where --near-duplicate wants to see only exact ones.
     """
+    import pandas as pd
+
     from consumer.bundle import load_bundle
 
     base = make_base(tmp_path / "base", hidden=16, layers=1)
     out = tmp_path / "out"
-    command = ["compare", *files, "--out", str(out), "--models", "distilbert", "--base-distilbert", str(base)]
+    longest = max(pd.read_excel(files[3])["Reviews"], key=len)
+    table = pd.read_excel(files[1])
+    table.loc[len(table)] = [f"{longest} indeed", "pos"]
+    table.to_excel(tmp_path / "train.xlsx", index=False)
+    rows = ["--train", str(tmp_path / "train.xlsx"), *files[2:], "--near-duplicate", "1"]
+    command = ["compare", *rows, "--out", str(out), "--models", "distilbert", "--base-distilbert", str(base)]
     options = ["--epochs", "8", "--batch-size", "16", "--learning-rate", "0.01"]
     lengths = ["--train-max-length", "24", "--max-length", "48"]
     assert main([*command, *options, *lengths]) == 0
@@ -383,4 +390,5 @@ def test_encoders_are_trained_by_the_run_of_fit(files: list[str], tmp_path: Path
     assert found.rows == 60
     assert found.accuracy > 0.8
     assert found.training_seconds is not None
-    assert [(data.file, data.rows) for data in manifest.training_data] == [("train.csv", 192), ("test.csv", 60)]
+    assert [(data.file, data.rows) for data in manifest.training_data] == [("train.csv", 193), ("test.csv", 60)]
+    assert found.note == "int8, from base, trained on 193 rows"

@@ -123,6 +123,21 @@ def test_the_record_of_a_run_tells_how_its_bundle_was_made(fitted: Path) -> None
     assert str(fitted.parent) not in (fitted / "run.json").read_text()
 
 
+def test_the_card_tells_the_epochs_that_were_trained_and_which_is_in_the_bundle(fitted: Path) -> None:
+    """A run that ended early did not train the epochs that were asked for."""
+    from training.card import model_card
+    from training.evaluate import evaluate
+    from training.record import RunRecord
+
+    record = RunRecord.read(fitted / "run.json")
+    assert "Training: 5 epochs, batches of 16," in (fitted / "MODEL_CARD.md").read_text()
+    settings = record.settings.model_copy(update={"epochs": 9, "select": "f1", "freeze": 1})
+    early = record.model_copy(update={"settings": settings, "epochs": record.epochs[:4], "packaged_epoch": 2})
+    card = model_card(load_bundle(fitted).manifest, evaluate([{"neg": 1, "pos": 0}], ["neg"], ("neg", "pos")), early)
+    assert "Training: 4 epochs, of which that ending at 2 is the best by f1, batches of 16," in card
+    assert "seed 3, the lowest 1 layers and the embeddings frozen." in card
+
+
 def test_what_is_no_run_record_is_refused(fitted: Path) -> None:
     """Another JSON file, or none, is named in one line."""
     from consumer.errors import UsageError
