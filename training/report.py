@@ -17,6 +17,7 @@ from training.evaluate import (
     refuse_unknown_labels,
     score_all,
 )
+from training.kept_answers import KeptAnswers
 from training.metrics import Metric, Metrics, measure
 from training.prepare import DEFAULTS, DataOptions, prepare_test
 from training.progress import say
@@ -118,10 +119,12 @@ def evaluate_file(
     losses: int,
     train_file: Path | None = None,
     options: DataOptions = DEFAULTS,
+    keep: Path | None = None,
 ) -> Report:
     """Measure `variant` (None: the served one) of `bundle` on the first `limit` rows of `file`.
 
-    With `train_file`, what the bundle was trained on, the rows are checked for leaks as `options` say.
+    With `train_file`, what the bundle was trained on, the rows are checked for leaks as `options` say. With `keep`, a
+    directory, answers are kept there, and those that are there already are not asked for again.
 
     Raises:
         UsageError: the file cannot be used, has labels that the bundle does not know, or has leaked too much.
@@ -137,8 +140,9 @@ def evaluate_file(
     reviews = reviews.only(range(len(reviews))[:limit])
     with open_classifier(bundle, variant) as classifier:
         classifier.self_check()
-        scored = score_all(classifier, reviews.texts, "measuring")
         served = classifier.variant
+        kept = KeptAnswers(keep, loaded, served, reviews.texts) if keep else None
+        scored = score_all(classifier, reviews.texts, "measuring", kept)
     probabilities = probabilities_of(scored)
     threshold = manifest.calibration.threshold if manifest.calibration else None
     answers = Answers(*as_arrays(probabilities, reviews.labels, manifest.labels), threshold)
