@@ -7,7 +7,7 @@ the row where they stand.
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -79,17 +79,6 @@ def _formula_rows(path: Path, column: str) -> frozenset[int]:
         return frozenset(number for number, cell in enumerate(cells, start=2) if cell.data_type == "f")
 
 
-def _csv(path: Path) -> Table:
-    return _separated(path, separator_of(path), csv.QUOTE_MINIMAL)
-
-
-def _tsv(path: Path) -> Table:
-    try:
-        return _separated(path, "\t", csv.QUOTE_MINIMAL)
-    except UsageError:  # many tsv files never quote: a quotation mark is a part of the text
-        return _separated(path, "\t", csv.QUOTE_NONE)
-
-
 def separator_of(path: Path) -> str:
     """What stands between the cells of a csv or tsv file."""
     if path.suffix.lower() == ".tsv":
@@ -98,6 +87,17 @@ def separator_of(path: Path) -> str:
         header = file.readline()
     # Spreadsheets of countries with a decimal comma separate cells by semicolons, in files named csv all the same.
     return max(",;\t", key=header.count)
+
+
+def quoting_of(path: Path) -> Any:
+    """Whether a csv or tsv file quotes its cells; a tsv file is read through for it."""
+    if path.suffix.lower() == ".tsv":
+        try:
+            for _ in csv_rows(path, separator_of(path), strict=True):
+                pass
+        except UsageError:  # many tsv files never quote: a quotation mark is a part of the text
+            return csv.QUOTE_NONE
+    return csv.QUOTE_MINIMAL
 
 
 def csv_rows(path: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL, *, strict: bool) -> Iterator[list[str]]:
@@ -121,8 +121,15 @@ def csv_rows(path: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL, *, st
             ) from None
 
 
-def _separated(path: Path, separator: str, quoting: Any) -> Table:
-    rows = list(csv_rows(path, separator, quoting, strict=True))
+def surplus(number: int, cells: Sequence[str], columns: int) -> BadRow | None:
+    """What is wrong with the row `number`, if a cell beyond its `columns` holds something."""
+    if not any(cells[columns:]):
+        return None
+    return BadRow(number, f"{len(cells)} cells under {columns} columns: a text is not quoted")
+
+
+def _separated(path: Path) -> Table:
+    rows = list(csv_rows(path, separator_of(path), quoting_of(path), strict=True))
     while rows and not rows[-1]:
         rows.pop()
     names = rows[0] if rows else []
@@ -132,8 +139,8 @@ def _separated(path: Path, separator: str, quoting: Any) -> Table:
     whole: list[list[str]] = []
     broken: list[BadRow] = []
     for number, cells in enumerate(rows[1:], start=2):
-        if any(cells[len(names) :]):
-            broken.append(BadRow(number, f"{len(cells)} cells under {len(names)} columns: a text is not quoted"))
+        if bad := surplus(number, cells, len(names)):
+            broken.append(bad)
         else:
             places.append(number)
             whole.append(cells + [""] * (len(names) - len(cells)))
@@ -222,8 +229,8 @@ def _decoded(content: bytes) -> str:
 
 READERS: dict[str, Callable[[Path], Table]] = {
     ".xlsx": _xlsx,
-    ".csv": _csv,
-    ".tsv": _tsv,
+    ".csv": _separated,
+    ".tsv": _separated,
     ".jsonl": _jsonl,
     ".parquet": _parquet,
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from training.readers import csv_rows, json_lines, read_table, separator_of
+from training.readers import csv_rows, json_lines, quoting_of, read_table, separator_of, surplus
 from training.table import BadRow
 
 STDIN = "-"
@@ -109,10 +109,14 @@ def _jsonl(source: str, column: str | None) -> Iterator[Row]:
 
 
 def _csv(source: str, column: str | None) -> Iterator[Row]:
-    place = None
-    for number, cells in enumerate(csv_rows(Path(source), separator_of(Path(source)), strict=False), start=1):
+    path = Path(source)
+    place, columns = None, 0
+    rows = csv_rows(path, separator_of(path), quoting_of(path), strict=False)
+    for number, cells in enumerate(rows, start=1):
         if place is None:
-            place = text_column(source, cells, column)
+            place, columns = text_column(source, cells, column), len(cells)
+        elif bad := surplus(number, cells, columns):
+            yield Row(source, number, None, bad.reason)
         else:
             yield Row(source, number, cells[place] if place < len(cells) else None)
     if place is None:
