@@ -10,7 +10,7 @@ from consumer.errors import UsageError
 from tests.tiny_encoder import write_reviews, write_table
 from training.columns import Columns
 from training.data import normalised, read_reviews, without_duplicates
-from training.prepare import DEFAULTS, prepare
+from training.prepare import DEFAULTS, DataOptions, prepare
 from training.table import BadRow
 
 pytestmark = pytest.mark.training
@@ -215,6 +215,30 @@ def test_labels_that_training_never_saw_are_refused(tmp_path: Path) -> None:
     test = write_reviews(tmp_path / "test.xlsx", 40, seed=2, labels=("negativ", "positiv"))
     with pytest.raises(UsageError, match="negativ, positiv"):
         prepare(train, test, DEFAULTS, print)
+
+
+def test_a_training_file_of_contradictions_is_refused(tmp_path: Path) -> None:
+    """Where every text has both labels nothing is left to train on: said before an encoder is loaded for it."""
+    train = write_table(tmp_path / "train.xlsx", [HEADER, *GOOD_ROWS])
+    test = write_reviews(tmp_path / "test.xlsx", 40, seed=2)
+    with pytest.raises(UsageError, match=r"without repeated and contradicting rows, .* 0 label"):
+        prepare(train, test, DEFAULTS, print)
+
+
+@pytest.mark.parametrize("gone", ["by contradictions", "by the leak check"])
+def test_a_label_that_lost_all_of_its_training_rows_is_refused(tmp_path: Path, gone: str) -> None:
+    """A test label that the model would not know is heard of before the training, not at the evaluation after it."""
+    shared = [f"{word} film so and so" for word in ("one", "two", "three", "four", "five", "six", "seven", "eight")]
+    maybe = [(text, "maybe") for text in shared]
+    extra, tested = ([*maybe, *((text, "pos") for text in shared)], [(f"{text} again", "maybe") for text in shared])
+    if gone == "by the leak check":
+        extra, tested = maybe, maybe
+    train = write_table(tmp_path / "train.xlsx", numbered(*extra))
+    test = write_table(
+        tmp_path / "test.xlsx", [HEADER, *((f"other {text}", label) for text, label in GOOD_ROWS), *tested]
+    )
+    with pytest.raises(UsageError, match=r"test\.xlsx has labels that no row to train on in .*train.xlsx has: maybe"):
+        prepare(train, test, DataOptions(max_overlap=1), print)
 
 
 def test_only_the_first_bad_rows_are_named_one_by_one(tmp_path: Path) -> None:
