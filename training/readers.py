@@ -63,18 +63,22 @@ def _xlsx(path: Path) -> Table:
         # No guessing of missing values: a review may well be the word "None". An empty cell is an empty string.
         frame = pd.read_excel(workbook, sheet_name=first, dtype=object, keep_default_na=False, na_filter=False)
     remarks = (f"only the first sheet, {first!r}, of {len(others) + 1} is read",) if others else ()
+    names = [str(name) for name in frame.columns]
     columns = {str(name): frame[name].tolist() for name in frame.columns}
     places: list[Place] = list(range(2, len(frame) + 2))
-    return Table(columns, places, formulas=partial(_formula_rows, path), remarks=remarks)
+    return Table(columns, places, formulas=partial(_formula_rows, path, names), remarks=remarks)
 
 
-def _formula_rows(path: Path, column: str) -> frozenset[int]:
-    """Rows whose cell is a formula. Without a stored result pandas cannot tell them from empty cells."""
+def _formula_rows(path: Path, names: Sequence[str], column: str) -> frozenset[int]:
+    """Rows whose cell is a formula. Without a stored result pandas cannot tell them from empty cells.
+
+    `names` are those of the columns in their order: pandas names columns whose header is blank, or there twice.
+    """
     import openpyxl
 
     with closing(openpyxl.load_workbook(path, read_only=True)) as workbook:
         sheet = workbook.worksheets[0]
-        place = [str(cell.value) for cell in next(sheet.iter_rows(max_row=1))].index(column) + 1
+        place = names.index(column) + 1
         cells = (row[0] for row in sheet.iter_rows(min_row=2, min_col=place, max_col=place))
         return frozenset(number for number, cell in enumerate(cells, start=2) if cell.data_type == "f")
 

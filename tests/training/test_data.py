@@ -45,6 +45,15 @@ def test_unusable_rows_are_named_by_their_number_and_the_rest_is_kept(tmp_path: 
     assert reviews.texts[-1] == "last"
 
 
+def test_a_formula_is_found_under_a_header_that_is_blank(tmp_path: Path) -> None:
+    """A column of labels without a name is found as the other one of two, and its empty cells are looked at."""
+    table = [("Reviews", None), *numbered(("no verdict", None), ("no verdict but a sum", "=1+1"))[1:]]
+    assert read_reviews(write_table(tmp_path / "reviews.xlsx", table)).bad_rows == (
+        BadRow(22, "no label"),
+        BadRow(23, "the label is a formula without a stored result"),
+    )
+
+
 def test_words_that_spreadsheet_libraries_take_for_missing_are_texts(tmp_path: Path) -> None:
     """A review that is the word None or NA, or a number, is a review."""
     reviews = read_reviews(write_table(tmp_path / "r.xlsx", numbered(("None", "neg"), ("NA", "neg"), (7, "pos"))))
