@@ -7,6 +7,7 @@ the row where they stand.
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -22,8 +23,11 @@ UNLABELLED_FOLDER = "unsup"
 #: Folders of aclImdb that are data sets of their own.
 SPLITS = ("train", "test")
 
-#: Columns of the table that a directory becomes.
-FILE_TEXT, FOLDER = "text of the file", "folder"
+#: Columns of the table that a directory becomes; the stars are there where all names of files have them.
+FILE_TEXT, FOLDER, STARS = "text of the file", "folder", "stars"
+
+#: How aclImdb names its files: a number, and the stars that came with the review.
+_NAME_WITH_STARS = re.compile(r"\d+_(\d+)\.txt")
 
 #: Characters of the largest cell; csv's own limit of 131,072 is shorter than the longest reviews.
 LARGEST_CELL = 2**31 - 1
@@ -205,6 +209,9 @@ def _directory(path: Path) -> Table:
         FILE_TEXT: [_decoded(content) for content in contents],
         FOLDER: [file.parent.name for file in files],
     }
+    stars = [named[1] for file in files if (named := _NAME_WITH_STARS.fullmatch(file.name))]
+    if len(stars) == len(files):
+        columns[STARS] = list(stars)
     return Table(columns, list(names), sha256=_files_sha256(zip(names, contents, strict=True)))
 
 
