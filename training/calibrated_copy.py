@@ -8,6 +8,7 @@ from consumer.bundle import Manifest, load_bundle
 from consumer.errors import UsageError
 from training.calibrate import MIN_ROWS, calibrate
 from training.card import CARD, with_calibration
+from training.columns import USUAL, Columns
 from training.data import Reviews
 from training.evaluate import classify_all, open_classifier, refuse_unknown_labels
 from training.golden import ask
@@ -16,8 +17,8 @@ from training.progress import say
 from training.sealing import check_replaceable, replacing, seal, write_golden
 
 
-def calibrated_copy(bundle: Path, file: Path, out: Path, precision: float) -> Manifest:
-    """Calibrate the served variant of `bundle` on `file` and write the bundle `out`, which may be `bundle` itself.
+def calibrated_copy(bundle: Path, file: Path, out: Path, precision: float, columns: Columns = USUAL) -> Manifest:
+    """Calibrate the served variant of `bundle` on `columns` of `file` and write `out`, which may be `bundle` itself.
 
     Version, golden answers and digest change; weights, tokenizer and labels do not. A bundle that was calibrated before
     is calibrated anew.
@@ -32,7 +33,7 @@ def calibrated_copy(bundle: Path, file: Path, out: Path, precision: float) -> Ma
     source = load_bundle(bundle)
     manifest = source.manifest
     check_replaceable(out)
-    reviews = read_and_report(file, say)
+    reviews = read_and_report(file, say, columns)
     refuse_unknown_labels(reviews, manifest.labels)
     _refuse_known(manifest, reviews)
     if len(reviews) < MIN_ROWS:

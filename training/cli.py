@@ -54,7 +54,8 @@ def _run(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="review-training",
         description="Turns a spreadsheet of labelled reviews into the model bundle that review-consumer serves.",
-        epilog="exit codes: 0 done; 2 wrong usage, files or settings; 3 bundle refused; 130 stopped",
+        epilog="exit codes: 0 done; 2 wrong usage, files or settings; 3 bundle refused; "
+        "5 gave up while running, run it again; 130 stopped",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen: Any = None

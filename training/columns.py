@@ -55,7 +55,7 @@ def choose_columns(path: Path, table: Table, wanted: Columns) -> tuple[str, str]
         UsageError: a wanted column is missing, or none of the usual names is there.
     """
     names = list(table.columns)
-    text, label = _find(names, wanted.text, TEXT_NAMES), _find(names, wanted.label, LABEL_NAMES)
+    text, label = find_column(names, wanted.text, TEXT_NAMES), find_column(names, wanted.label, LABEL_NAMES)
     flags = [name for name in names if name != text and _is_flag(table.columns[name])]
     if text and not label and wanted.label is None and len(flags) > 1:
         raise UsageError(
@@ -82,6 +82,14 @@ def choose_columns(path: Path, table: Table, wanted: Columns) -> tuple[str, str]
     if text == label:
         raise UsageError(f"{path}: {text!r} cannot be the column of texts and of labels: name another")
     return str(text), str(label)
+
+
+def find_column(names: Sequence[str], wanted: str | None, usual: Iterable[str]) -> str | None:
+    """`wanted` itself, or the first of the `usual` names that is among `names`; None: it is not there."""
+    if wanted is not None:
+        return wanted if wanted in names else None
+    folded = {name.strip().casefold(): name for name in reversed(names)}
+    return next((folded[name.casefold()] for name in usual if name.casefold() in folded), None)
 
 
 def as_label(cell: str) -> str:
@@ -114,13 +122,6 @@ def check_labels(path: Path, labels: Sequence[str], column: str) -> None:
         raise UsageError(f"{path} has {len(counts)} label(s) in {len(labels)} usable rows; needed: at least 2")
     if scarce := {label: count for label, count in counts.items() if count < MIN_ROWS_PER_LABEL}:
         raise UsageError(f"{path} has too few rows of {scarce}; needed: at least {MIN_ROWS_PER_LABEL} of each")
-
-
-def _find(names: Sequence[str], wanted: str | None, usual: Iterable[str]) -> str | None:
-    if wanted is not None:
-        return wanted if wanted in names else None
-    folded = {name.strip().casefold(): name for name in reversed(names)}
-    return next((folded[name.casefold()] for name in usual if name.casefold() in folded), None)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from consumer.bundle import Source, load_bundle
 from consumer.errors import UsageError
 from training.base import find_base
@@ -20,7 +18,7 @@ from training.baselines.results import Comparison, Result, read_results, write_r
 from training.baselines.settings import BaselineSettings
 from training.columns import MIN_ROWS_PER_LABEL
 from training.compare_report import write_report
-from training.data import Reviews, file_sha256
+from training.data import draw, file_sha256
 from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
 from training.progress import say
 from training.settings import FitSettings
@@ -164,13 +162,6 @@ def plan_tasks(
 
 def _measuring(name: str, bundle: Path, identity: dict[str, Any]) -> Callable[[Prepared], Result]:
     return lambda data: measure_bundle(name, bundle, data.test, identity)
-
-
-def draw(reviews: Reviews, limit: int | None, seed: int) -> Reviews:
-    """`limit` of the rows, drawn with `seed`, in their order; not the first ones, for a file may be sorted by label."""
-    if limit is None or limit >= len(reviews):
-        return reviews
-    return reviews.only(sorted(np.random.default_rng(seed).permutation(len(reviews))[:limit].tolist()))
 
 
 def check_labels(data: Prepared, bundles: Sequence[Path]) -> None:

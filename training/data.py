@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from consumer.encoder import clean
 from consumer.errors import UsageError
 from training.columns import USUAL, Columns, as_label, check_labels, choose_columns
@@ -213,6 +215,13 @@ def without_duplicates(reviews: Reviews) -> tuple[Reviews, int, int]:
             first.setdefault(key, index)
     contradicting = sum(len(labels_of[key]) > 1 for key in keys)
     return reviews.only(first.values()), len(keys) - len(first) - contradicting, contradicting
+
+
+def draw(reviews: Reviews, limit: int | None, seed: int) -> Reviews:
+    """`limit` of the rows, drawn with `seed`, in their order; not the first ones, for a file may be sorted by label."""
+    if limit is None or limit >= len(reviews):
+        return reviews
+    return reviews.only(sorted(np.random.default_rng(seed).permutation(len(reviews))[:limit].tolist()))
 
 
 def normalised_all(texts: Sequence[str]) -> list[str]:

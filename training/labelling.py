@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from consumer.errors import ReviewsError, UsageError
+from training.output import check_file, writing
 from training.predictor import CHUNK, NO_TEXT, Outcome, Predictor
 from training.progress import ProgressBar, say
 from training.texts import STDIN, Row, read_texts
@@ -87,8 +88,7 @@ def _checked(sources: list[str], out: Path | None) -> list[str]:
     if sources.count(STDIN) > 1:
         raise UsageError("standard input (-) can be read once only")
     if out is not None:
-        if out.is_dir() or not out.parent.is_dir():
-            raise UsageError(f"--out {out}: {'is a directory' if out.is_dir() else 'its directory does not exist'}")
+        check_file("--out", out)
         if any(
             source != STDIN and out.exists() and out.samefile(source) for source in sources if Path(source).exists()
         ):
@@ -106,15 +106,14 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     partial = out.with_name(f"{out.name}.partial")
-    try:
+    with writing("--out", out):
         with partial.open("w", encoding="utf-8", newline="") as file:
-            yield file
-    except (KeyboardInterrupt, ReviewsError):
-        say(f"what was labelled so far is in {partial}")
-        raise
-    except OSError as error:
-        raise UsageError(f"--out {out} cannot be written ({error.strerror})") from error
-    partial.replace(out)
+            try:
+                yield file
+            except (KeyboardInterrupt, ReviewsError):
+                say(f"what was labelled so far is in {partial}")
+                raise
+        partial.replace(out)
 
 
 def _writer(format_name: str, file: TextIO, classes: Sequence[str]) -> Writer:

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from consumer.errors import UsageError
 from training.lr_find import RateTest
+from training.output import check_file, writing
 
 #: Formats that matplotlib writes without further programs.
 FORMATS = (".png", ".svg", ".pdf")
@@ -17,12 +18,15 @@ def check_plot(path: Path) -> None:
     """Raise `UsageError` where no plot can be written to `path`: better before a long test than after it."""
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"{path} is no picture: end its name in {', '.join(FORMATS)}")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path.parent} is no directory: make it, or name another --out")
+    check_file("--out", path)
 
 
 def plot_rate_test(test: RateTest, path: Path) -> None:
-    """Loss over learning rate, on a logarithmic axis, with the suggested rates marked."""
+    """Loss over learning rate, on a logarithmic axis, with the suggested rates marked.
+
+    Raises:
+        UsageError: `path` cannot be written.
+    """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     axes.plot(test.rates, test.losses, color=GREY, linewidth=1, label="loss of a step")
@@ -42,4 +46,5 @@ def plot_rate_test(test: RateTest, path: Path) -> None:
     axes.set_title("Learning-rate range test")
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend(loc="lower left")
-    figure.savefig(path, dpi=120)
+    with writing("--out", path):
+        figure.savefig(path, dpi=120)

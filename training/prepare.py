@@ -59,11 +59,11 @@ def prepare(train_file: Path, test_file: Path, options: DataOptions, say: Callab
         UsageError: a file cannot be used, their labels differ, or they overlap by more than allowed.
     """
     train, test = (read_and_report(file, say, options.columns) for file in (train_file, test_file))
-    if unknown := sorted(set(test.labels) - set(train.labels)):
-        raise UsageError(f"{test_file} has labels that {train_file} lacks: {', '.join(unknown)}")
     train, repeats, contradicting = without_duplicates(train)
     if repeats or contradicting:
         say(f"{train_file.name}: {repeats} repeated rows removed, {contradicting} with contradicting labels removed")
+    _check_left(train, "repeated and contradicting rows")
+    _check_taught(train, test)  # before the leak check, which may take a minute
     leaks = check_leaks(train, test, options, say)
     train = _without(train, leaks.train_rows)
     if leaks:
@@ -72,6 +72,7 @@ def prepare(train_file: Path, test_file: Path, options: DataOptions, say: Callab
     if dropped:
         test = _without(test, leaks.test_rows)
         say(f"{dropped} test rows with these texts are left out")
+    _check_taught(train, test)
     say(f"{len(train)} rows to train on, {len(test)} to measure on, labels {', '.join(train.label_names)}")
     return Prepared(train, test, dropped)
 
@@ -141,8 +142,19 @@ def _without(reviews: Reviews, rows: frozenset[int]) -> Reviews:
     """
     left = reviews.only(row for row in range(len(reviews)) if row not in rows)
     if rows:
-        try:
-            check_labels(reviews.path, left.labels, str(reviews.columns.label))
-        except UsageError as error:
-            raise UsageError(f"without the texts that are in both files, {error}") from None
+        _check_left(left, "the texts that are in both files")
     return left
+
+
+def _check_left(reviews: Reviews, removed: str) -> None:
+    """Raise `UsageError` where too few rows are left without what was `removed`."""
+    try:
+        check_labels(reviews.path, reviews.labels, str(reviews.columns.label))
+    except UsageError as error:
+        raise UsageError(f"without {removed}, {error}") from None
+
+
+def _check_taught(train: Reviews, test: Reviews) -> None:
+    """Raise `UsageError` where a label of `test` has no row in `train`: it could not be measured after the training."""
+    if unknown := sorted(set(test.labels) - set(train.labels)):
+        raise UsageError(f"{test.path} has labels that no row to train on in {train.path} has: {', '.join(unknown)}")

@@ -7,7 +7,8 @@ the row where they stand.
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -22,8 +23,11 @@ UNLABELLED_FOLDER = "unsup"
 #: Folders of aclImdb that are data sets of their own.
 SPLITS = ("train", "test")
 
-#: Columns of the table that a directory becomes.
-FILE_TEXT, FOLDER = "text of the file", "folder"
+#: Columns of the table that a directory becomes; the stars are there where all names of files have them.
+FILE_TEXT, FOLDER, STARS = "text of the file", "folder", "stars"
+
+#: How aclImdb names its files: a number, and the stars that came with the review.
+_NAME_WITH_STARS = re.compile(r"\d+_(\d+)\.txt")
 
 #: Characters of the largest cell; csv's own limit of 131,072 is shorter than the longest reviews.
 LARGEST_CELL = 2**31 - 1
@@ -63,31 +67,24 @@ def _xlsx(path: Path) -> Table:
         # No guessing of missing values: a review may well be the word "None". An empty cell is an empty string.
         frame = pd.read_excel(workbook, sheet_name=first, dtype=object, keep_default_na=False, na_filter=False)
     remarks = (f"only the first sheet, {first!r}, of {len(others) + 1} is read",) if others else ()
+    names = [str(name) for name in frame.columns]
     columns = {str(name): frame[name].tolist() for name in frame.columns}
     places: list[Place] = list(range(2, len(frame) + 2))
-    return Table(columns, places, formulas=partial(_formula_rows, path), remarks=remarks)
+    return Table(columns, places, formulas=partial(_formula_rows, path, names), remarks=remarks)
 
 
-def _formula_rows(path: Path, column: str) -> frozenset[int]:
-    """Rows whose cell is a formula. Without a stored result pandas cannot tell them from empty cells."""
+def _formula_rows(path: Path, names: Sequence[str], column: str) -> frozenset[int]:
+    """Rows whose cell is a formula. Without a stored result pandas cannot tell them from empty cells.
+
+    `names` are those of the columns in their order: pandas names columns whose header is blank, or there twice.
+    """
     import openpyxl
 
     with closing(openpyxl.load_workbook(path, read_only=True)) as workbook:
         sheet = workbook.worksheets[0]
-        place = [str(cell.value) for cell in next(sheet.iter_rows(max_row=1))].index(column) + 1
+        place = names.index(column) + 1
         cells = (row[0] for row in sheet.iter_rows(min_row=2, min_col=place, max_col=place))
         return frozenset(number for number, cell in enumerate(cells, start=2) if cell.data_type == "f")
-
-
-def _csv(path: Path) -> Table:
-    return _separated(path, separator_of(path), csv.QUOTE_MINIMAL)
-
-
-def _tsv(path: Path) -> Table:
-    try:
-        return _separated(path, "\t", csv.QUOTE_MINIMAL)
-    except UsageError:  # many tsv files never quote: a quotation mark is a part of the text
-        return _separated(path, "\t", csv.QUOTE_NONE)
 
 
 def separator_of(path: Path) -> str:
@@ -98,6 +95,17 @@ def separator_of(path: Path) -> str:
         header = file.readline()
     # Spreadsheets of countries with a decimal comma separate cells by semicolons, in files named csv all the same.
     return max(",;\t", key=header.count)
+
+
+def quoting_of(path: Path) -> Any:
+    """Whether a csv or tsv file quotes its cells; a tsv file is read through for it."""
+    if path.suffix.lower() == ".tsv":
+        try:
+            for _ in csv_rows(path, separator_of(path), strict=True):
+                pass
+        except UsageError:  # many tsv files never quote: a quotation mark is a part of the text
+            return csv.QUOTE_NONE
+    return csv.QUOTE_MINIMAL
 
 
 def csv_rows(path: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL, *, strict: bool) -> Iterator[list[str]]:
@@ -121,8 +129,15 @@ def csv_rows(path: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL, *, st
             ) from None
 
 
-def _separated(path: Path, separator: str, quoting: Any) -> Table:
-    rows = list(csv_rows(path, separator, quoting, strict=True))
+def surplus(number: int, cells: Sequence[str], columns: int) -> BadRow | None:
+    """What is wrong with the row `number`, if a cell beyond its `columns` holds something."""
+    if not any(cells[columns:]):
+        return None
+    return BadRow(number, f"{len(cells)} cells under {columns} columns: a text is not quoted")
+
+
+def _separated(path: Path) -> Table:
+    rows = list(csv_rows(path, separator_of(path), quoting_of(path), strict=True))
     while rows and not rows[-1]:
         rows.pop()
     names = rows[0] if rows else []
@@ -132,8 +147,8 @@ def _separated(path: Path, separator: str, quoting: Any) -> Table:
     whole: list[list[str]] = []
     broken: list[BadRow] = []
     for number, cells in enumerate(rows[1:], start=2):
-        if any(cells[len(names) :]):
-            broken.append(BadRow(number, f"{len(cells)} cells under {len(names)} columns: a text is not quoted"))
+        if bad := surplus(number, cells, len(names)):
+            broken.append(bad)
         else:
             places.append(number)
             whole.append(cells + [""] * (len(names) - len(cells)))
@@ -194,6 +209,9 @@ def _directory(path: Path) -> Table:
         FILE_TEXT: [_decoded(content) for content in contents],
         FOLDER: [file.parent.name for file in files],
     }
+    stars = [named[1] for file in files if (named := _NAME_WITH_STARS.fullmatch(file.name))]
+    if len(stars) == len(files):
+        columns[STARS] = list(stars)
     return Table(columns, list(names), sha256=_files_sha256(zip(names, contents, strict=True)))
 
 
@@ -222,8 +240,8 @@ def _decoded(content: bytes) -> str:
 
 READERS: dict[str, Callable[[Path], Table]] = {
     ".xlsx": _xlsx,
-    ".csv": _csv,
-    ".tsv": _tsv,
+    ".csv": _separated,
+    ".tsv": _separated,
     ".jsonl": _jsonl,
     ".parquet": _parquet,
 }

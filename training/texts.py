@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from training.readers import csv_rows, json_lines, read_table, separator_of
+from training.columns import TEXT_NAMES, find_column
+from training.readers import csv_rows, json_lines, quoting_of, read_table, separator_of, surplus
 from training.table import BadRow
 
 STDIN = "-"
-
-#: Columns that hold the text when none is named, the first that is there; compared in lower case.
-TEXT_COLUMNS = ("reviews", "review", "text", "texts")
 
 SUFFIXES = (".xlsx", ".csv", ".tsv", ".jsonl", ".parquet", ".txt")
 
@@ -39,7 +37,7 @@ def read_texts(source: str, column: str | None) -> Iterator[Row]:
     Args:
         source: xlsx, csv and tsv with a header row; parquet; jsonl with an object or a string a line; txt with a text a
             line.
-        column: name of the column or field that holds the text; default: one of `TEXT_COLUMNS`, or the only one.
+        column: name of the column or field that holds the text; default: one of `TEXT_NAMES`, or the only one.
 
     Raises:
         UsageError: the file cannot be read, or lacks the column.
@@ -69,21 +67,18 @@ def read_texts(source: str, column: str | None) -> Iterator[Row]:
         raise UsageError(f"{source} cannot be read ({error.strerror})") from error
 
 
-def text_column(source: str, names: Sequence[Any], wanted: str | None) -> int:
+def text_column(source: str, names: Sequence[str], wanted: str | None) -> int:
     """Which of the columns `names` holds the text.
 
     Raises:
         UsageError: `wanted` is not among them, or nothing tells which one it is.
     """
-    found = ", ".join(repr(name) for name in names if name is not None) or "none"
+    name = find_column(names, wanted, TEXT_NAMES)
+    if name is not None:
+        return names.index(name)
+    found = ", ".join(map(repr, names)) or "none"
     if wanted is not None:
-        if wanted not in names:
-            raise UsageError(f"{source} lacks the column {wanted!r}; it has {found}")
-        return names.index(wanted)
-    lowered = [str(name).strip().lower() for name in names]
-    for candidate in TEXT_COLUMNS:
-        if candidate in lowered:
-            return lowered.index(candidate)
+        raise UsageError(f"{source} lacks the column {wanted!r}; it has {found}")
     if len(names) == 1:
         return 0
     raise UsageError(f"{source} has the columns {found}: say with --text-column which one holds the text")
@@ -96,23 +91,32 @@ def _lines(source: str, file: Iterable[bytes]) -> Iterator[Row]:
 
 
 def _jsonl(source: str, column: str | None) -> Iterator[Row]:
-    names = (column,) if column is not None else TEXT_COLUMNS
-    for number, value in json_lines(Path(source)):
+    """One field holds the texts of the whole file, as for `fit`, so it is read through first.
+
+    Where an object lacks it, another field that is called like one is not its text.
+    """
+    path = Path(source)
+    names = dict.fromkeys(name for _, value in json_lines(path) if isinstance(value, dict) for name in value)
+    field = find_column(list(names), column, TEXT_NAMES)
+    absent = f"no field {column or field or 'of texts (as Reviews)'}"
+    for number, value in json_lines(path):
         text, reason = value, None
         if isinstance(value, BadRow):
             text, reason = None, "not JSON"
         elif isinstance(value, dict):
-            fields = value if column is not None else {key.lower(): field for key, field in value.items()}
-            name = next((name for name in names if name in fields), None)
-            text, reason = (None, f"no field {' or '.join(names)}") if name is None else (fields[name], None)
+            text, reason = (value[field], None) if field in value else (None, absent)
         yield Row(source, number, text, reason)
 
 
 def _csv(source: str, column: str | None) -> Iterator[Row]:
-    place = None
-    for number, cells in enumerate(csv_rows(Path(source), separator_of(Path(source)), strict=False), start=1):
+    path = Path(source)
+    place, columns = None, 0
+    rows = csv_rows(path, separator_of(path), quoting_of(path), strict=False)
+    for number, cells in enumerate(rows, start=1):
         if place is None:
-            place = text_column(source, cells, column)
+            place, columns = text_column(source, cells, column), len(cells)
+        elif bad := surplus(number, cells, columns):
+            yield Row(source, number, None, bad.reason)
         else:
             yield Row(source, number, cells[place] if place < len(cells) else None)
     if place is None:

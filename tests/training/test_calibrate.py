@@ -19,7 +19,7 @@ from tests.tiny_encoder import write_table
 from training.calibrate import MIN_ROWS, find_threshold, fit_temperature, hold_out, tempered, tempered_answers
 from training.card import calibration_section, with_calibration
 from training.cli import main
-from training.data import Reviews
+from training.data import Reviews, read_reviews
 from training.evaluate import open_classifier
 
 pytestmark = pytest.mark.training
@@ -223,6 +223,24 @@ def test_a_bundle_can_be_calibrated_again_and_in_its_place(pristine: Path, tmp_p
     assert second.version != first.version
     assert (bundle / "MODEL_CARD.md").read_text().count("## Calibration") == 1
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["bundle"]
+
+
+def test_columns_of_other_names_can_calibrate(
+    pristine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the refusal says to do can be done, and gives what the usual names give."""
+    data, renamed = write_overconfident(tmp_path / "held.xlsx"), tmp_path / "renamed.csv"
+    usual = read_reviews(data)
+    rows = (f"{text},0,{label}" for text, label in zip(usual.texts, usual.labels, strict=True))
+    renamed.write_text("\n".join(["words,shelf,verdict", *rows]))
+    assert "with --text-column and --label-column" in refusal(capsys, calibrated(pristine, renamed, tmp_path / "copy"))
+    options = ("--text-column", "words", "--label-column", "verdict")
+    assert calibrated(pristine, renamed, tmp_path / "copy", *options) == 0
+    assert calibrated(pristine, data, tmp_path / "other") == 0
+    copy, other = (load_bundle(tmp_path / name).manifest.calibration for name in ("copy", "other"))
+    assert copy is not None
+    assert other is not None
+    assert (copy.temperature, copy.data.rows) == (other.temperature, 300)
 
 
 def test_a_temperature_that_was_changed_by_hand_is_refused(pristine: Path, tmp_path: Path) -> None:

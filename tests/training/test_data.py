@@ -10,7 +10,7 @@ from consumer.errors import UsageError
 from tests.tiny_encoder import write_reviews, write_table
 from training.columns import Columns
 from training.data import normalised, read_reviews, without_duplicates
-from training.prepare import DEFAULTS, prepare
+from training.prepare import DEFAULTS, DataOptions, prepare
 from training.table import BadRow
 
 pytestmark = pytest.mark.training
@@ -43,6 +43,15 @@ def test_unusable_rows_are_named_by_their_number_and_the_rest_is_kept(tmp_path: 
     assert len(reviews) == 21
     assert (reviews.place(0), reviews.place(20)) == ("row 2", "row 28")
     assert reviews.texts[-1] == "last"
+
+
+def test_a_formula_is_found_under_a_header_that_is_blank(tmp_path: Path) -> None:
+    """A column of labels without a name is found as the other one of two, and its empty cells are looked at."""
+    table = [("Reviews", None), *numbered(("no verdict", None), ("no verdict but a sum", "=1+1"))[1:]]
+    assert read_reviews(write_table(tmp_path / "reviews.xlsx", table)).bad_rows == (
+        BadRow(22, "no label"),
+        BadRow(23, "the label is a formula without a stored result"),
+    )
 
 
 def test_words_that_spreadsheet_libraries_take_for_missing_are_texts(tmp_path: Path) -> None:
@@ -215,6 +224,30 @@ def test_labels_that_training_never_saw_are_refused(tmp_path: Path) -> None:
     test = write_reviews(tmp_path / "test.xlsx", 40, seed=2, labels=("negativ", "positiv"))
     with pytest.raises(UsageError, match="negativ, positiv"):
         prepare(train, test, DEFAULTS, print)
+
+
+def test_a_training_file_of_contradictions_is_refused(tmp_path: Path) -> None:
+    """Where every text has both labels nothing is left to train on: said before an encoder is loaded for it."""
+    train = write_table(tmp_path / "train.xlsx", [HEADER, *GOOD_ROWS])
+    test = write_reviews(tmp_path / "test.xlsx", 40, seed=2)
+    with pytest.raises(UsageError, match=r"without repeated and contradicting rows, .* 0 label"):
+        prepare(train, test, DEFAULTS, print)
+
+
+@pytest.mark.parametrize("gone", ["by contradictions", "by the leak check"])
+def test_a_label_that_lost_all_of_its_training_rows_is_refused(tmp_path: Path, gone: str) -> None:
+    """A test label that the model would not know is heard of before the training, not at the evaluation after it."""
+    shared = [f"{word} film so and so" for word in ("one", "two", "three", "four", "five", "six", "seven", "eight")]
+    maybe = [(text, "maybe") for text in shared]
+    extra, tested = ([*maybe, *((text, "pos") for text in shared)], [(f"{text} again", "maybe") for text in shared])
+    if gone == "by the leak check":
+        extra, tested = maybe, maybe
+    train = write_table(tmp_path / "train.xlsx", numbered(*extra))
+    test = write_table(
+        tmp_path / "test.xlsx", [HEADER, *((f"other {text}", label) for text, label in GOOD_ROWS), *tested]
+    )
+    with pytest.raises(UsageError, match=r"test\.xlsx has labels that no row to train on in .*train.xlsx has: maybe"):
+        prepare(train, test, DataOptions(max_overlap=1), print)
 
 
 def test_only_the_first_bad_rows_are_named_one_by_one(tmp_path: Path) -> None:

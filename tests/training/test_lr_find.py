@@ -111,7 +111,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("options", "message"),
     [
         (["--out", "plot.txt"], "end its name in .png"),
-        (["--out", "nowhere/plot.png"], "nowhere is no directory"),
+        (["--out", "nowhere/plot.png"], "nowhere/plot.png: its directory does not exist"),
         (["--lowest-rate", "1", "--highest-rate", "0.1"], "lowest_rate is not below highest_rate"),
         (["--steps", "3"], "steps: Input should be greater than or equal to 20"),
         (["--freeze", "3"], "has 2 layers"),

@@ -224,6 +224,22 @@ def test_folders_of_any_name_are_labels_but_unlabelled_ones(tmp_path: Path) -> N
     assert len(reviews) == 30
 
 
+def test_the_names_of_acl_imdb_say_how_many_stars_were_given(tmp_path: Path) -> None:
+    """The files of aclImdb are named number_stars.txt; one that is named otherwise, and no name means stars."""
+    directory = tmp_path / "data"
+    for number in range(20):
+        label, stars = ("neg", number % 4 + 1) if number % 2 else ("pos", number % 4 + 7)
+        (directory / label).mkdir(parents=True, exist_ok=True)
+        (directory / label / f"{number}_{stars}.txt").write_text(f"film {number}")
+    reviews = read_reviews(directory)
+    assert {(text, stars) for text, stars in zip(reviews.texts, reviews.stars or (), strict=True)} == {
+        (f"film {number}", str(number % 4 + (1 if number % 2 else 7))) for number in range(20)
+    }
+    assert (reviews.columns, reviews.remarks) == (Columns("text of the file", "folder"), ())
+    (directory / "neg" / "extra.txt").write_text("no stars")
+    assert read_reviews(directory).stars is None
+
+
 def test_a_directory_changes_its_sha256_with_any_file(tmp_path: Path) -> None:
     """Contents and names of the files both count."""
     directory = write_folders(tmp_path / "data")

@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import random
+import re
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from consumer.errors import UsageError
+from consumer.errors import BundleError, GaveUp, ReviewsError, UsageError
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_encoder import NEUTRAL, make_base, write_reviews, write_table
 from training.cli import main
@@ -263,3 +264,22 @@ def test_ctrl_c_without_more_to_say_says_that_it_stopped(
     monkeypatch.setattr(inspect, "run", interrupted)
     assert main(["inspect", "any.xlsx"]) == 130
     assert capsys.readouterr().err == "review-training: stopped\n"
+
+
+@pytest.mark.parametrize("error", [UsageError, BundleError, GaveUp])
+def test_every_exit_code_is_in_the_help(
+    error: type[ReviewsError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script that reads the code finds what it means; predict and evaluate give up where the engine breaks."""
+    from training.commands import inspect
+
+    def failing(_: object) -> None:
+        raise error("so it is")
+
+    monkeypatch.setattr(inspect, "run", failing)
+    refusal(capsys, ["inspect", "any.xlsx"], code=error.exit_code)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    codes = " ".join(capsys.readouterr().out.split()).partition("exit codes: ")[2]
+    assert [int(code) for code in re.findall(r"(?:^|; )(\d+) ", codes)] == [0, 2, 3, 5, 130]
+    assert f"; {error.exit_code} " in codes

@@ -212,11 +212,14 @@ def test_a_report_that_cannot_be_written_is_refused_before_measuring(
 ) -> None:
     """A directory that does not exist, or a directory itself."""
     data = write_data(tmp_path / "r.xlsx")
-    for page in (tmp_path / "none" / "report.html", tmp_path):
+    for page, message in (
+        (tmp_path / "none" / "report.html", "its directory does not exist"),
+        (tmp_path, "is a directory"),
+    ):
         command = ["evaluate", "--bundle", str(bundle), "--data", str(data), "--report", str(page)]
         assert main(command) == 2
         printed = capsys.readouterr()
-        assert "--report names a file in a directory that exists" in printed.err
+        assert message in printed.err
         assert printed.out == ""
         assert "measuring" not in printed.err
 

@@ -4,7 +4,6 @@ import argparse
 import json
 from pathlib import Path
 
-from consumer.errors import UsageError
 from training.options import DATA_HELP, add_data_options, count, read_data_options
 
 
@@ -32,12 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Measure and print."""
     from training.html import as_html
+    from training.output import check_file, writing
     from training.progress import say
     from training.report import evaluate_file
 
     page: Path | None = arguments.report
-    if page and (page.is_dir() or not page.parent.is_dir()):
-        raise UsageError(f"{page} cannot be written: --report names a file in a directory that exists")
+    if page:
+        check_file("--report", page)
     report = evaluate_file(
         arguments.bundle,
         arguments.data,
@@ -48,10 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
         options=read_data_options(arguments),
     )
     if page:
-        try:
+        with writing("--report", page):
             page.write_text(as_html(report), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{page} cannot be written ({error.strerror})") from error
         say(f"report written to {page}")
     print(json.dumps(report.as_json(), allow_nan=False) if arguments.json else report.as_text())  # noqa: T201
 

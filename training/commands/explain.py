@@ -19,14 +19,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Explain and show."""
     from rich.console import Console
 
-    from consumer.errors import UsageError
     from training import explain_views as views
     from training.evaluate import open_classifier
     from training.explain import explain
+    from training.output import check_file, writing
 
     page = arguments.html
-    if page and (page.is_dir() or not page.parent.is_dir()):
-        raise UsageError(f"--html {page}: {'is a directory' if page.is_dir() else 'its directory does not exist'}")
+    if page:
+        check_file("--html", page)
     text = arguments.text
     if text == "-":
         text = sys.stdin.buffer.read().decode("utf-8", errors="replace")
@@ -34,10 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
         classifier.self_check()
         explanation = explain(classifier, text, arguments.label)
     if page:
-        try:
+        with writing("--html", page):
             page.write_text(views.as_html(explanation, arguments.bundle.resolve().name), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"--html {page} cannot be written ({error.strerror})") from error
     if arguments.json:
         print(views.as_json(explanation))  # noqa: T201
         return

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-column",
         metavar="NAME",
-        help="column or field with the text (default: Reviews, Review, Text or Texts in any case, or the only column)",
+        help="column or field with the text (default: Reviews, or another usual name, or the only column)",
     )
     parser.add_argument("--variant", metavar="NAME", help="precision variant (default: the one that is served)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write to this file, whole or not at all")

@@ -1,0 +1,65 @@
+"""Every command that writes a file refuses one that cannot be written in the same words, before its work."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from consumer.errors import UsageError
+from training.cli import main
+from training.output import check_file, writing
+
+pytestmark = pytest.mark.training
+
+#: Options that name a file, each behind a command that lacks everything else: it is looked at first.
+COMMANDS = (
+    ("evaluate", "--bundle", "none", "--data", "none.xlsx", "--report"),
+    ("explain", "--bundle", "none", "great", "--html"),
+    ("predict", "--bundle", "none", "none.txt", "--out"),
+    ("lr-find", "--train", "none.xlsx", "--base", "none", "--out"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[command[0] for command in COMMANDS])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("folder.png", "folder.png is a directory: name a file in it"),
+        ("no/such.png", "no/such.png: its directory does not exist"),
+        ("file.txt/such.png", "file.txt/such.png: its directory does not exist"),
+        (f"{'long' * 100}.png", "cannot be written (File name too long)"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: Sequence[str], name: str, message: str
+) -> None:
+    """One line that names the option and the file."""
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file.txt").write_text("no directory")
+    assert main([*command, str(tmp_path / name)]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"review-training: {command[-1]} {tmp_path}")
+    assert line.endswith(f"{message}\n")
+    assert line.count("\n") == 1
+
+
+def test_a_picture_that_cannot_be_saved_is_told_in_one_line(tmp_path: Path) -> None:
+    """Its directory may have gone during a long test, or the disk may be full."""
+    from training.lr_find import RateTest
+    from training.lr_plot import plot_rate_test
+
+    test = RateTest((0.1, 0.2), (1.0, 0.5), (1.0, 0.5), None, None, diverged=False)
+    plot_rate_test(test, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").is_file()
+    with pytest.raises(UsageError, match=r"--out .*plot.png cannot be written \(No such file or directory\)"):
+        plot_rate_test(test, tmp_path / "gone" / "plot.png")
+
+
+def test_a_file_that_can_be_written_is_left_to_its_writer(tmp_path: Path) -> None:
+    """The check makes nothing and replaces nothing; other errors of the writer stay what they are."""
+    (tmp_path / "old.html").write_text("old")
+    for name in ("old.html", "new.html"):
+        check_file("--report", tmp_path / name)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+    with pytest.raises(ZeroDivisionError), writing("--report", tmp_path / "new.html"):
+        1 / 0  # noqa: B018 - it raises

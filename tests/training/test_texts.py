@@ -1,0 +1,70 @@
+"""Texts to be labelled are those that `fit` would read from the same file: none torn, none swallowed, none guessed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from training.columns import USUAL, choose_columns
+from training.readers import read_table
+from training.texts import Row, read_texts
+
+pytestmark = pytest.mark.training
+
+
+def write(path: Path, content: str) -> str:
+    """`path` with `content`, as `read_texts` takes it."""
+    path.write_text(content, encoding="utf-8")
+    return str(path)
+
+
+def test_a_row_that_an_unquoted_comma_tore_has_no_text(tmp_path: Path) -> None:
+    """Half a review gets no label: the row says what is wrong with it, in the words that `fit` has for it."""
+    file = write(tmp_path / "r.csv", "text\nGreat, really great\nfine\ntrailing,,\nBad, not good\n")
+    torn = "2 cells under 1 columns: a text is not quoted"
+    assert list(read_texts(file, None)) == [
+        Row(file, 2, None, torn),
+        Row(file, 3, "fine"),
+        Row(file, 4, "trailing"),
+        Row(file, 5, None, torn),
+    ]
+    assert [(bad.row, bad.reason) for bad in read_table(Path(file)).broken] == [(2, torn), (5, torn)]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "texts"),
+    [
+        ("never quotes.tsv", ['"Great film\tpos', "Bad film\tneg"], ['"Great film', "Bad film"]),
+        ("quotes.tsv", ['"Great\tfilm,\nreally"\tpos', "Bad film\tneg"], ["Great\tfilm,\nreally", "Bad film"]),
+        ("quotes.csv", ['"Great film,\nreally",pos', "Bad film,neg"], ["Great film,\nreally", "Bad film"]),
+    ],
+)
+def test_quotation_marks_mean_what_they_mean_to_fit(
+    tmp_path: Path, name: str, lines: list[str], texts: list[str]
+) -> None:
+    """A tsv file that never quotes keeps them in its texts, and none of them swallows the rows below it."""
+    header = "text,label" if name.endswith(".csv") else "text\tlabel"
+    file = write(tmp_path / name, "\n".join([header, *lines]))
+    assert [row.text for row in read_texts(file, None)] == texts == read_table(Path(file)).columns["text"]
+
+
+@pytest.mark.parametrize("name", ["comment", "Reviews", " Review_Text", "CONTENT"])
+def test_a_column_that_fit_finds_is_found_here(tmp_path: Path, name: str) -> None:
+    """A file needs no other options to be labelled than to be learnt from, as a table and as objects."""
+    table = write(tmp_path / "r.csv", f"id,{name},stars\n1,fine,9\n")
+    objects = write(tmp_path / "r.jsonl", json.dumps({"id": 1, name: "fine", "stars": 9}))
+    for file in (table, objects):
+        assert [row.text for row in read_texts(file, None)] == ["fine"]
+        assert choose_columns(Path(file), read_table(Path(file)), USUAL) == (name, "stars")
+
+
+def test_the_field_of_texts_is_one_for_the_whole_file(tmp_path: Path) -> None:
+    """An object without its text is not labelled by another field that is called like one; `fit` leaves it out too."""
+    lines = [{"document": "a.txt"}, {"text": "fine", "document": "b.txt"}, {"text": None}]
+    file = write(tmp_path / "r.jsonl", "\n".join(map(json.dumps, lines)))
+    assert list(read_texts(file, None)) == [
+        Row(file, 1, None, "no field text"),
+        Row(file, 2, "fine"),
+        Row(file, 3, None),
+    ]
+    assert read_table(Path(file)).columns["text"] == [None, "fine", None]
