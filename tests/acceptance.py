@@ -19,7 +19,8 @@ from consumer.messages import Prediction
 from tests import oracle
 from tests.kafka_helpers import Record, Topics, committed_offsets, end_offsets, read_all
 from tests.worker_process import WorkerProcess, wait_until
-from training.data import read_reviews
+from training.data import draw, read_reviews
+from training.report import LIMIT_SEED
 
 TOPICS = ("reviews", "reviews.labeled", "reviews.dlq")
 PARTITIONS = 4
@@ -32,8 +33,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=2000, help="how many of them")
     parser.add_argument("--bundle", type=Path, default=Path("bundles/distilbert-imdb"))
     arguments = parser.parse_args()
-    reviews = read_reviews(arguments.data)
-    reviews = reviews.only(range(len(reviews))[: arguments.rows])
+    reviews = draw(read_reviews(arguments.data), arguments.rows, LIMIT_SEED)  # as evaluate does
     with LocalBroker() as kafka, tempfile.TemporaryDirectory() as directory:
         topics = Topics(kafka.bootstrap, *TOPICS, "acceptance")
         kafka.create_topics(dict.fromkeys(TOPICS, PARTITIONS))

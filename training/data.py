@@ -219,9 +219,12 @@ def without_duplicates(reviews: Reviews) -> tuple[Reviews, int, int]:
 
 def draw(reviews: Reviews, limit: int | None, seed: int) -> Reviews:
     """`limit` of the rows, drawn with `seed`, in their order; not the first ones, for a file may be sorted by label."""
-    if limit is None or limit >= len(reviews):
-        return reviews
-    return reviews.only(sorted(np.random.default_rng(seed).permutation(len(reviews))[:limit].tolist()))
+    return reviews if limit is None or limit >= len(reviews) else reviews.only(drawn(len(reviews), limit, seed))
+
+
+def drawn(rows: int, limit: int, seed: int) -> list[int]:
+    """At most `limit` of the numbers of `rows` rows, drawn with `seed`, ascending."""
+    return sorted(np.random.default_rng(seed).permutation(rows)[:limit].tolist())
 
 
 def normalised_all(texts: Sequence[str]) -> list[str]:

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from consumer.bundle import load_bundle
-from training.data import Reviews
+from training.data import Reviews, drawn
 from training.evaluate import Answer, Evaluation, classify_kept, evaluate
 from training.progress import say
 from training.settings import PackageSettings
@@ -33,7 +31,7 @@ def choose_served(
         served variant to all rows.
     """
     # Drawn, not the first ones: a file may be sorted by label.
-    rows = sorted(np.random.default_rng(seed).permutation(len(test))[: settings.gate_rows].tolist())
+    rows = drawn(len(test), settings.gate_rows, seed)
     gate_rows = test.only(rows)
     _, reference = _measure(bundle, REFERENCE, gate_rows, kept)
     answers, fast = _measure(bundle, FAST, test, kept)

@@ -14,6 +14,7 @@ from typing import Any
 
 from consumer.bundle import TOKENIZER, Bundle
 from consumer.classifier import Scored
+from consumer.errors import UsageError
 
 
 class KeptAnswers:
@@ -24,6 +25,9 @@ class KeptAnswers:
         bundle: may still be under construction: the sums of the variant's weights count, not that of its manifest.
         variant: the one that answers.
         texts: in the order of their file.
+
+    Raises:
+        UsageError: there is no such directory, and none can be made.
     """
 
     def __init__(self, directory: Path, bundle: Bundle, variant: str, texts: Sequence[str]) -> None:
@@ -38,7 +42,10 @@ class KeptAnswers:
             ),
             "texts": texts_sha256(texts),
         }
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"no answers can be kept in {directory} ({error.strerror}): name another") from error
         self._path = directory / f"{variant}-{key_sha256(key)[:16]}.jsonl"
 
     def read(self, chunk: int, total: int) -> list[Scored | None]:

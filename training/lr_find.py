@@ -17,7 +17,7 @@ from training.columns import USUAL, Columns
 from training.data import without_duplicates
 from training.device import best_device
 from training.freeze import freeze
-from training.prepare import read_and_report
+from training.prepare import REPEATED, check_left, read_and_report
 from training.progress import ProgressBar, say
 from training.settings import RateTestSettings
 from training.step import Stepper, TrainingRows, make_optimizer
@@ -60,6 +60,7 @@ def find_rate(train_file: Path, base_name: str, settings: RateTestSettings, colu
     """
     quiet_transformers()
     reviews, _, _ = without_duplicates(read_and_report(train_file, say, columns))
+    check_left(reviews, REPEATED)
     base = find_base(base_name)
     model = load_classifier(base, reviews.label_names, settings.seed)
     check_length(model, settings.train_max_length, "--train-max-length")

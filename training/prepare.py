@@ -33,6 +33,9 @@ class DataOptions:
 
 DEFAULTS = DataOptions()
 
+#: What `without_duplicates` removes.
+REPEATED = "repeated and contradicting rows"
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -62,7 +65,7 @@ def prepare(train_file: Path, test_file: Path, options: DataOptions, say: Callab
     train, repeats, contradicting = without_duplicates(train)
     if repeats or contradicting:
         say(f"{train_file.name}: {repeats} repeated rows removed, {contradicting} with contradicting labels removed")
-    _check_left(train, "repeated and contradicting rows")
+    check_left(train, REPEATED)
     _check_taught(train, test)  # before the leak check, which may take a minute
     leaks = check_leaks(train, test, options, say)
     train = _without(train, leaks.train_rows)
@@ -142,11 +145,11 @@ def _without(reviews: Reviews, rows: frozenset[int]) -> Reviews:
     """
     left = reviews.only(row for row in range(len(reviews)) if row not in rows)
     if rows:
-        _check_left(left, "the texts that are in both files")
+        check_left(left, "the texts that are in both files")
     return left
 
 
-def _check_left(reviews: Reviews, removed: str) -> None:
+def check_left(reviews: Reviews, removed: str) -> None:
     """Raise `UsageError` where too few rows are left without what was `removed`."""
     try:
         check_labels(reviews.path, reviews.labels, str(reviews.columns.label))

@@ -8,6 +8,7 @@ from typing import Any
 
 from consumer.bundle import Calibration, load_bundle
 from training.answers import Answers, Bin, as_arrays, reliability
+from training.data import draw
 from training.evaluate import (
     Evaluation,
     confusion_lines,
@@ -25,6 +26,9 @@ from training.slices import Loss, Slice, slices, top_losses
 
 #: Characters of a top loss on the terminal; the HTML and the JSON have all of it.
 EXCERPT = 300
+
+#: Draws the rows of --limit: the same ones for every bundle, so that two of them can be compared.
+LIMIT_SEED = 42
 
 #: Figure: its name, whether it is a share, and what it says.
 FIGURES = {
@@ -121,7 +125,7 @@ def evaluate_file(
     options: DataOptions = DEFAULTS,
     keep: Path | None = None,
 ) -> Report:
-    """Measure `variant` (None: the served one) of `bundle` on the first `limit` rows of `file`.
+    """Measure `variant` (None: the served one) of `bundle` on `limit` rows drawn of `file`, always the same.
 
     With `train_file`, what the bundle was trained on, the rows are checked for leaks as `options` say. With `keep`, a
     directory, answers are kept there, and those that are there already are not asked for again.
@@ -137,7 +141,7 @@ def evaluate_file(
     known = bool(manifest.training_data) and reviews.sha256 == manifest.training_data[0].sha256
     if known:
         say(f"{file} is what {manifest.name} was trained on: these figures say nothing about other texts")
-    reviews = reviews.only(range(len(reviews))[:limit])
+    reviews = draw(reviews, limit, LIMIT_SEED)
     with open_classifier(bundle, variant) as classifier:
         classifier.self_check()
         served = classifier.variant

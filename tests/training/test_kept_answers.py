@@ -118,6 +118,24 @@ def test_answers_of_another_model_setting_or_text_are_not_taken(bundle: Path, tm
         assert len(asked) == (700 if anew else 0)
 
 
+def test_evaluate_asks_for_no_text_twice_where_answers_are_kept(
+    bundle: Path, tmp_path: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second time it asks for golden texts alone, and says the same."""
+    data = write_reviews(tmp_path / "test.xlsx", 40, seed=2)
+    command = ["evaluate", "--bundle", str(bundle), "--data", str(data), "--keep-answers"]
+    told, counts = [], []
+    for _ in range(2):
+        asked.clear()
+        assert main([*command, str(tmp_path / "kept")]) == 0
+        told.append(capsys.readouterr().out)
+        counts.append(len(asked))
+    assert counts[0] - counts[1] == 40
+    assert told[0] == told[1]
+    assert main([*command, str(data)]) == 2
+    assert "no answers can be kept in" in capsys.readouterr().err
+
+
 def test_a_run_that_is_stopped_while_it_measures_goes_on_there(
     tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -132,3 +132,13 @@ def test_a_file_of_one_label_is_refused(tmp_path: Path, files: list[str], capsys
     path = write_table(tmp_path / "one.xlsx", [("Reviews", "Sentiment"), *((f"text {i}", "pos") for i in range(20))])
     assert main([*files, "--train", str(path)]) == 2
     assert "needed: at least 2" in capsys.readouterr().err
+
+
+def test_a_file_of_contradictions_is_refused(
+    tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No row is left where each text has both labels: one line, no test on nothing."""
+    rows = [(f"text {i}", label) for i in range(20) for label in ("neg", "pos")]
+    path = write_table(tmp_path / "both.xlsx", [("Reviews", "Sentiment"), *rows])
+    assert main([*files, "--train", str(path)]) == 2
+    assert "without repeated and contradicting rows" in capsys.readouterr().err.strip().splitlines()[-1]

@@ -162,13 +162,25 @@ def test_the_terminal_shows_figures_slices_and_losses(
     assert "unheard" not in capsys.readouterr().out
 
 
+def test_a_limit_draws_from_the_whole_file(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file sorted by label is measured on both, and twice on the same rows."""
+    rows = [(f"{text} unheard{i}", label) for text, label in (("awful", "neg"), ("great", "pos")) for i in range(40)]
+    data = write_table(tmp_path / "r.xlsx", [("Reviews", "Sentiment"), *rows])
+    found = evaluated(bundle, data, capsys, "--limit", "20")
+    of_label = {label: sum(predicted.values()) for label, predicted in found["confusion"].items()}
+    assert sum(of_label.values()) == found["rows"] == 20
+    assert min(of_label.values()) > 4
+    again = evaluated(bundle, data, capsys, "--limit", "20")
+    assert [loss["text"] for loss in again["top_losses"]] == [loss["text"] for loss in found["top_losses"]]
+
+
 def test_rows_of_one_label_are_measured_as_far_as_they_go(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A small --limit leaves no ROC-AUC; everything else is told, on the page as well."""
     page = tmp_path / "report.html"
-    found = evaluated(bundle, write_data(tmp_path / "r.xlsx"), capsys, "--limit", "3", "--report", str(page))
-    assert found["rows"] == 3
+    found = evaluated(bundle, write_data(tmp_path / "r.xlsx"), capsys, "--limit", "1", "--report", str(page))
+    assert found["rows"] == 1
     assert found["metrics"]["roc_auc"] is None
     assert "no meaning on these rows" in page.read_text()
 

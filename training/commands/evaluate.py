@@ -15,8 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--train", type=Path, metavar="FILE", help="what the bundle was trained on: check --data for leaks"
     )
     parser.add_argument("--variant", metavar="NAME", help="precision variant (default: the one that is served)")
-    parser.add_argument("--limit", type=count, metavar="N", help="measure on the first N rows")
+    parser.add_argument("--limit", type=count, metavar="N", help="measure on N rows, drawn with a fixed seed")
     add_data_options(parser)
+    parser.add_argument(
+        "--keep-answers",
+        type=Path,
+        metavar="DIR",
+        help="keep what the model says there, without the texts: the same command goes on after a kill",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="also write all of it as one HTML page")
     parser.add_argument(
@@ -46,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         losses=arguments.top_losses,
         train_file=arguments.train,
         options=read_data_options(arguments),
+        keep=arguments.keep_answers,
     )
     if page:
         with writing("--report", page):
