@@ -121,6 +121,7 @@ def distil(
         out=out,
         directory=directory,
         save_seconds=checkpoint_minutes * 60,
+        data_options=data_options,
         teachers=tuple(records),
         unlabeled=unlabeled,
     )

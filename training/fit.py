@@ -82,6 +82,7 @@ def fit(
         out=out,
         directory=checkpoints or out.with_name(f"{out.name}.run"),
         save_seconds=checkpoint_minutes * 60,
+        data_options=data_options,
     )
     with joined(best_device()) as ranks:
         state = train(plan, plan.encoded(data.train), ranks)
@@ -105,6 +106,7 @@ class Plan:
     out: Path
     directory: Path
     save_seconds: float
+    data_options: DataOptions
     teachers: tuple[BaseRecord, ...] = ()
     unlabeled: Reviews | None = None
 
@@ -209,6 +211,7 @@ def _record(plan: Plan, state: RunState, ranks: Ranks) -> RunRecord:
             for name, part in parts.items()
             if part
         },
+        data_options=asdict(replace(plan.data_options, columns=data.train.columns)),
         labels=data.train.label_names,
         versions=versions(),
         machine=Machine(

@@ -54,6 +54,7 @@ class RunRecord(_Part):
 
     `data` has the rows used: `train` is trained on, `unlabeled` too, `validation` (of the same file as `train`) chooses
     the epoch, `test` measures.
+    `data_options` are how these files were read and compared, with the columns that were found.
     `epochs` are the curves; the weights packaged are those at the end of `packaged_epoch`. `training_seconds` counts
     every process that worked on the run, but not what a kill made it do again. `metrics` are of the variants in the
     bundle, on the test file; empty until they are measured.
@@ -66,6 +67,7 @@ class RunRecord(_Part):
     base: BaseRecord
     teachers: tuple[BaseRecord, ...] = ()
     data: dict[DataPart, Source]
+    data_options: dict[str, Any] = {}
     labels: tuple[str, ...]
     versions: dict[str, str]
     machine: Machine

@@ -112,6 +112,12 @@ def test_the_record_of_a_run_tells_how_its_bundle_was_made(fitted: Path) -> None
         "calibration": ("train.xlsx", 102),
         "test": ("test.xlsx", 60),
     }
+    assert record.data_options == {
+        "columns": {"text": "Reviews", "label": "Sentiment"},
+        "near": 0.8,
+        "max_overlap": 0.02,
+        "drop_leaked": False,
+    }
     assert record.data["train"].sha256 == file_sha256(fitted.parent / "train.xlsx")
     assert record.base.sha256 == file_sha256(fitted.parent / "base" / "model.safetensors")
     assert {"python", "torch", "transformers", "openvino", "review-consumer"} <= record.versions.keys()

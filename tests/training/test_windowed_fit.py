@@ -172,7 +172,7 @@ def plan_of(workplace: Path, reviews: Any, settings: FitSettings) -> Any:
     """A run that has not begun, without a model."""
     from training.base import find_base
     from training.fit import Plan
-    from training.prepare import Prepared
+    from training.prepare import DEFAULTS, Prepared
 
     return Plan(
         model=None,
@@ -185,6 +185,7 @@ def plan_of(workplace: Path, reviews: Any, settings: FitSettings) -> Any:
         out=workplace,
         directory=workplace,
         save_seconds=0,
+        data_options=DEFAULTS,
     )
 
 
