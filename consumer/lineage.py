@@ -5,7 +5,9 @@ in Kafka's protocol tells (row 31 in docs/delivery.md). So every commit carries,
 and so does every result, as a header; one transaction writes both. Within a lineage the offsets of a partition only
 grow, and no result is ahead of the committed offset. Where one is, the commit is lost, and reading goes on behind it.
 
-Offsets that a person sets carry no lineage. A new one begins then, and the records are labelled again, as asked.
+A commit repeats its own offset beside the lineage. Offsets that a person sets carry neither, and where a tool moves an
+offset and keeps the metadata (as a mirror of clusters does), the two differ. A new lineage begins then, and the records
+are labelled again, as asked: results of the old one say nothing about an offset that somebody chose.
 """
 
 import logging
@@ -25,7 +27,7 @@ from consumer.settings import WorkerSettings
 log = logging.getLogger(__name__)
 
 HEADER = "source-lineage"
-_METADATA = re.compile(r"lineage=([0-9a-f]{16})")
+_METADATA = re.compile(r"lineage=([0-9a-f]{16}) offset=([0-9]{1,19})")
 #: Offsets from the end of an output partition within which a result is looked for, one step after the other. The first
 #: is enough where the output topics have as many partitions as the input; the last bounds the time of a rebalance.
 SPANS = (32, 256, 2048)
@@ -51,12 +53,12 @@ class Lineages:
         """For each result of a record of this source partition."""
         return [(HEADER, self._names[partition].encode())] if self._names else []
 
-    def metadata(self, partition: int) -> str:
-        """For each commit of this source partition."""
-        return f"lineage={self._names[partition]}" if self._names else ""
+    def metadata(self, partition: int, offset: int) -> str:
+        """For the commit of this offset of this source partition."""
+        return f"lineage={self._names[partition]} offset={offset}" if self._names else ""
 
     def adopt(self, committed: Mapping[int, OffsetAndMetadata | None]) -> dict[int, int]:
-        """Take over partitions with these committed offsets, or begin a lineage where they have none.
+        """Take over partitions with these committed offsets, or begin a lineage where they have none of their own.
 
         Returns:
             Where to go on instead, for each partition whose committed offset went back.
@@ -68,7 +70,10 @@ class Lineages:
             return {}
         known: dict[int, str] = {}
         for partition, commit in committed.items():
-            if commit is not None and (found := _METADATA.fullmatch(commit.metadata or "")):
+            if commit is None:
+                continue
+            found = _METADATA.fullmatch(commit.metadata or "")
+            if found and int(found[2]) == commit.offset:
                 known[partition] = found[1]
         self._names |= {partition: known.get(partition) or secrets.token_hex(8) for partition in committed}
         try:

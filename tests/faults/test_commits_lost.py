@@ -98,12 +98,18 @@ def test_row_31_lost_offsets_are_committed_again_without_a_new_record(harness: H
     assert harness.verdict().checked == 400
 
 
-def test_row_31_offsets_that_somebody_set_are_labelled_again(harness: Harness) -> None:
-    """Offsets reset by a person, as Kafka's own tool does it, are taken as they are: everything is labelled again."""
-    # Given work that is done, and offsets that are set back without the worker's mark
+@pytest.mark.parametrize("keeps_metadata", [False, True])
+def test_row_31_offsets_that_somebody_set_are_labelled_again(harness: Harness, keeps_metadata: bool) -> None:
+    """Offsets set by Kafka's own tool, or by one that copies the worker's mark, are taken as they are."""
+    # Given work that is done, and offsets that are set back, without the worker's mark or with that of other offsets
     first = half_done(harness, 200)
     commits = Commits(harness)
-    commits.write({partition: OffsetAndMetadata(each.offset // 2, "", -1) for partition, each in first.items()})
+    commits.write(
+        {
+            partition: OffsetAndMetadata(each.offset // 2, each.metadata if keeps_metadata else "", -1)
+            for partition, each in first.items()
+        }
+    )
     again = 400 - sum(each.offset // 2 for each in first.values())
     commits.close()
     # When a worker is killed on the way, and another one goes on
