@@ -7,7 +7,7 @@ import signal
 import sys
 import tomllib
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -167,8 +167,10 @@ def _stop_on_signals(worker: Worker) -> None:
     def handle(number: int, _frame: FrameType | None) -> None:
         if worker.stopping:  # asked twice: leave at once; what is not committed is taken again
             os._exit(GaveUp.exit_code)
-        sys.stderr.write(f"{signal.Signals(number).name}: finishing the poll at hand; again to leave at once\n")
         worker.stop()
+        # Nobody may be left to read it, or the signal may have come in the middle of a line of the log.
+        with suppress(OSError, RuntimeError):
+            sys.stderr.write(f"{signal.Signals(number).name}: finishing the poll at hand; again to leave at once\n")
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
