@@ -174,7 +174,7 @@ class Broker:
         try:
             starts = self._consumer.beginning_offsets(new, timeout_ms=self._request_ms) if new else {}
             for partition in (each for each in new if starts[each] > 0):
-                gap = starts[partition] - self._assignment.committed.get(partition, starts[partition])
+                gap = starts[partition] - self._assignment.resumed.get(partition, starts[partition])
                 if gap > 0:
                     missed[partition.partition] = gap
         except KafkaError as error:

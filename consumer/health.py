@@ -1,10 +1,13 @@
-"""/live, /ready and /metrics on one small port, served by one thread."""
+"""/live, /ready and /metrics on one small port, served by a few threads: no client holds up another one's probe."""
 
+import io
+import socket
 import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
@@ -12,8 +15,10 @@ from consumer.errors import UsageError
 
 #: A scrape storm renders the metrics once in this many seconds.
 CACHE_SECONDS = 1.0
-#: A client that sends nothing is dropped after this many seconds.
+#: A client whose request is not there after this many seconds is dropped, however many bytes of it have come.
 CLIENT_SECONDS = 2.0
+#: Clients that are answered at a time; the memory of their threads is all that a crowd of slow ones can take.
+CLIENTS = 32
 
 
 class Health:
@@ -39,8 +44,44 @@ class Health:
         return self.live and not self.not_ready_because
 
 
-class _Server(HTTPServer):
-    request_queue_size = 128  # connections of a scrape storm that wait for the one thread
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # connections of a scrape storm that wait for a thread
+    daemon_threads = True  # closing waits for none of them
+
+    def __init__(self, *arguments: Any) -> None:
+        self._free = threading.Semaphore(CLIENTS)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._free.acquire()  # not for long: each client is done, or dropped, in CLIENT_SECONDS
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread to be had
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+
+class _Until(io.RawIOBase):
+    """What a client sends until the deadline; the timeout of a socket alone begins anew with every byte."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if (left := self._deadline - time.monotonic()) <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
 
 
 class HealthServer:
@@ -67,27 +108,32 @@ class HealthServer:
         return f"http://{self.host}:{self.port}"
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; clients that are not done are left to their threads."""
         self._server.shutdown()
         self._server.server_close()
 
 
 def _cached(registry: CollectorRegistry) -> Callable[[], bytes]:
-    rendered, until = b"", 0.0
+    rendered, until, one_at_a_time = b"", 0.0, threading.Lock()
 
     def render() -> bytes:
         nonlocal rendered, until
-        if time.monotonic() >= until:
-            rendered, until = generate_latest(registry), time.monotonic() + CACHE_SECONDS
-        return rendered
+        with one_at_a_time:
+            if time.monotonic() >= until:
+                rendered, until = generate_latest(registry), time.monotonic() + CACHE_SECONDS
+            return rendered
 
     return render
 
 
 def _handler(health: Health, metrics: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = CLIENT_SECONDS
         server_version, sys_version = "review-consumer", ""
+
+        def setup(self) -> None:
+            super().setup()
+            self.rfile.close()
+            self.rfile = io.BufferedReader(_Until(self.connection, time.monotonic() + CLIENT_SECONDS))
 
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:

@@ -1,4 +1,4 @@
-"""Five faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
+"""Six faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
 
 Offsets that the group refused stay in the producer when its transaction is aborted, and go out with the *next* one, of
 a worker that is a member again: offsets of partitions that others own by then move backwards, and their records come

@@ -5,7 +5,9 @@ in Kafka's protocol tells (row 31 in docs/delivery.md). So every commit carries,
 and so does every result, as a header; one transaction writes both. Within a lineage the offsets of a partition only
 grow, and no result is ahead of the committed offset. Where one is, the commit is lost, and reading goes on behind it.
 
-Offsets that a person sets carry no lineage. A new one begins then, and the records are labelled again, as asked.
+A commit repeats its own offset beside the lineage. Offsets that a person sets carry neither, and where a tool moves an
+offset and keeps the metadata (as a mirror of clusters does), the two differ. A new lineage begins then, and the records
+are labelled again, as asked: results of the old one say nothing about an offset that somebody chose.
 """
 
 import logging
@@ -25,10 +27,15 @@ from consumer.settings import WorkerSettings
 log = logging.getLogger(__name__)
 
 HEADER = "source-lineage"
-_METADATA = re.compile(r"lineage=([0-9a-f]{16})")
+_METADATA = re.compile(r"lineage=([0-9a-f]{16}) offset=([0-9]{1,19})")
 #: Offsets from the end of an output partition within which a result is looked for, one step after the other. The first
-#: is enough where the output topics have as many partitions as the input; the last bounds the time of a rebalance.
+#: is enough where the output topics have as many partitions as the input; the last bounds how much is read. Not for how
+#: long, for dead letters may be large: `request_timeout_seconds` does that.
 SPANS = (32, 256, 2048)
+
+
+class ResultsTimeoutError(KafkaTimeoutError):  # type: ignore[misc]
+    """Not all results that were asked for came in time."""
 
 
 class Lineages:
@@ -51,12 +58,12 @@ class Lineages:
         """For each result of a record of this source partition."""
         return [(HEADER, self._names[partition].encode())] if self._names else []
 
-    def metadata(self, partition: int) -> str:
-        """For each commit of this source partition."""
-        return f"lineage={self._names[partition]}" if self._names else ""
+    def metadata(self, partition: int, offset: int) -> str:
+        """For the commit of this offset of this source partition."""
+        return f"lineage={self._names[partition]} offset={offset}" if self._names else ""
 
     def adopt(self, committed: Mapping[int, OffsetAndMetadata | None]) -> dict[int, int]:
-        """Take over partitions with these committed offsets, or begin a lineage where they have none.
+        """Take over partitions with these committed offsets, or begin a lineage where they have none of their own.
 
         Returns:
             Where to go on instead, for each partition whose committed offset went back.
@@ -68,7 +75,10 @@ class Lineages:
             return {}
         known: dict[int, str] = {}
         for partition, commit in committed.items():
-            if commit is not None and (found := _METADATA.fullmatch(commit.metadata or "")):
+            if commit is None:
+                continue
+            found = _METADATA.fullmatch(commit.metadata or "")
+            if found and int(found[2]) == commit.offset:
                 known[partition] = found[1]
         self._names |= {partition: known.get(partition) or secrets.token_hex(8) for partition in committed}
         try:
@@ -83,10 +93,25 @@ class Lineages:
         }
 
     def _last_results(self, lineages: Mapping[int, str]) -> dict[int, int]:
-        """Source offset of the last result of each partition, as far as one is found, on either topic."""
-        deadline = time.monotonic() + self._settings.request_timeout_seconds
-        partition_of = {name.encode(): partition for partition, name in lineages.items()}
+        """Source offset of the last result of each partition, as far as one is found, on either topic, in time."""
+        seconds = self._settings.request_timeout_seconds
         last: dict[int, int] = {}
+        looked_at = 0
+        try:
+            for source, offset in self._results(lineages, time.monotonic() + seconds):
+                looked_at += 1
+                if source is not None:
+                    last[source] = max(last.get(source, -1), offset)
+        except ResultsTimeoutError:
+            if not looked_at:
+                raise
+            # They come, too slowly: so they would the next time, and no partition would be read for ever.
+            log.warning("committed offsets are compared with the %s results that came in %g s", looked_at, seconds)
+        return last
+
+    def _results(self, lineages: Mapping[int, str], deadline: float) -> Iterator[tuple[int | None, int]]:
+        """Source partition and offset of each record that is looked at; None for one of no lineage of ours."""
+        partition_of = {name.encode(): partition for partition, name in lineages.items()}
         for topic in (self._settings.output_topic, self._settings.dead_letter_topic):
             sought: dict[TopicPartition, set[int]] = {}
             for partition in lineages:
@@ -99,11 +124,12 @@ class Lineages:
                     source = partition_of.get(headers.get(HEADER) or b"")
                     offset = headers.get("source-offset") or b""
                     if source is not None and offset.isdigit():
-                        last[source] = max(last.get(source, -1), int(offset))
                         sought[place].discard(source)
+                        yield source, int(offset)
+                    else:
+                        yield None, -1
                 before = after
                 sought = {place: left for place, left in sought.items() if left and after[place] > starts[place]}
-        return last
 
     def _read(
         self, after: Mapping[TopicPartition, int], before: Mapping[TopicPartition, int], deadline: float
@@ -118,4 +144,4 @@ class Lineages:
                 yield from ((place, dict(record.headers)) for record in records if record.offset < before[place])
             unread = {place for place in unread if (self._reader.position(place) or 0) < before[place]}
             if unread and time.monotonic() > deadline:
-                raise KafkaTimeoutError(f"no answer on {self._settings.output_topic}")
+                raise ResultsTimeoutError(f"no answer on {min(unread).topic}")

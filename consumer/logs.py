@@ -21,7 +21,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        return json.dumps(line | getattr(record, "fields", {}), ensure_ascii=False)
+        return json.dumps(line, ensure_ascii=False)
 
 
 def set_up(style: Literal["auto", "json", "text"], level: str) -> None:

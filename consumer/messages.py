@@ -111,7 +111,9 @@ class DeadLetter(BaseModel):
     sha256: str = Field(alias="dead-letter-sha256", description="SHA-256 of the original value; of nothing for null")
     value_bytes: str = Field(alias="dead-letter-bytes", description="size of the original value; -1 for null")
     cut: str | None = Field(
-        None, alias="dead-letter-cut", description="what was left out of a record too large to copy: value, headers"
+        None,
+        alias="dead-letter-cut",
+        description="what was cut of a record too large to copy: value, or value,headers,key",
     )
 
 

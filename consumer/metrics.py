@@ -17,7 +17,11 @@ _POWERS_OF_TWO = tuple(2**exponent for exponent in range(13))
 
 
 class Metrics:
-    """The worker's metrics, in a registry of their own. Counts move when the work is committed, not before."""
+    """The worker's metrics, in a registry of their own.
+
+    What counts outcomes moves when they are committed, not before. What labelling costs is counted when it is spent:
+    model batches, model tokens, and the stages up to `infer`, again for a poll that is taken again.
+    """
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()

@@ -12,6 +12,9 @@ class Pace:
     records: int = 32
     _rate: float = field(default=0.0)
 
+    def __post_init__(self) -> None:
+        self.records = min(self.records, self.most)
+
     def note(self, records: int, seconds: float) -> None:
         """Learn from a poll of `records` that took `seconds`; recent polls weigh more."""
         rate = records / max(seconds, 1e-6)

@@ -85,7 +85,7 @@ class Publisher:
         if poll.group.generation_id < 0:  # 1
             raise NotPublished("this worker has left its group")
         offsets = {
-            where: OffsetAndMetadata(offset, self._lineages.metadata(where.partition), -1)
+            where: OffsetAndMetadata(offset, self._lineages.metadata(where.partition, offset), -1)
             for where, offset in poll.next.items()
         }
         if self._settings.is_exactly_once:

@@ -7,7 +7,7 @@ import signal
 import sys
 import tomllib
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_settings import SettingsError
 
 from consumer import logs
 from consumer.broker import Broker
@@ -74,9 +75,9 @@ def read_settings(arguments: argparse.Namespace) -> WorkerSettings:
     if arguments.config is not None:
         os.environ[CONFIG_VARIABLE] = arguments.config
     file = os.environ.get(CONFIG_VARIABLE)
-    if file and not Path(file).is_file():
-        raise UsageError(f"settings file {file} does not exist")
     try:
+        if file and not Path(file).is_file():
+            raise UsageError(f"settings file {file} does not exist")
         return WorkerSettings(**flags, _secrets_dir=os.environ.get("REVIEWS_SECRETS_DIR"))
     except ValidationError as error:
         problems = "; ".join(
@@ -86,6 +87,12 @@ def read_settings(arguments: argparse.Namespace) -> WorkerSettings:
         raise UsageError(f"{problems} (see review-consumer run --help)") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"settings file {file} is not TOML: {error}") from None
+    except SettingsError as error:  # it names the secret, not what is in it
+        raise UsageError(f"REVIEWS_SECRETS_DIR must be a directory with one text file per secret: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        # The text of a UnicodeDecodeError repeats a byte of the file.
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"settings file {file} or REVIEWS_SECRETS_DIR cannot be read: {why}") from None
 
 
 def open_classifier(settings: WorkerSettings, bundle: Bundle) -> Classifier:
@@ -167,8 +174,10 @@ def _stop_on_signals(worker: Worker) -> None:
     def handle(number: int, _frame: FrameType | None) -> None:
         if worker.stopping:  # asked twice: leave at once; what is not committed is taken again
             os._exit(GaveUp.exit_code)
-        sys.stderr.write(f"{signal.Signals(number).name}: finishing the poll at hand; again to leave at once\n")
         worker.stop()
+        # Nobody may be left to read it, or the signal may have come in the middle of a line of the log.
+        with suppress(OSError, RuntimeError):
+            sys.stderr.write(f"{signal.Signals(number).name}: finishing the poll at hand; again to leave at once\n")
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)

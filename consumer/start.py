@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaError, RetriableError
 
 from consumer.errors import KafkaUnusable
 from consumer.kafka_client import Clients, LastWarning, fatal_cause, new_consumer, new_producer, new_reader, reason_of
@@ -61,11 +61,7 @@ class Start:
                 consumer = self._attempt(new_consumer, warning)
             for topic in (self._settings.input_topic, self._settings.output_topic, self._settings.dead_letter_topic):
                 while topic not in partitions and not self._stopping():
-                    if (count := _partitions(consumer, topic)) == 0:
-                        self._wait(
-                            f"topic {topic} does not exist, or this user may not see it; this worker creates none"
-                        )
-                    else:
+                    if count := self._partitions(consumer, topic):
                         partitions[topic] = count
             while producer is None and not self._stopping():
                 producer = self._attempt(new_producer, warning)
@@ -91,22 +87,25 @@ class Start:
             )
             return None
 
+    def _partitions(self, consumer: Any, topic: str) -> int:
+        """Number of partitions of `topic`; 0 when it is worth another try."""
+        try:
+            count = len(consumer.partitions_for_topic(topic) or ())
+        except RetriableError as error:  # a broker that comes and goes
+            self._wait(f"no answer whether topic {topic} exists ({reason_of(error)})", error)
+            return 0
+        except KafkaError as error:
+            raise KafkaUnusable(f"topic {topic}: {reason_of(error)}") from error
+        if count == 0:
+            self._wait(f"topic {topic} does not exist, or this user may not see it; this worker creates none")
+        return count
+
     def _wait(self, what: str, error: Exception | None = None) -> None:
         if time.monotonic() >= self._deadline:
             seconds = self._settings.start_timeout_seconds
             raise KafkaUnusable(f"gave up after {seconds:g} s: {what}") from error
         self._on_waiting(what)
         time.sleep(RETRY_SECONDS)
-
-
-def _partitions(consumer: Any, topic: str) -> int:
-    """Number of partitions of `topic`; 0 if there is no such topic."""
-    try:
-        return len(consumer.partitions_for_topic(topic) or ())
-    except KafkaTimeoutError:
-        return 0
-    except KafkaError as error:
-        raise KafkaUnusable(f"topic {topic}: {reason_of(error)}") from error
 
 
 def _close(what: str, client: Any, **options: Any) -> None:

@@ -125,7 +125,7 @@ class Worker:
             if progress[stalled].position is None:
                 raise GaveUp(
                     f"the committed offset of partition {stalled} has not been known for {seconds}: a transaction that "
-                    "does not end? see ReviewsNoProgress in docs/runbook.md"
+                    "does not end? see docs/runbook.md"
                 )
             raise GaveUp(
                 f"partition {stalled} has not moved for {seconds} although records wait in it; start the worker again"

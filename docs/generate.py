@@ -48,7 +48,9 @@ def metrics() -> str:
     reasons = ", ".join(f"`{reason.value}`" for reason in Reason)
     return (
         f"{GENERATED}\n# Metrics of the worker\n\n"
-        "At `/metrics`; besides these, `process_*` of prometheus-client. Counts move when the work is committed.\n"
+        "At `/metrics`; besides these, `process_*` of prometheus-client. What counts outcomes moves when they are\n"
+        "committed. What labelling costs moves when it is spent, again for a poll that is taken again:\n"
+        "`reviews_model_batches_total`, `reviews_model_tokens_total`, and `reviews_stage_seconds` but for `publish`.\n"
         f"`reason` is one of {reasons}; `label` one of the model's labels;\n"
         "`stage` one of `poll`, `parse`, `tokenise`, `infer`, `publish`; `kind` `real` or `padding`.\n\n"
         + "\n".join(rows)

@@ -98,12 +98,18 @@ def test_row_31_lost_offsets_are_committed_again_without_a_new_record(harness: H
     assert harness.verdict().checked == 400
 
 
-def test_row_31_offsets_that_somebody_set_are_labelled_again(harness: Harness) -> None:
-    """Offsets reset by a person, as Kafka's own tool does it, are taken as they are: everything is labelled again."""
-    # Given work that is done, and offsets that are set back without the worker's mark
+@pytest.mark.parametrize("keeps_metadata", [False, True])
+def test_row_31_offsets_that_somebody_set_are_labelled_again(harness: Harness, keeps_metadata: bool) -> None:
+    """Offsets set by Kafka's own tool, or by one that copies the worker's mark, are taken as they are."""
+    # Given work that is done, and offsets that are set back, without the worker's mark or with that of other offsets
     first = half_done(harness, 200)
     commits = Commits(harness)
-    commits.write({partition: OffsetAndMetadata(each.offset // 2, "", -1) for partition, each in first.items()})
+    commits.write(
+        {
+            partition: OffsetAndMetadata(each.offset // 2, each.metadata if keeps_metadata else "", -1)
+            for partition, each in first.items()
+        }
+    )
     again = 400 - sum(each.offset // 2 for each in first.values())
     commits.close()
     # When a worker is killed on the way, and another one goes on
@@ -137,3 +143,20 @@ def test_row_31_results_far_behind_others_are_found(harness_on: Callable[..., Ha
     assert worker.wait_exit() == 0, worker.log
     assert set(results(harness).values()) == {1}
     assert "drained: 0 labelled" in worker.log
+
+
+def test_row_31_records_whose_results_are_there_are_not_counted_as_deleted_unread(harness: Harness) -> None:
+    """Lost offsets of records that retention has deleted since: they were read, and no page says otherwise."""
+    # Given commits of half the work again, and an input that begins behind them, but not behind the results
+    first = half_done(harness, 200)
+    starts = {TopicPartition(harness.topics.input, partition): each.offset + 20 for partition, each in first.items()}
+    with harness.kafka.admin() as admin:
+        admin.delete_records(starts)
+    # When a worker goes on, then it has lost nothing
+    worker = harness.worker()
+    wait_until(lambda: worker.metric("reviews_commits_lost_total") == harness.partitions, 60, "the commits are noticed")
+    harness.await_done()
+    assert worker.metric("reviews_deleted_unread_total") == 0
+    assert "were deleted by retention" not in worker.log
+    harness.stop()
+    assert harness.verdict().checked == 400

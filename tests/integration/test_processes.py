@@ -1,10 +1,12 @@
 """What only a process of its own shows: its environment, its exit code, what it leaves behind."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.fake_bundle import write_bundle
 from tests.tiny_bundle import write_tiny_bundle
 
 
@@ -40,3 +42,19 @@ def test_nothing_is_reported_to_anyone(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "HOME": str(home)})
     assert list(home.iterdir()) == []
+
+
+def test_a_worker_whose_log_nobody_reads_any_more_stops_in_order(tmp_path: Path) -> None:
+    """`review-consumer run 2>&1 | tee log`, and tee dies: SIGTERM still ends the worker with exit code 0."""
+    # Given a worker that listens to signals and waits for a broker that does not come
+    bundle = write_bundle(tmp_path / "bundle")
+    options = ("--bundle", str(bundle), "--bootstrap-servers", "127.0.0.1:9", "--metrics-port", "0")
+    command = [sys.executable, "-m", "tests.fake_worker", "run", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:
+        assert worker.stderr is not None
+        assert next(line for line in worker.stderr if "kafka.net" in line)
+        # When its log has no reader, and it is told to stop
+        worker.stderr.close()
+        worker.send_signal(signal.SIGTERM)
+        # Then it does, and does not fail on telling so
+        assert worker.wait(40) == 0

@@ -1,18 +1,22 @@
 """The probes tell the truth, scrapes are cheap, and a hung loop ends the process."""
 
+import socket
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Self
 
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 
 from consumer.errors import GaveUp
-from consumer.health import Health, HealthServer
+from consumer.health import CLIENT_SECONDS, CLIENTS, Health, HealthServer
+from tests.worker_process import wait_until
 
 
 class Counting:
@@ -48,10 +52,46 @@ def server(health: Health, counting: Counting) -> Iterator[HealthServer]:
     server.close()
 
 
-def get(server: HealthServer, path: str) -> tuple[int, str]:
+class Dripping:
+    """Clients that send one byte of a request after the other, until the `with` block ends or all are dropped."""
+
+    def __init__(self, server: HealthServer, clients: int) -> None:
+        self._ending = ExitStack()
+        self._stop = threading.Event()
+        self.left = [
+            self._ending.enter_context(socket.create_connection((server.host, server.port))) for _ in range(clients)
+        ]
+        self._thread = threading.Thread(target=self._drip)
+
+    def _drip(self) -> None:
+        while self.left and not self._stop.wait(0.1):
+            self.left = [client for client in self.left if self._sent(client)]
+
+    def _sent(self, client: socket.socket) -> bool:
+        try:
+            return client.send(b"x") == 1
+        except OSError:
+            return False
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._ending.close()
+
+
+def being_answered() -> int:
+    """Threads that have a client in hand."""
+    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
+
+
+def get(server: HealthServer, path: str, timeout: float = 30) -> tuple[int, str]:
     """Status and body."""
     try:
-        with urllib.request.urlopen(server.url + path, timeout=30) as answer:  # noqa: S310 - our own address
+        with urllib.request.urlopen(server.url + path, timeout=timeout) as answer:  # noqa: S310 - our own address
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -97,6 +137,32 @@ def test_a_scrape_storm_renders_rarely(server: HealthServer, counting: Counting)
 def test_metrics_are_rendered(server: HealthServer) -> None:
     """/metrics is in the format that Prometheus reads."""
     assert "# TYPE times gauge" in get(server, "/metrics")[1]
+
+
+def test_a_client_that_drips_holds_nobody_up(server: HealthServer) -> None:
+    """Probes are answered beside it, and it is dropped though every byte comes in time."""
+    with Dripping(server, 1) as dripping:
+        wait_until(lambda: being_answered() == 1, 10, "it is being served")
+        assert get(server, "/live", timeout=CLIENT_SECONDS / 2) == (200, "ok\n")
+        wait_until(lambda: not dripping.left, 3 * CLIENT_SECONDS, "it is dropped")
+
+
+def test_a_crowd_of_dripping_clients_takes_a_bounded_number_of_threads(server: HealthServer) -> None:
+    """The surplus waits unread until some are dropped, and so does a probe behind it, which is answered then."""
+    with Dripping(server, 2 * CLIENTS):
+        wait_until(lambda: being_answered() == CLIENTS, 10, "all threads are taken")
+        assert get(server, "/live") == (200, "ok\n")
+        assert being_answered() <= CLIENTS
+
+
+def test_a_client_that_drips_does_not_hold_up_the_end(server: HealthServer) -> None:
+    """The worker exits although somebody never finishes a request."""
+    with Dripping(server, 1):
+        wait_until(lambda: being_answered() == 1, 10, "it is being served")
+        closing = threading.Thread(target=server.close, daemon=True)
+        closing.start()
+        closing.join(CLIENT_SECONDS / 2)
+        assert not closing.is_alive()
 
 
 def test_a_hung_loop_ends_the_process_with_all_stacks() -> None:

@@ -106,3 +106,9 @@ def test_the_pace_follows_the_engine() -> None:
     for _ in range(30):
         pace.note(1, 60)
     assert pace.records == 1
+
+
+def test_the_first_poll_is_not_larger_than_the_most() -> None:
+    """Whoever wants one record at a time gets that from the beginning."""
+    assert Pace(target_seconds=2.0, most=1).records == 1
+    assert Pace(target_seconds=2.0, most=1000).records == 32

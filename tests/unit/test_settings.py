@@ -73,6 +73,31 @@ def test_a_bad_settings_file_is_a_usage_error(tmp_path: Path, text: str) -> None
         read("--config", str(file))
 
 
+@pytest.mark.parametrize(("content", "says"), [(b'group_id = "\xff"', "it is not UTF-8"), (None, "cannot be read")])
+def test_a_settings_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path, content: bytes | None, says: str) -> None:
+    """Bytes that are no text, and a file that exists and fails when it is read: told in one line."""
+    file = tmp_path / "worker.toml"
+    if content is None:
+        file = Path("/proc/self/mem")  # fails for root as well
+    else:
+        file.write_bytes(content)
+    with pytest.raises(UsageError, match=f"{file}.*{says}"):
+        read("--config", str(file))
+
+
+@pytest.mark.parametrize(("named", "says"), [("reviews_sasl_password", "directory"), ("", "sasl_password")])
+def test_secrets_that_cannot_be_read_are_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, says: str
+) -> None:
+    """A file in place of the directory, or a secret that is not text: told in one line that holds nothing of it."""
+    (tmp_path / "reviews_sasl_password").write_bytes(SECRET.encode() + b"\xff")
+    monkeypatch.setenv("REVIEWS_SECRETS_DIR", str(tmp_path / named))
+    with pytest.raises(UsageError, match=f"REVIEWS_SECRETS_DIR.*{says}") as refused:
+        read()
+    assert SECRET not in str(refused.value)
+    assert "xff" not in str(refused.value)
+
+
 def test_secrets_have_no_flag_and_never_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password comes from the environment; neither repr, str nor an error repeats it."""
     monkeypatch.setenv("REVIEWS_SASL_PASSWORD", SECRET)
