@@ -53,7 +53,10 @@ class _Server(ThreadingHTTPServer):
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        self._free.acquire()  # not for long: each client is done, or dropped, in CLIENT_SECONDS
+        # Each client is done, or dropped, in CLIENT_SECONDS; were one not, close() would still not wait for ever.
+        if not self._free.acquire(timeout=2 * CLIENT_SECONDS):
+            self.shutdown_request(request)
+            return
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread to be had

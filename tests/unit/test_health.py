@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from socketserver import ThreadingMixIn
 from typing import Self
 
 import pytest
@@ -153,6 +154,22 @@ def test_a_crowd_of_dripping_clients_takes_a_bounded_number_of_threads(server: H
         wait_until(lambda: being_answered() == CLIENTS, 10, "all threads are taken")
         assert get(server, "/live") == (200, "ok\n")
         assert being_answered() <= CLIENTS
+
+
+def test_clients_that_no_thread_was_left_for_are_not_counted(
+    server: HealthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is out of threads for a while loses these answers, not the ones after them."""
+
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ThreadingMixIn, "process_request", no_thread)
+        for _ in range(CLIENTS + 1):
+            with pytest.raises(ConnectionError):
+                get(server, "/live", timeout=5)
+    assert get(server, "/live", timeout=5) == (200, "ok\n")
 
 
 def test_a_client_that_drips_does_not_hold_up_the_end(server: HealthServer) -> None:
