@@ -20,10 +20,10 @@ from consumer.errors import BundleError
 
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
+GOLDEN = "golden.json"
 
 #: What a model may be called.
 NAME = r"^[a-zA-Z0-9._-]{1,64}$"
-GOLDEN = "golden.json"
 
 Precision = Literal["int8", "bf16", "fp32"]
 EngineName = Literal["openvino", "torch"]

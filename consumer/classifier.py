@@ -66,7 +66,7 @@ class Classified:
 
 
 class Classifier:
-    """The model of a bundle, as the worker serves it and as training measures it. Used by one thread.
+    """The model of a `bundle`, as the worker serves it and as training measures it. Used by one thread.
 
     Args:
         bundle: verified.
@@ -76,7 +76,7 @@ class Classifier:
 
     def __init__(self, bundle: Bundle, engine: Engine, *, token_budget: int | None = None) -> None:
         manifest = bundle.manifest
-        self._bundle = bundle
+        self.bundle = bundle
         self._engine = engine
         self._labels = manifest.labels
         self._temperature = manifest.calibration.temperature if manifest.calibration else 1.0
@@ -120,26 +120,26 @@ class Classifier:
         Raises:
             BundleError: an answer is not the one that the model gave when the bundle was made.
         """
-        golden = self._bundle.golden
+        golden = self.bundle.golden
         tolerance = golden.tolerance[self.variant]
         texts = [golden_text.text for golden_text in golden.texts]
         try:
             replays = (self.classify(texts).results, [self.classify([text]).results[0] for text in texts])
         except GaveUp as error:
             raise BundleError(
-                f"{self._bundle.path}: the model fails on its golden texts; make the bundle anew"
+                f"{self.bundle.path}: the model fails on its golden texts; make the bundle anew"
             ) from error
         for results in replays:
             for number, (golden_text, result) in enumerate(zip(golden.texts, results, strict=True)):
                 expected = golden_text.probabilities.get(self.variant, {})
                 if isinstance(result, Failed):
-                    raise BundleError(f"{self._bundle.path}: the model fails on golden text {number} ({result.kind})")
+                    raise BundleError(f"{self.bundle.path}: the model fails on golden text {number} ({result.kind})")
                 if expected.keys() != result.probabilities.keys():
-                    raise BundleError(f"{self._bundle.path}: golden text {number} has answers for other labels")
+                    raise BundleError(f"{self.bundle.path}: golden text {number} has answers for other labels")
                 off = max(abs(expected[label] - result.probabilities[label]) for label in expected)
                 if off > tolerance:
                     raise BundleError(
-                        f"{self._bundle.path}: the answer to golden text {number} is off by {off:.3f} (allowed: "
+                        f"{self.bundle.path}: the answer to golden text {number} is off by {off:.3f} (allowed: "
                         f"{tolerance}); labels, tokenizer or weights are not those that were measured"
                     )
         self._warm_up()
@@ -194,7 +194,7 @@ class Classifier:
         return pad(windows, width, self._encoder.pad_id)
 
     def _golden_window(self) -> TokenIds:
-        return self._encoder.encode([self._bundle.golden.texts[0].text])[0].windows[0]
+        return self._encoder.encode([self.bundle.golden.texts[0].text])[0].windows[0]
 
     def _ask_a_golden_text(self) -> None:
         rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")]

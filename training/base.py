@@ -48,7 +48,7 @@ def find_base(name: str) -> Base:
     if missing := [file for file in FILES if not (directory / file).is_file()]:
         raise UsageError(f"base model {name!r} lacks {', '.join(missing)}")
     base = Base(Path(name).name, directory, file_sha256(directory / "model.safetensors"))
-    size_of(base.tokenizer_json)
+    size_of(base.tokenizer_json)  # for what it raises
     return base
 
 

@@ -1,7 +1,5 @@
 """`review-training compare`: the tutorial's models and any bundles, on the same rows, measured alike."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,6 +17,7 @@ from training.baselines.settings import BaselineSettings
 from training.columns import MIN_ROWS_PER_LABEL
 from training.compare_report import write_report
 from training.data import draw, file_sha256
+from training.kept_answers import key_sha256
 from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
 from training.progress import say
 from training.settings import FitSettings
@@ -125,7 +124,7 @@ def plan_tasks(
                 "settings": encoder_settings.identity() | {"max_length": encoder_settings.max_length},
             }
             # A run with other settings has a checkpoint of its own.
-            digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+            digest = key_sha256(identity)[:8]
             measure = partial(
                 measure_encoder,
                 name,

@@ -219,7 +219,7 @@ def without_duplicates(reviews: Reviews) -> tuple[Reviews, int, int]:
 
 def draw(reviews: Reviews, limit: int | None, seed: int) -> Reviews:
     """`limit` of the rows, drawn with `seed`, in their order; not the first ones, for a file may be sorted by label."""
-    return reviews if limit is None or limit >= len(reviews) else reviews.only(drawn(len(reviews), limit, seed))
+    return reviews if limit is None else reviews.only(drawn(len(reviews), limit, seed))
 
 
 def drawn(rows: int, limit: int, seed: int) -> list[int]:

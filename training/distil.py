@@ -28,7 +28,7 @@ from training.sealing import check_name, check_replaceable
 from training.settings import DistilSettings, PackageSettings
 from training.step import TrainingRows, label_weights
 from training.student import make_student, student_shape
-from training.teacher import Answers, Teacher, find_teacher
+from training.teacher import Answers, Teacher, check_exists, find_teacher
 from training.teacher_cache import answers_of
 from training.unlabeled import read_unlabeled
 
@@ -146,8 +146,7 @@ def _base_of(teachers: Sequence[Path]) -> Base:
     if not teachers:
         raise UsageError(f"{NBSVM} has no layers that a student could start from: name an encoder with --base")
     teacher = teachers[0]
-    if not teacher.is_dir():  # a name would be looked for on the hub
-        raise UsageError(f"the teacher {teacher} does not exist: name a bundle or a checkpoint directory")
+    check_exists(teacher)  # else its name would be looked for on the hub
     try:
         return find_base(str(teacher))
     except UsageError:

@@ -67,12 +67,13 @@ def refuse_unknown_labels(reviews: Reviews, labels: Sequence[str]) -> None:
 
 
 def score_all(
-    classifier: Classifier, texts: Sequence[str], title: str, kept: KeptAnswers | None = None
+    classifier: Classifier, texts: Sequence[str], title: str, keep: Path | None = None
 ) -> list[Scored | None]:
     """What the classifier says of every text, in order, with a progress bar; None where it failed.
 
-    Texts whose answers are in `kept` are not asked for again; what is new is put there.
+    With `keep`, a directory, answers are kept there, and those that are there already are not asked for again.
     """
+    kept = KeptAnswers(keep, classifier.bundle, classifier.variant, texts) if keep else None
     answers = kept.read(CHUNK, len(texts)) if kept else []
     with ProgressBar(title, len(texts), len(answers)) as bar:
         for start in range(len(answers), len(texts), CHUNK):
@@ -85,16 +86,9 @@ def score_all(
     return answers
 
 
-def classify_all(classifier: Classifier, texts: Sequence[str], title: str) -> list[Answer]:
-    """Probabilities of each label for every text, in order, with a progress bar."""
-    return probabilities_of(score_all(classifier, texts, title))
-
-
-def classify_kept(bundle: Path, variant: str, texts: Sequence[str], title: str, kept: Path) -> list[Answer]:
-    """`classify_all` of one variant of `bundle`, whose answers are kept in the directory `kept`."""
-    loaded = load_bundle(bundle)
-    with closing(Classifier(loaded, open_engine(loaded, variant))) as classifier:
-        return probabilities_of(score_all(classifier, texts, title, KeptAnswers(kept, loaded, variant, texts)))
+def classify_all(classifier: Classifier, texts: Sequence[str], title: str, keep: Path | None = None) -> list[Answer]:
+    """Probabilities of each label for every text, as `score_all`."""
+    return probabilities_of(score_all(classifier, texts, title, keep))
 
 
 def probabilities_of(scored: Sequence[Scored | None]) -> list[Answer]:

@@ -60,7 +60,7 @@ def fit(
 
     Raises:
         UsageError: files, base or `out` cannot be used.
-        training.run.Interrupted: SIGINT or SIGTERM came while training; a checkpoint has been written.
+        training.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
     """
     quiet_transformers()
     check_replaceable(out)

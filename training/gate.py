@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from consumer.bundle import load_bundle
 from training.data import Reviews, drawn
-from training.evaluate import Answer, Evaluation, classify_kept, evaluate
+from training.evaluate import Answer, Evaluation, classify_all, evaluate, open_classifier
 from training.progress import say
 from training.settings import PackageSettings
 
@@ -54,5 +53,6 @@ def points_lost(reference: Evaluation, other: Evaluation) -> float:
 
 
 def _measure(bundle: Path, variant: str, reviews: Reviews, kept: Path) -> tuple[list[Answer], Evaluation]:
-    answers = classify_kept(bundle, variant, reviews.texts, f"measuring {variant}", kept)
-    return answers, evaluate(answers, reviews.labels, load_bundle(bundle).manifest.labels)
+    with open_classifier(bundle, variant) as classifier:
+        answers = classify_all(classifier, reviews.texts, f"measuring {variant}", kept)
+    return answers, evaluate(answers, reviews.labels, classifier.bundle.manifest.labels)

@@ -54,15 +54,15 @@ class KeptAnswers:
         if len(found) < total:
             # A batch of a chunk's rest would be padded differently, and the answers differ in their last digits.
             found = found[: len(found) // chunk * chunk]
-            self._path.unlink(missing_ok=True)
-            if found:
-                self.append(found)
+            partial = self._path.with_suffix(".partial")
+            partial.write_text(_as_lines(found), encoding="utf-8")
+            partial.replace(self._path)
         return found
 
     def append(self, answers: Sequence[Scored | None]) -> None:
         """Keep the answers to the next texts; None where the model failed."""
         with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(f"{json.dumps(asdict(answer) if answer else None)}\n" for answer in answers)
+            file.write(_as_lines(answers))
 
     def _lines(self) -> Iterator[Scored | None]:
         """Up to the first line that a kill or a full disk cut off."""
@@ -73,6 +73,10 @@ class KeptAnswers:
                     yield Scored(**told) if told else None
         except (FileNotFoundError, ValueError, TypeError):
             return
+
+
+def _as_lines(answers: Sequence[Scored | None]) -> str:
+    return "".join(f"{json.dumps(asdict(answer) if answer else None)}\n" for answer in answers)
 
 
 def texts_sha256(texts: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from training.base import Base
 from training.calibrate import as_line, calibrate, tempered_answers
 from training.card import CARD, model_card
 from training.data import Reviews
-from training.evaluate import Evaluation, classify_kept, evaluate, open_classifier
+from training.evaluate import Evaluation, classify_all, evaluate, open_classifier
 from training.gate import REFERENCE, choose_served
 from training.golden import nothing_to_replay, record_golden
 from training.prepare import Prepared
@@ -80,7 +80,8 @@ def package(
         seal(bundle, facts | {"variants": export.VARIANTS, "served": REFERENCE})
         served, evaluations, answers = choose_served(bundle, data.test, packaging, settings.seed, kept)
         if held_out:
-            held_answers = classify_kept(bundle, served, held_out.texts, "calibrating", kept)
+            with open_classifier(bundle, served) as classifier:
+                held_answers = classify_all(classifier, held_out.texts, "calibrating", kept)
             calibration = calibrate(held_answers, held_out, labels, variant=served, precision=packaging.sure_precision)
             say(as_line(calibration))
             facts["calibration"] = calibration

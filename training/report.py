@@ -18,7 +18,6 @@ from training.evaluate import (
     refuse_unknown_labels,
     score_all,
 )
-from training.kept_answers import KeptAnswers
 from training.metrics import Metric, Metrics, measure
 from training.prepare import DEFAULTS, DataOptions, prepare_test
 from training.progress import say
@@ -127,8 +126,8 @@ def evaluate_file(
 ) -> Report:
     """Measure `variant` (None: the served one) of `bundle` on `limit` rows drawn of `file`, always the same.
 
-    With `train_file`, what the bundle was trained on, the rows are checked for leaks as `options` say. With `keep`, a
-    directory, answers are kept there, and those that are there already are not asked for again.
+    With `train_file`, what the bundle was trained on, the rows are checked for leaks as `options` say. `keep` is
+    that of `score_all`.
 
     Raises:
         UsageError: the file cannot be used, has labels that the bundle does not know, or has leaked too much.
@@ -145,8 +144,7 @@ def evaluate_file(
     with open_classifier(bundle, variant) as classifier:
         classifier.self_check()
         served = classifier.variant
-        kept = KeptAnswers(keep, loaded, served, reviews.texts) if keep else None
-        scored = score_all(classifier, reviews.texts, "measuring", kept)
+        scored = score_all(classifier, reviews.texts, "measuring", keep)
     probabilities = probabilities_of(scored)
     threshold = manifest.calibration.threshold if manifest.calibration else None
     answers = Answers(*as_arrays(probabilities, reviews.labels, manifest.labels), threshold)

@@ -128,6 +128,12 @@ def find_teacher(path: Path, labels: tuple[str, ...], settings: DistilSettings, 
     return replace(teacher, max_length=length)
 
 
+def check_exists(path: Path) -> None:
+    """Raise `UsageError` where the directory of a teacher is not there."""
+    if not path.is_dir():
+        raise UsageError(f"the teacher {path} does not exist: name a bundle or a checkpoint directory")
+
+
 def _bundle(path: Path, hidden: bool) -> Teacher:
     import torch
 
@@ -154,8 +160,7 @@ def _bundle(path: Path, hidden: bool) -> Teacher:
 
 
 def _checkpoint(path: Path, settings: DistilSettings, hidden: bool) -> Teacher:
-    if not path.is_dir():
-        raise UsageError(f"the teacher {path} does not exist: name a bundle or a checkpoint directory")
+    check_exists(path)
     if missing := [file for file in FILES if not (path / file).is_file()]:
         raise UsageError(f"the teacher {path} is no bundle, and as a checkpoint it lacks {', '.join(missing)}")
     try:

@@ -59,4 +59,4 @@ def uninterrupted() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         if arrived:
-            signal.raise_signal(signal.Signals(arrived[0]))
+            signal.raise_signal(arrived[0])

@@ -43,9 +43,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def measure(bundle: Path, kept: Path, texts: Sequence[str] = TEXTS, variant: str = "fp32") -> Any:
     """Its answers to `texts`."""
-    from training.evaluate import classify_kept
+    from training.evaluate import classify_all, open_classifier
 
-    return classify_kept(bundle, variant, texts, "measuring", kept)
+    with open_classifier(bundle, variant) as classifier:
+        return classify_all(classifier, texts, "measuring", kept)
 
 
 KILLED_IN_THE_THIRD_CHUNK = """
@@ -70,8 +71,13 @@ t.measure(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
+def stopped(*_: Any) -> None:
+    """Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 def test_measuring_goes_on_after_a_kill_and_asks_for_no_whole_chunk_twice(
-    bundle: Path, tmp_path: Path, asked: list[str]
+    bundle: Path, tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL amid the third chunk's lines: that chunk alone is asked for, and the answers are those of one go."""
     # Given a process that is killed while it writes the third of three chunks
@@ -83,6 +89,12 @@ def test_measuring_goes_on_after_a_kill_and_asks_for_no_whole_chunk_twice(
     )
     assert done.returncode == -signal.SIGKILL
     (path,) = (tmp_path / "kept").iterdir()
+    assert path.read_text("utf-8").count("\n") == 612
+    # When the next one is stopped while it cuts that chunk off, then nothing is lost
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            measure(bundle, tmp_path / "kept")
     assert path.read_text("utf-8").count("\n") == 612
     # When another one goes on
     found = measure(bundle, tmp_path / "kept")
