@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         ReviewsError: it could not run, the worker ended, or what came out is not as promised.
     """
     from consumer.demo.course import demo
-    from consumer.demo.interrupts import Interrupts
     from consumer.demo.produce import produce
+    from consumer.local.interrupts import Interrupts
 
     if not 0 <= arguments.rate <= MAX_RATE:
         raise UsageError(f"--rate has to be from 0 to {MAX_RATE:.0f} records per second")
@@ -65,13 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
     with Interrupts() as interrupts:
         try:
             with ExitStack() as stack:
-                try:
-                    if arguments.produce_to:
-                        produce(arguments.produce_to, arguments.rate)
-                    else:
-                        demo(stack, bundle, arguments.rate, arguments.keep_running)
-                finally:
-                    interrupts.hold()
+                if arguments.produce_to:
+                    produce(interrupts, arguments.produce_to, arguments.rate)
+                else:
+                    demo(stack, interrupts, bundle, arguments.rate, arguments.keep_running)
         except KeyboardInterrupt:
             print("interrupted; nothing is left running")  # noqa: T201
             return interrupts.exit_code

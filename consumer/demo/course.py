@@ -15,8 +15,10 @@ from consumer.demo.tally import Tally
 from consumer.demo.traffic import Traffic
 from consumer.demo.worker_process import WorkerProcess
 from consumer.errors import GaveUp, ReviewsError
-from consumer.local import jars, java
+from consumer.local import tools
 from consumer.local.broker import LocalBroker
+from consumer.local.interrupts import Interrupts
+from consumer.local.jars import KAFKA_VERSION
 
 TOPICS = ("reviews", "reviews.labeled", "reviews.dlq")
 PARTITIONS = 4
@@ -27,27 +29,36 @@ TURN_SECONDS = 0.05
 LOG_LINES = 10
 
 
-def demo(stack: ExitStack, bundle: Path, rate: float, keep_running: bool) -> None:
-    """Start the parts on `stack`, which ends them in the opposite order; stream, check, sum up."""
+def demo(stack: ExitStack, interrupts: Interrupts, bundle: Path, rate: float, keep_running: bool) -> None:
+    """Start the parts on `stack`, which ends them in the opposite order; stream, check, sum up.
+
+    Raises:
+        ReviewsError: it could not run, or what came out is not as promised.
+        KeyboardInterrupt: as `interrupts` says; not while it keeps running, which ends this way.
+    """
     records = sample.load()
     screen = Screen(len(records))
     screen.say(f"{len(records)} records through a real Kafka and a DistilBERT worker, all on this machine")
-    java.find()
-    jars.resolve()  # shows its own progress, so it stands outside the step
-    with screen.step(f"Kafka {jars.KAFKA_VERSION}"):
-        kafka = stack.enter_context(LocalBroker())
+    with interrupts.at_once():
+        tools.prepare()  # shows its own progress, so it stands outside the step
+    with screen.step(f"Kafka {KAFKA_VERSION}"):
+        kafka = stack.enter_context(LocalBroker(on_waiting=interrupts.check))
         kafka.create_topics(dict.fromkeys(TOPICS, PARTITIONS))
+        interrupts.check()
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="review-consumer-demo-")))
     worker = stack.enter_context(WorkerProcess(_flags(kafka.bootstrap, bundle), directory))
 
     def check() -> None:
+        interrupts.check()
         worker.check()
         if not kafka.node.running:
             raise GaveUp(f"the broker ended: {kafka.node.last_words()}")
 
     try:
         with screen.step("the worker") as waiting_for:
-            worker.wait_until_ready(waiting_for)
+            for because in worker.until_ready():
+                interrupts.check()
+                waiting_for(because)
         traffic = stack.enter_context(Traffic(kafka.bootstrap, TOPICS))
         screen.head(kafka.bootstrap, TOPICS, worker.url)
         tally = _stream(records, rate, traffic, check, screen)
@@ -78,7 +89,7 @@ def _stream(
 ) -> Tally:
     """Send `records` at `rate` a second and show what comes out, until each has its outcome.
 
-    `check` raises if the broker or the worker has ended.
+    `check` raises if the broker or the worker has ended, or the demo is to end.
     """
     tally, sent = Tally(), 0
     started = last = time.monotonic()

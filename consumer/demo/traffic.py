@@ -8,7 +8,6 @@ from typing import Any, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from consumer.demo.interrupts import uninterrupted
 from consumer.demo.sample import SampleRecord
 from consumer.errors import GaveUp
 
@@ -58,8 +57,7 @@ class Traffic:
         self.sent: dict[Coordinates, Sent] = {}
 
     def __enter__(self) -> Self:
-        with uninterrupted():
-            self._producer = KafkaProducer(bootstrap_servers=self._bootstrap, acks="all", linger_ms=5)
+        self._producer = KafkaProducer(bootstrap_servers=self._bootstrap, acks="all", linger_ms=5)
         self._consumer = KafkaConsumer(
             bootstrap_servers=self._bootstrap,
             group_id=None,

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -64,11 +64,8 @@ class WorkerProcess:
             if pipe is not None:
                 pipe.close()
 
-    def wait_until_ready(self, on_waiting: Callable[[str], None]) -> None:
-        """Return when /ready says so.
-
-        Args:
-            on_waiting: told what the worker is waiting for.
+    def until_ready(self) -> Iterator[str]:
+        """Yields again and again what the worker is waiting for, and ends when /ready says so.
 
         Raises:
             ReviewsError: it ended, with its exit code; or it was not ready in time.
@@ -78,7 +75,7 @@ class WorkerProcess:
             self.check()
             if time.monotonic() > deadline:
                 raise GaveUp(f"the worker was not ready after {READY_TIMEOUT_SECONDS:.0f} s: {because}")
-            on_waiting(because)
+            yield because
             time.sleep(_POLL_SECONDS)
 
     def check(self) -> None:

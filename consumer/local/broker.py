@@ -7,7 +7,7 @@
 It is ready on entry; process, data and ports are gone on exit, and also if this program is killed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from consumer.local.cluster import LocalCluster
@@ -23,6 +23,7 @@ class LocalBroker(LocalCluster):
         properties: more server properties; they win over the built-in ones.
         protocol: of the listener for clients: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
         advertised: HOST:PORT that clients are told to use (a proxy in front); the listener's own if None.
+        on_waiting: see `LocalCluster`.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class LocalBroker(LocalCluster):
         properties: Mapping[str, str] | None = None,
         protocol: str = "PLAINTEXT",
         advertised: str | None = None,
+        on_waiting: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(
             1,
@@ -41,6 +43,7 @@ class LocalBroker(LocalCluster):
             properties=properties,
             protocol=protocol,
             advertised=[advertised] if advertised else (),
+            on_waiting=on_waiting,
         )
 
     @property

@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
@@ -43,6 +43,7 @@ class LocalCluster:
         properties: more server properties; they win over the built-in ones.
         protocol: of the listener for clients: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
         advertised: HOST:PORT per broker that clients are told to use (a proxy in front), the listener's own if empty.
+        on_waiting: called again and again while brokers start; what it raises ends the start, and leaves nothing.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class LocalCluster:
         properties: Mapping[str, str] | None = None,
         protocol: str = "PLAINTEXT",
         advertised: Sequence[str] = (),
+        on_waiting: Callable[[], None] | None = None,
     ) -> None:
         self.nodes: list[Node] = []
         self._given_ports = [None] * brokers if port is None else list(range(port, port + brokers))
@@ -61,6 +63,7 @@ class LocalCluster:
         self._properties = dict(properties or {})
         self._protocol = protocol
         self._advertised: list[str | None] = list(advertised) or [None] * brokers
+        self._on_waiting = on_waiting or (lambda: None)
         self._directory = Path()
         self._temporary: Path | None = None
         self._lock: IO[str] | None = None
@@ -112,6 +115,7 @@ class LocalCluster:
         """
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
         while not self._takes_part(nodes):
+            self._on_waiting()
             for node in nodes:
                 if not node.running:
                     raise KafkaUnusable(f"the local broker {node.node_id} ended: {node.last_words()}")
@@ -200,6 +204,7 @@ class LocalCluster:
             )
             self.nodes.append(Node(directory, properties, ports[index], temporary=self._temporary, lock=self._lock))
         for node in self.nodes:
+            self._on_waiting()
             node.format()
 
     def _takes_part(self, nodes: Sequence[Node]) -> bool:

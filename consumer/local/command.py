@@ -3,16 +3,17 @@
 import argparse
 import os
 import re
-import signal
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
 from consumer.errors import GaveUp, UsageError
 from consumer.local import tools
 from consumer.local.cluster import LocalCluster
+from consumer.local.interrupts import Interrupts
 
 DEFAULT_PORT = 9092
 DEFAULT_TOPICS = "reviews:4,reviews.labeled:4,reviews.dlq:4"
@@ -59,17 +60,30 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--brokers has to be from 1 to {MAX_BROKERS}")
     if not 0 <= arguments.port <= 65535 - arguments.brokers:
         raise UsageError("--port has to be from 0 (any free one) to 65534")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with LocalCluster(arguments.brokers, port=arguments.port or None, data_dir=arguments.data_dir) as kafka:
-            kafka.create_topics(arguments.topics, exist_ok=True)
-            _announce(kafka, arguments.topics)
-            while all(node.running for node in kafka.nodes):
-                time.sleep(_POLL_SECONDS)
-            ended = next(node for node in kafka.nodes if not node.running)
-            raise GaveUp(f"broker {ended.node_id} ended: {ended.last_words()}; start again")
-    except KeyboardInterrupt:
-        return 0
+    with Interrupts() as interrupts:
+        try:
+            _serve(arguments, interrupts)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _serve(arguments: argparse.Namespace, interrupts: Interrupts) -> NoReturn:
+    with interrupts.at_once():
+        tools.prepare()
+    with LocalCluster(
+        arguments.brokers,
+        port=arguments.port or None,
+        data_dir=arguments.data_dir,
+        on_waiting=interrupts.check,
+    ) as kafka:
+        kafka.create_topics(arguments.topics, exist_ok=True)
+        interrupts.check()
+        _announce(kafka, arguments.topics)
+        while all(node.running for node in kafka.nodes):
+            time.sleep(_POLL_SECONDS)
+            interrupts.check()
+        ended = next(node for node in kafka.nodes if not node.running)
+        raise GaveUp(f"broker {ended.node_id} ended: {ended.last_words()}; start again")
 
 
 def _become_tool(words: list[str]) -> int:

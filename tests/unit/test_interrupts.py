@@ -1,64 +1,69 @@
-"""Signals wait behind a block, and none is lost."""
+"""A signal is noted at any moment, and raised at the next that is safe; none is lost."""
 
 import signal
 from collections.abc import Iterator
 
 import pytest
 
-from consumer.demo.interrupts import uninterrupted
+from consumer.local.interrupts import Interrupts
 
 
-class EndedError(Exception):
-    """What SIGTERM raises in these tests."""
-
-
-@pytest.fixture(autouse=True)
-def sigterm_raises() -> Iterator[None]:
-    """SIGTERM ends the test's code, not the test run."""
-
-    def end(*_: object) -> None:
-        raise EndedError
-
-    before = signal.signal(signal.SIGTERM, end)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-def signalled_within(numbers: list[signal.Signals], done: list[str]) -> None:
-    """A block in which `numbers` arrive."""
-    with uninterrupted():
-        for number in numbers:
-            signal.raise_signal(number)
-        done.append("to its end")
+@pytest.fixture
+def interrupts() -> Iterator[Interrupts]:
+    """Listening; the test run's own handlers are back afterwards."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with Interrupts() as listening:
+        yield listening
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 @pytest.mark.parametrize(
-    ("numbers", "error"),
+    ("numbers", "exit_code"),
     [
-        ([signal.SIGINT], KeyboardInterrupt),
-        ([signal.SIGTERM], EndedError),
-        ([signal.SIGTERM, signal.SIGINT, signal.SIGINT], EndedError),
+        ([signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGTERM, signal.SIGINT, signal.SIGINT], 143),
     ],
 )
-def test_a_signal_waits_until_the_block_has_ended(numbers: list[signal.Signals], error: type[BaseException]) -> None:
-    """The block runs to its end; then the first signal does what it always does, as do those that come later."""
-    done: list[str] = []
-    with pytest.raises(error):
-        signalled_within(numbers, done)
-    assert done == ["to its end"]
-    with pytest.raises(error):
-        signal.raise_signal(numbers[0])
+def test_a_signal_waits_for_the_next_check(
+    interrupts: Interrupts, numbers: list[signal.Signals], exit_code: int
+) -> None:
+    """Nothing is raised where it arrives; the first one counts, and is raised once."""
+    interrupts.check()
+    assert interrupts.exit_code == 0
+    for number in numbers:
+        signal.raise_signal(number)
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.check()
+    assert interrupts.exit_code == exit_code
+    signal.raise_signal(signal.SIGINT)
+    interrupts.check()
 
 
-def failing() -> None:
-    """A block that a signal reaches, and that fails."""
-    with uninterrupted():
+def test_a_block_can_be_left_at_once(interrupts: Interrupts) -> None:
+    """Within it the signal is raised where it arrives; behind it, no longer."""
+    done = []
+    with pytest.raises(KeyboardInterrupt), interrupts.at_once():
+        done.append("begun")
         signal.raise_signal(signal.SIGINT)
-        raise ValueError
+        done.append("not reached")
+    signal.raise_signal(signal.SIGINT)
+    assert done == ["begun"]
 
 
-def test_a_signal_is_not_hidden_by_an_error_of_the_block() -> None:
-    """Who asked for the end gets it, with the error as its context."""
-    with pytest.raises(KeyboardInterrupt) as interrupted:
-        failing()
-    assert isinstance(interrupted.value.__context__, ValueError)
+def test_a_signal_before_such_a_block_keeps_it_from_beginning(interrupts: Interrupts) -> None:
+    """A download of minutes is not begun for somebody who has pressed Ctrl-C."""
+    signal.raise_signal(signal.SIGTERM)
+    done = []
+    with pytest.raises(KeyboardInterrupt), interrupts.at_once():
+        done.append("begun")
+    assert done == []
+
+
+def test_a_signal_behind_such_a_block_is_noted_again(interrupts: Interrupts) -> None:
+    """The block ends with its last line."""
+    with interrupts.at_once():
+        pass
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.check()
