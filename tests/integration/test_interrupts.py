@@ -13,10 +13,9 @@ import psutil
 import pytest
 
 from consumer.demo import command as demo
-from consumer.demo import course
 from consumer.demo.produce import produce
+from consumer.demo.worker_process import WorkerProcess
 from consumer.local import command as local
-from consumer.local import node
 from consumer.local.interrupts import Interrupts
 from tests.kafka_helpers import Topics
 
@@ -41,12 +40,12 @@ class CtrlC(logging.Handler):
         if "Response" in record.msg:
             self.press()
 
-    def after(self, function: Callable[..., Any], prefix: str) -> Callable[..., Any]:
-        """`function`, with Ctrl-C at its end if `prefix` is in what it is called with."""
+    def after(self, function: Callable[..., Any], words: str) -> Callable[..., Any]:
+        """`function`, with Ctrl-C at its end if `words` are in what it is called with."""
 
         def pressed(*arguments: Any, **named: Any) -> Any:
             made = function(*arguments, **named)
-            if prefix in f"{arguments} {named}":
+            if words in f"{arguments} {named}":
                 self.press()
             return made
 
@@ -81,44 +80,34 @@ def nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     assert list(temporary.iterdir()) == []
 
 
-def run_demo(bundle: Path) -> int:
-    """`review-consumer demo`, in this process."""
-    return demo.run(argparse.Namespace(bundle=bundle, rate=0.0, produce_to=None, keep_running=False))
-
-
-def run_kafka(_: Path) -> int:
-    """`review-consumer kafka --port 0`, in this process."""
-    return local.run(argparse.Namespace(tool=None, brokers=1, port=0, data_dir=None, topics={"reviews": 1}))
-
-
-@pytest.mark.parametrize(
-    ("module", "name", "prefix"),
-    [
+@pytest.fixture(
+    params=[
         (tempfile, "mkdtemp", "review-consumer-kafka-"),
         (subprocess, "Popen", "kafka.Kafka"),
-        (node.Node, "start", ""),
         (tempfile, "mkdtemp", "review-consumer-demo-"),
         (subprocess, "Popen", "'run', '--bootstrap-servers'"),
-        (course.WorkerProcess, "__enter__", ""),
-        (course.Traffic, "__enter__", ""),
+        (WorkerProcess, "__enter__", ""),
     ],
-    ids=["kafka's directory", "kafka", "kafka's start", "directory", "worker", "worker's start", "clients"],
+    ids=["directory-of-kafka", "kafka", "directory", "worker", "start-of-worker"],
 )
-def test_what_is_made_when_ctrl_c_is_pressed_is_put_away(
-    bundle: Path, ctrl_c: CtrlC, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, prefix: str
-) -> None:
+def pressed_after_it_was_made(request: pytest.FixtureRequest, ctrl_c: CtrlC, monkeypatch: pytest.MonkeyPatch) -> CtrlC:
+    """Waits for a call of the function `name` of `owner` with `words` in its arguments."""
+    owner, name, words = request.param
+    monkeypatch.setattr(owner, name, ctrl_c.after(getattr(owner, name), words))
+    return ctrl_c
+
+
+def test_what_is_made_when_ctrl_c_is_pressed_is_put_away(bundle: Path, pressed_after_it_was_made: CtrlC) -> None:
     """The moment after it was made, and before the demo knows of it."""
-    monkeypatch.setattr(module, name, ctrl_c.after(getattr(module, name), prefix))
-    assert run_demo(bundle) == 130
-    assert ctrl_c.pressed
+    arguments = argparse.Namespace(bundle=bundle, rate=0.0, produce_to=None, keep_running=False)
+    assert demo.run(arguments) == 130
+    assert pressed_after_it_was_made.pressed
 
 
-@pytest.mark.parametrize(("run", "exit_code"), [(run_demo, 130), (run_kafka, 0)], ids=["demo", "kafka"])
-def test_ctrl_c_is_not_lost_while_kafka_is_asked_whether_it_is_ready(
-    bundle: Path, as_it_connects: CtrlC, run: Callable[[Path], int], exit_code: int
-) -> None:
-    """An administration client that connects swallows what its tasks raise, in our thread."""
-    assert run(bundle) == exit_code
+def test_ctrl_c_is_not_lost_while_kafka_is_asked_whether_it_is_ready(as_it_connects: CtrlC) -> None:
+    """`review-consumer kafka` ends, whatever the task of the administration client makes of an exception."""
+    arguments = argparse.Namespace(tool=None, brokers=1, port=0, data_dir=None, topics={"reviews": 1})
+    assert local.run(arguments) == 0
     assert as_it_connects.pressed
 
 
