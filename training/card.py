@@ -39,7 +39,7 @@ training rows.
 |---|---|---|---|
 {chr(10).join(lines)}
 
-The served variant on all test rows:
+The served variant {_measured_on(served, record)}:
 
 ```
 {as_text(served)}
@@ -68,6 +68,12 @@ def _epochs(record: RunRecord) -> str:
     if record.settings.select == "none":
         return f"{trained:g} epochs"
     return f"{trained:g} epochs, of which that ending at {chosen:g} is the best by {record.settings.select}"
+
+
+def _measured_on(served: Evaluation, record: RunRecord) -> str:
+    """All rows of the test file, or those that were drawn."""
+    rows = record.data["test"].rows
+    return "on all test rows" if served.rows == rows else f"on {served.rows} of {rows} test rows, drawn with the seed"
 
 
 def _specials(settings: FitSettings) -> str:

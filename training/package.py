@@ -13,7 +13,7 @@ from training import export
 from training.base import Base
 from training.calibrate import as_line, calibrate, tempered_answers
 from training.card import CARD, model_card
-from training.data import Reviews
+from training.data import Reviews, draw
 from training.evaluate import Evaluation, classify_all, evaluate, open_classifier
 from training.gate import REFERENCE, choose_served
 from training.golden import nothing_to_replay, record_golden
@@ -54,8 +54,9 @@ def package(
             a killed run goes on from there.
 
     Returns:
-        Its manifest, and what was measured per variant: that of the served one is on all test rows.
+        Its manifest, and what was measured per variant: that of the served one is on all rows that were to measure it.
     """
+    test = draw(data.test, packaging.test_rows, settings.seed)
     with replacing(out) as bundle:
         say("exporting: torch, OpenVINO fp32, OpenVINO int8")
         export.export_tokenizer(base.tokenizer_json, bundle)
@@ -78,7 +79,7 @@ def package(
         # Measuring goes through the worker's classifier, which reads a bundle: a draft, with nothing to replay yet.
         write_golden(bundle, nothing_to_replay())
         seal(bundle, facts | {"variants": export.VARIANTS, "served": REFERENCE})
-        served, evaluations, answers = choose_served(bundle, data.test, packaging, settings.seed, kept)
+        served, evaluations, answers = choose_served(bundle, test, packaging, settings.seed, kept)
         if held_out:
             with open_classifier(bundle, served) as classifier:
                 held_answers = classify_all(classifier, held_out.texts, "calibrating", kept)
@@ -86,8 +87,8 @@ def package(
             say(as_line(calibration))
             facts["calibration"] = calibration
             answers = tempered_answers(answers, calibration.temperature)
-            evaluations[served] = evaluate(answers, data.test.labels, labels)
-        facts |= _results(served, evaluations, packaging.keep, data.test.path.name, settings.max_length)
+            evaluations[served] = evaluate(answers, test.labels, labels)
+        facts |= _results(served, evaluations, packaging.keep, test.path.name, settings.max_length)
         _remove_all_but(bundle, facts["variants"])
         seal(bundle, facts)
         write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), data.train))

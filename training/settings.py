@@ -198,7 +198,10 @@ class PackageSettings(BaseModel):
     max_int8_drop: float = Field(
         default=0.3, ge=0, description="int8 is served if it loses at most this many percentage points against fp32"
     )
-    gate_rows: int = Field(default=2000, ge=1, description="test rows on which fp32 and int8 are compared")
+    test_rows: int | None = Field(
+        default=None, ge=1, description="test rows, drawn with the seed, that measure what is served (default: all)"
+    )
+    gate_rows: int = Field(default=2000, ge=1, description="of these, the rows on which fp32 and int8 are compared")
     calibration_texts: int = Field(default=300, ge=1, description="training texts that set the int8 scales")
     sure_precision: float = Field(
         default=0.98, gt=0, lt=1, description="share of right answers wanted among those that are not marked unsure"
