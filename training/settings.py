@@ -13,6 +13,7 @@ ClassWeights = Literal["none", "balanced"]
 Precision = Literal["auto", "fp32", "bf16"]
 Selection = Literal["none", "loss", "accuracy", "f1"]
 StudentName = Literal["small", "tiny", "half"]
+LayerChoice = Literal["spread", "lowest"]
 
 #: Share of the training rows that is held out where `select` needs it and no share is given.
 DEFAULT_VALIDATION_SHARE = 0.1
@@ -146,6 +147,11 @@ class DistilSettings(FitSettings):
         "tokens (1.5 M); half: every second layer of the base, the rest as it is",
     )
     layers: int | None = Field(default=None, ge=1, description="layers of the student")
+    take_layers: LayerChoice = Field(
+        default="spread",
+        description="those of the base that they start from: spread over all of them, for a base that is fine-tuned, "
+        "or the lowest, for one that is only pretrained",
+    )
     width: int | None = Field(default=None, ge=2, description="its hidden width; at most that of the base")
     heads: int | None = Field(default=None, ge=1, description="its attention heads; they share the width out evenly")
     feed_forward: int | None = Field(default=None, ge=1, description="the inner width of its layers")

@@ -1,9 +1,11 @@
 """The student: a smaller model of the same family as its base, which takes over what fits.
 
 Layer m of M takes the weights of layer ceil(m N / M) of the N of the base (Jiao et al. 2020, "TinyBERT", section 3.1:
-the uniform mapping), module by module, where all shapes of a module are equal. Embedding tables that are too wide are
-reduced by a truncated singular value decomposition: no other projection to as few dimensions loses less of them (Eckart
-and Young 1936). They are reduced together, for the model adds them up: they need one basis. The rest is random.
+the uniform mapping), or of layer m (Sajjad et al. 2020, "On the Effect of Dropping Layers of Pre-trained Transformer
+Models": the top layers are the ones to drop), module by module, where all shapes of a module are equal. Embedding
+tables that are too wide are reduced by a truncated singular value decomposition: no other projection to as few
+dimensions loses less of them (Eckart and Young 1936). They are reduced together, for the model adds them up: they need
+one basis. The rest is random.
 """
 
 import math
@@ -20,7 +22,7 @@ from consumer.encoder import Encoder
 from consumer.errors import UsageError
 from training.base import Base, classifier_config, load_classifier, readable
 from training.freeze import layers_of
-from training.settings import DistilSettings, StudentName
+from training.settings import DistilSettings, LayerChoice, StudentName
 from training.vocabulary import count_used, prune, size_of
 
 
@@ -109,7 +111,7 @@ def make_student(
 
     torch.manual_seed(settings.seed)
     student = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
-    take_over(student, source, rows)
+    take_over(student, source, rows, settings.take_layers)
     directory.mkdir(parents=True, exist_ok=True)
     partial = directory / f"tokenizer.{os.getpid()}.partial"  # each process of torchrun writes the same
     partial.write_text(tokenizer_json, encoding="utf-8")
@@ -117,15 +119,18 @@ def make_student(
     return student, Base(base.name, directory, base.sha256)
 
 
-def take_over(student: Any, source: Any, rows: Sequence[int] | None = None) -> None:
+def take_over(
+    student: Any, source: Any, rows: Sequence[int] | None = None, take_layers: LayerChoice = "spread"
+) -> None:
     """Give `student`, in place, the weights of `source` that fit it; see the top of this file.
 
     Args:
         student: a sequence classifier.
         source: another of the same family; its head is taken over too where the shapes are equal.
         rows: which rows of the token embeddings the student has; None: all of them.
+        take_layers: which layers of `source` the layers of the student take over.
     """
-    theirs = _renamed(student, source)
+    theirs = _renamed(student, source, take_layers)
     tables = {name: theirs[name] for name in _embedding_tables(student) if name in theirs}
     words = next(name for name, module in student.named_modules() if module is student.get_input_embeddings())
     if rows is not None:
@@ -149,18 +154,23 @@ def reduced(tables: dict[str, torch.Tensor], width: int) -> dict[str, torch.Tens
     return {name: table @ basis.T for name, table in tables.items()}
 
 
-def matched_layers(count: int, of: int) -> list[int]:
-    """Which of the `of` layers of the base, from 0, each of `count` layers of the student matches; last and last do."""
+def matched_layers(count: int, of: int, choice: LayerChoice = "spread") -> list[int]:
+    """Which of the `of` layers of the base, from 0, each of `count` layers of the student matches.
+
+    Spread, the last one matches the last. There is no lowest one for a layer of a student that is deeper than its base.
+    """
+    if choice == "lowest":
+        return list(range(min(count, of)))
     return [math.ceil(number * of / count) - 1 for number in range(1, count + 1)]
 
 
-def _renamed(student: Any, source: Any) -> dict[str, torch.Tensor]:
+def _renamed(student: Any, source: Any, take_layers: LayerChoice) -> dict[str, torch.Tensor]:
     """The weights of `source` under the names that the student has for them."""
     ours, theirs = layers_of(student), layers_of(source)
     path = next(name for name, module in source.named_modules() if module is theirs)
     weights = {name: tensor.detach() for name, tensor in source.named_parameters()}
     found = {name: tensor for name, tensor in weights.items() if not name.startswith(f"{path}.")}
-    for ours_number, theirs_number in enumerate(matched_layers(len(ours), len(theirs))):
+    for ours_number, theirs_number in enumerate(matched_layers(len(ours), len(theirs), take_layers)):
         before = f"{path}.{theirs_number}."
         found |= {
             f"{path}.{ours_number}.{name.removeprefix(before)}": tensor

@@ -18,6 +18,7 @@ from training.settings import DistilSettings
 pytestmark = pytest.mark.training
 
 LABELS = ("neg", "pos")
+LAST = "distilbert.transformer.layer.4.ffn.lin1.weight"
 TEXTS = ("the film was good", "the story was bad and the plot was awful")
 
 
@@ -63,6 +64,22 @@ def test_a_student_of_the_same_shape_is_a_copy(base: Any, tmp_path: Path) -> Non
     ids = torch.tensor([[2, 5, 9, 20, 3]])
     with torch.no_grad():
         assert torch.equal(student.eval()(input_ids=ids).logits, teacher(input_ids=ids).logits)
+
+
+def test_the_lowest_layers_can_be_taken_instead(base: Any, tmp_path: Path) -> None:
+    """Two of four: the first and the second; a student that is deeper than its base begins the rest at random."""
+    import torch
+
+    student, _ = student_of(base, tmp_path, student="half", layers=5, take_layers="lowest")
+    shallow, _ = student_of(base, tmp_path, student="half", take_layers="lowest")
+    theirs = whole(base).state_dict()
+    for made, count in ((student, 4), (shallow, 2)):
+        ours = made.state_dict()
+        for layer in range(count):
+            names = [name for name in ours if f"transformer.layer.{layer}." in name]
+            assert len(names) == 16
+            assert all(torch.equal(ours[name], theirs[name]) for name in names)
+    assert not torch.equal(student.state_dict()[LAST], theirs[LAST.replace(".4.", ".3.")])
 
 
 def test_half_of_the_layers_are_every_second_one(base: Any, tmp_path: Path) -> None:
