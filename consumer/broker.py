@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError, RetriableError
+from kafka.errors import AuthorizationError, InvalidSessionTimeoutError, KafkaError, RetriableError
 
+from consumer import kafka_fixes
 from consumer.assignment import Assignment
 from consumer.errors import GaveUp, KafkaUnusable
 from consumer.kafka_client import reason_of
@@ -51,6 +52,7 @@ class Broker:
         self._publisher: Publisher
         self._assignment: Assignment
         self._drain_to: dict[TopicPartition, int] = {}
+        self.rounds = 0  # of fetching
 
     def connect(self, stopping: Callable[[], bool] = lambda: False) -> None:
         """Wait for Kafka and the topics as `Start.connect` does; join the group.
@@ -73,17 +75,23 @@ class Broker:
         """Return what is there, at once if there is something, else after `timeout_seconds`.
 
         Raises:
+            KafkaUnusable: the group or the topic was refused from the first.
             GaveUp: what the broker returned cannot be read (corrupt batch, unknown codec), or rights were withdrawn.
         """
         try:
             # A partition that waits for its committed offset is looked after more often.
             seconds = min(timeout_seconds, WAITING_SECONDS) if self._assignment.waiting else timeout_seconds
+            self.rounds += kafka_fixes.fetches_anew(self._consumer)
             polled = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=max_records)
         except RetriableError as error:
             # No way to a broker while joining the group. The loop asks for signs of life, and gives up in time.
             log.warning("nothing polled: %s", reason_of(error))
             time.sleep(timeout_seconds)
             polled = {}
+        except (AuthorizationError, InvalidSessionTimeoutError) as error:
+            what = f"the group {self._settings.group_id} or the topic {self._settings.input_topic} is refused"
+            kind = GaveUp if kafka_fixes.times_assigned(self._consumer) else KafkaUnusable
+            raise kind(f"{what}: {reason_of(error)}; see docs/runbook.md") from error
         except Exception as error:  # the client raises what its decoders raise
             raise GaveUp(
                 f"cannot read {self._settings.input_topic}: {reason_of(error)}; "
@@ -116,6 +124,11 @@ class Broker:
         for partition in self._consumer.assignment() & self._assignment.readable & poll.first.keys():
             self._consumer.seek(partition, poll.first[partition])
 
+    @property
+    def in_group(self) -> bool:
+        """Whether the group has taken us in; a member may well have no partition."""
+        return bool(self._consumer.group_metadata().generation_id >= 0)
+
     def assignment(self) -> frozenset[int]:
         """Partitions of the input topic that are ours now, and read."""
         return frozenset(partition.partition for partition in self._assignment.readable)
@@ -123,7 +136,7 @@ class Broker:
     def progress(self, timeout_seconds: float) -> dict[int, Progress] | None:
         """Position and end of each partition of ours; one request. None if no answer came within `timeout_seconds`.
 
-        The position is None where the committed offset is not known yet.
+        The position is None where the committed offset is not known yet. A partition without a leader is left out.
         """
         ours = self._consumer.assignment()
         try:
@@ -137,7 +150,7 @@ class Broker:
                 None if partition in self._assignment.waiting else self._consumer.position(partition, timeout_ms=0),
                 ends[partition],
             )
-            for partition in ours
+            for partition in ours & ends.keys()
         }
 
     def settle(self) -> bool:
@@ -173,8 +186,8 @@ class Broker:
         missed = {}
         try:
             starts = self._consumer.beginning_offsets(new, timeout_ms=self._request_ms) if new else {}
-            for partition in (each for each in new if starts[each] > 0):
-                gap = starts[partition] - self._assignment.resumed.get(partition, starts[partition])
+            for partition, start in starts.items():
+                gap = start - self._assignment.resumed.get(partition, start)
                 if gap > 0:
                     missed[partition.partition] = gap
         except KafkaError as error:
@@ -210,4 +223,6 @@ class Broker:
             starts = self._consumer.beginning_offsets(partitions, timeout_ms=self._request_ms)
         except KafkaError as error:
             raise KafkaUnusable(f"the end of {topic} is not known: {reason_of(error)}") from error
+        if unknown := [each.partition for each in partitions if each not in ends or each not in starts]:
+            raise KafkaUnusable(f"the end of partition {unknown[0]} of {topic} is not known: it has no leader now")
         return {partition: end for partition, end in ends.items() if end > starts[partition]}

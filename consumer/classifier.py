@@ -48,8 +48,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What one call cost. `padded_tokens` are those computed, `tokens` those of the windows of the texts."""
+    """What one call cost. `padded_tokens` are those computed, `tokens` those of the windows, `texts` different ones."""
 
+    texts: int = 0
     tokenise_seconds: float = 0.0
     infer_seconds: float = 0.0
     batches: int = 0
@@ -106,6 +107,7 @@ class Classifier:
             answers[place] = EngineFailure("NotTokenised")
         results = [self._result(text, answer) for text, answer in zip(encoded, answers, strict=True)]
         stats = Stats(
+            len(places),
             tokenised - started,
             time.perf_counter() - tokenised,
             batches,

@@ -48,9 +48,11 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # connections of a scrape storm that wait for a thread
     daemon_threads = True  # closing waits for none of them
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
         self._free = threading.Semaphore(CLIENTS)
-        super().__init__(*arguments)
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        super().__init__((host, port), handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         # Each client is done, or dropped, in CLIENT_SECONDS; were one not, close() would still not wait for ever.
@@ -96,7 +98,7 @@ class HealthServer:
 
     def __init__(self, host: str, port: int, health: Health, registry: CollectorRegistry) -> None:
         try:
-            self._server = _Server((host, port), _handler(health, _cached(registry)))
+            self._server = _Server(host, port, _handler(health, _cached(registry)))
         except (OSError, OverflowError) as error:
             raise UsageError(
                 f"cannot listen on {host}:{port} ({error}); set another metrics_port, or 0 for any free one"
@@ -108,7 +110,7 @@ class HealthServer:
     @property
     def url(self) -> str:
         """Address of the port, for people."""
-        return f"http://{self.host}:{self.port}"
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
     def close(self) -> None:
         """Stop listening; clients that are not done are left to their threads."""

@@ -1,4 +1,4 @@
-"""Six faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
+"""Seven faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
 
 Offsets that the group refused stay in the producer when its transaction is aborted, and go out with the *next* one, of
 a worker that is a member again: offsets of partitions that others own by then move backwards, and their records come
@@ -18,6 +18,9 @@ read as a `HeaderName`, which writes back the bytes that it was read from.
 What a broker says right before it closes a connection is thrown away (row 28): the reason why a password is refused,
 for example, comes that way. The transport hands it over first and sees the end of the connection afterwards.
 
+Asked for the first or last offsets of partitions of which one has no leader, or is not in the metadata yet, it raises
+`KeyError` for that one (row 22): what is known is answered.
+
 It logs an error, ten times a second, while a transaction of somebody else decides a committed offset, which is normal
 when a partition changes hands.
 
@@ -30,6 +33,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from kafka import TopicPartition
+from kafka.consumer.fetcher import Fetcher
 from kafka.consumer.subscription_state import SubscriptionState
 from kafka.errors import KafkaTimeoutError
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
@@ -108,6 +112,17 @@ def _from_the_commits(assign: Callable[[Any, Any], None]) -> Callable[[Any, Any]
     return assign_anew
 
 
+def _offsets_known(fetcher: Any, partitions: Any, timestamp: Any, timeout_ms: Any = None) -> dict[TopicPartition, int]:
+    timestamps = dict.fromkeys(partitions, timestamp)
+    found = fetcher._net.run(fetcher._fetch_offsets_by_times_async, timestamps, timeout_ms)
+    return {partition: found[partition].offset for partition in timestamps if partition in found}
+
+
+def fetches_anew(consumer: Any) -> bool:
+    """Whether all is handed out that `consumer` has fetched: it fetches again only then, of every partition."""
+    return not consumer._fetcher._completed_fetches
+
+
 def times_assigned(consumer: Any) -> int:
     """How often its group has given `consumer` partitions, the same ones or others."""
     return int(getattr(consumer._subscription, "times_assigned", 0))
@@ -158,6 +173,7 @@ def apply() -> None:
     memory_records.DefaultRecordBatch = _Batch
     logging.getLogger("kafka.coordinator.consumer").addFilter(_is_not_about_unstable_offsets)
     TransactionManager._complete_transaction = _and_forget_offsets(TransactionManager._complete_transaction)
+    Fetcher.beginning_or_end_offset = _offsets_known
     SubscriptionState.assign_from_subscribed = _from_the_commits(SubscriptionState.assign_from_subscribed)
     for transport in (KafkaTCPTransport, KafkaSSLTransport):
         transport._sock_recv = _data_before_end(transport._sock_recv)

@@ -118,6 +118,8 @@ class Lineages:
                 sought.setdefault(TopicPartition(topic, partition % self._partitions[topic]), set()).add(partition)
             starts = self._reader.beginning_offsets(list(sought))
             ends = before = self._reader.end_offsets(list(sought))  # of committed records
+            if unknown := [place for place in sought if place not in starts or place not in ends]:
+                raise KafkaTimeoutError(f"no leader of partition {unknown[0].partition} of {topic} is known")
             for span in SPANS:
                 after = {place: max(starts[place], ends[place] - span) for place in sought}
                 for place, headers in self._read(after, before, deadline):

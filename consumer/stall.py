@@ -1,7 +1,14 @@
-"""Notices a partition that is no longer read: kafka-python 3.0.7 stopped fetching some after a rebalance, silently."""
+"""Notices a partition that is no longer read: kafka-python 3.0.7 stopped fetching some after a rebalance, silently.
+
+Not one that waits for its turn. What the client has fetched of one partition it hands out before it comes to the next,
+and it fetches again when all of it is handed out: with many partitions full of reviews one round may take minutes.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+#: A partition that is not in any of so many rounds is not read: one may have been asked for before its records came.
+ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +33,32 @@ class StallDetector:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._since: dict[int, tuple[int | None, float]] = {}
+        self._since: dict[int, _Stand] = {}
 
-    def stalled(self, seen: Mapping[int, Progress], now: float) -> int | None:
-        """A partition that has not moved since `seconds` before `now` (monotonic), or None."""
-        since: dict[int, tuple[int | None, float]] = {}
+    def stalled(self, seen: Mapping[int, Progress], now: float, rounds: int) -> int | None:
+        """A partition that has not moved since `seconds` before `now` (monotonic) and for `ROUNDS`, or None.
+
+        `rounds` counts how often the client has fetched so far.
+        """
+        since: dict[int, _Stand] = {}
         for partition, progress in seen.items():
-            position, start = self._since.get(partition, (None, now))
+            before = self._since.get(partition)
             if progress.lag != 0:
-                has_stood = partition in self._since and position == progress.position
-                since[partition] = (progress.position, start if has_stood else now)
+                has_stood = before is not None and before.position == progress.position
+                since[partition] = before if before and has_stood else _Stand(progress.position, now, rounds)
         self._since = since
-        return next((partition for partition, (_, start) in since.items() if now - start >= self._seconds), None)
+        stalled = (
+            partition
+            for partition, stand in since.items()
+            if now - stand.start >= self._seconds and rounds - stand.rounds >= ROUNDS
+        )
+        return next(stalled, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """Where a partition stands, since when (monotonic), and how often the client had fetched by then."""
+
+    position: int | None
+    start: float
+    rounds: int

@@ -83,7 +83,12 @@ class Worker:
                 continue
             self._metrics.stage_seconds.labels("poll").observe(time.monotonic() - started)
             outcomes = self._label(poll.records)
-            self._commit(poll, outcomes)
+            published = self._commit(poll, outcomes)
+            if self._probe_is_due():
+                self._probe(published)
+                # Here too: where producers never rest, no poll is ever empty.
+                if published and self._settings.drain and self._broker.drained():
+                    return
 
     def _turn_begins(self) -> None:
         self._watchdog.rearm()
@@ -92,9 +97,8 @@ class Worker:
 
     def _idle(self) -> bool:
         """Do what a full hand has no time for; True when drained."""
-        now = time.monotonic()
-        if now - self._probed >= PROBE_SECONDS:
-            self._probe(now)
+        if self._probe_is_due():
+            self._probe()
         try:
             if self._broker.settle():
                 self._failures = 0
@@ -103,12 +107,19 @@ class Worker:
             return False
         return self._settings.drain and self._broker.drained()
 
-    def _probe(self, now: float) -> None:
+    def _probe_is_due(self) -> bool:
+        return time.monotonic() - self._probed >= PROBE_SECONDS
+
+    def _probe(self, moves: bool = True) -> None:
+        """Ask how far there is to go. Unless it `moves`, standing still is no news: the last poll was not published."""
+        now = time.monotonic()
         progress = self._broker.progress(PROBE_SECONDS)
         if progress is not None:
             self._answered = now
-            self._health.not_ready_because = ""
-            self._look_for_stall(progress, now)
+            self._health.not_ready_because = "" if self._broker.in_group else "not in the consumer group yet"
+            self._note_lag(progress)
+            if moves:
+                self._look_for_stall(progress, now)
         elif (silent := time.monotonic() - self._answered) >= self._settings.broker_timeout_seconds:
             raise GaveUp(f"no broker has answered for {silent:.0f} s; start the worker again when Kafka is back")
         elif not self._health.not_ready_because:
@@ -116,11 +127,13 @@ class Worker:
             log.warning("%s; waiting for it", self._health.not_ready_because)
         self._probed = time.monotonic()
 
-    def _look_for_stall(self, progress: Mapping[int, Progress], now: float) -> None:
+    def _note_lag(self, progress: Mapping[int, Progress]) -> None:
         for partition, seen in progress.items():
             if seen.lag is not None:
                 self._metrics.lag.labels(str(partition)).set(seen.lag)
-        if (stalled := self._stall.stalled(progress, now)) is not None:
+
+    def _look_for_stall(self, progress: Mapping[int, Progress], now: float) -> None:
+        if (stalled := self._stall.stalled(progress, now, self._broker.rounds)) is not None:
             seconds = f"{self._settings.stall_timeout_seconds:g} s"
             if progress[stalled].position is None:
                 raise GaveUp(
@@ -170,25 +183,25 @@ class Worker:
                 outcomes.append(
                     self._outcomes.dead(record, review if isinstance(review, Reason) else Reason.MODEL_ERROR)
                 )
-        self._pace.note(len(records), time.monotonic() - started)
+        self._pace.note(classified.stats.texts, time.monotonic() - started)
         self._metrics.note_inference(read - started, classified.stats)
         return outcomes
 
-    def _commit(self, poll: Poll, outcomes: Sequence[Outcome]) -> None:
+    def _commit(self, poll: Poll, outcomes: Sequence[Outcome]) -> bool:
+        """Whether `outcomes` are published; the poll is taken again where they are not."""
         started = time.monotonic()
         try:
             self._broker.publish(poll, [outcome.outgoing for outcome in outcomes])
         except NotPublished as error:
             self._broker.rewind(poll)
             self._failed(str(error))
-            return
+            return False
         self._failures = 0
         self._answered = time.monotonic()
         self._health.not_ready_because = ""
         self._metrics.stage_seconds.labels("publish").observe(self._answered - started)
         self._count(outcomes)
-        if self._answered - self._probed >= PROBE_SECONDS:
-            self._probe(self._answered)
+        return True
 
     def _failed(self, cause: str) -> None:
         """Nothing was published: wait a little longer each time, then leave it to a new process."""

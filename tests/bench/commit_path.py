@@ -45,7 +45,7 @@ class NoModel:
 
     def classify(self, texts: Sequence[str]) -> Classified:
         """The same answer for all."""
-        return Classified([RESULT] * len(texts), Stats())
+        return Classified([RESULT] * len(texts), Stats(texts=len(texts)))
 
 
 def worker(bootstrap: str, topics: dict[str, str], size: int, delivery: str) -> float:

@@ -4,6 +4,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -108,6 +109,31 @@ def test_row_05_another_broker_takes_the_lead(
     three.start(three.nodes[leader - 1])
     assert harness.finish().checked == 1500
     print(f"exits: {supervised.exits}")
+
+
+def test_row_05_a_partition_without_a_leader_holds_up_no_other(
+    three: LocalCluster, harness_on: Callable[..., Harness]
+) -> None:
+    """One input partition is offline: the worker that has it labels the others, and that one when it is back."""
+    # Given an input topic with each partition on one broker only, and one of these brokers dead
+    three.start()
+    harness = harness_on(three, partitions=3)
+    harness.topics = replace(harness.topics, input=f"{harness.topics.input}.alone")
+    where = {"assignments": {0: [1], 1: [2], 2: [3]}, "configs": {"min.insync.replicas": "1"}}
+    with three.admin() as admin:
+        admin.create_topics({harness.topics.input: where}, wait_for_metadata=True)
+    harness.produce(90)
+    harness.watch()
+    three.nodes[1].kill()
+    # When a worker gets all three
+    worker = harness.worker()
+    # Then the other two are done
+    wait_until(lambda: harness.committed() == 60, 60, "two partitions are done")
+    worker.await_partitions(3)
+    # And the third as soon as its broker is back
+    three.start(three.nodes[1])
+    assert harness.finish().checked == 90
+    assert len(harness.workers) == 1
 
 
 @pytest.mark.smoke

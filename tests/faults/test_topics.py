@@ -1,5 +1,6 @@
 """Topics that are missing, deleted, damaged, that grow, or whose past is gone."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -116,6 +117,60 @@ def test_row_22_partitions_that_are_added_are_read_from_their_start(harness: Har
     harness.produce(300)
     # Then all of them are labelled
     assert harness.finish().checked == 400
+
+
+def test_row_22_added_partitions_may_go_to_a_worker_that_has_not_heard_of_them(harness: Harness) -> None:
+    """The leader of the group hears of them first, and gives some to a worker whose metadata is old."""
+    # Given two workers, of which one looks for new partitions much later than the other
+    harness.produce(100)
+    harness.watch()
+    harness.worker(metadata_max_age_seconds=2).await_partitions(4)
+    late = harness.worker(metadata_max_age_seconds=60)
+    late.await_partitions(2)
+    harness.await_done()
+    # When partitions are added
+    with harness.kafka.admin() as admin:
+        admin.create_partitions({harness.topics.input: 12})
+    harness.partitions = 12
+    late.await_partitions(6)
+    harness.produce(300)
+    # Then both go on, and all of them are labelled
+    assert harness.finish().checked == 400
+    assert all("KeyError" not in worker.log for worker in harness.workers)
+
+
+def test_row_30_partitions_that_wait_for_their_turn_are_not_stalled(harness: Harness) -> None:
+    """A slow worker with a backlog reads one partition after the other, for longer than a stall takes."""
+    # Given a backlog of which one turn of a partition takes some seconds
+    filler = "the film went on and on " * 60
+    for start in range(0, 1200, 200):
+        harness.produce_records(
+            [
+                Record(json.dumps({"id": f"r-{n}", "text": f"{n} {filler}"}).encode(), partition=n % 4)
+                for n in range(start, start + 200)
+            ]
+        )
+    harness.watch()
+    # When one worker takes it, then it is not mistaken for one that has lost partitions
+    worker = harness.worker(Script(seconds_per_poll=1.0), stall_timeout_seconds=5)
+    assert harness.finish(120).checked == 1200
+    assert "has not moved" not in worker.log
+
+
+@pytest.mark.smoke
+def test_a_drain_ends_although_producers_go_on(harness: Harness) -> None:
+    """What was there at the start is done: the worker stops, and leaves what came later to the next one."""
+    # Given a backlog, and a producer that never rests
+    harness.produce(200)
+    worker = harness.worker(Script(seconds_per_poll=0.05), drain=True)
+    while worker.is_running and len(harness.produced) < 20_000:
+        harness.produce(40)
+    # Then the worker ends, with all of the backlog done
+    assert worker.wait_exit(5) == 0, worker.log
+    assert len(harness.produced) > 200
+    assert harness.committed() >= 200
+    harness.worker()
+    assert harness.finish().checked == len(harness.produced)
 
 
 def test_row_23_records_that_retention_deleted_are_counted(harness: Harness) -> None:

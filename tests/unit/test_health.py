@@ -122,6 +122,17 @@ def test_unknown_paths_are_not_found(server: HealthServer) -> None:
     assert get(server, "/") == (404, "/live /ready /metrics\n")
 
 
+def test_an_ipv6_address_is_listened_on(health: Health) -> None:
+    """`--metrics-host ::` is how a worker is reached in a cluster without IPv4."""
+    server = HealthServer("::1", 0, health, CollectorRegistry())
+    try:
+        health.not_ready_because = ""
+        assert get(server, "/ready")[0] == 200
+        assert server.url == f"http://[::1]:{server.port}"
+    finally:
+        server.close()
+
+
 def test_a_scrape_storm_renders_rarely(server: HealthServer, counting: Counting) -> None:
     """Two hundred scrapes at once are answered from a rendering that is shared."""
     answers: list[int] = []

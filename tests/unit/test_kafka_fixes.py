@@ -3,7 +3,10 @@
 from typing import Any
 
 import pytest
+from kafka import TopicPartition
+from kafka.consumer.fetcher import Fetcher
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
+from kafka.structs import OffsetAndTimestamp
 
 from consumer import kafka_fixes
 from consumer.kafka_fixes import HeaderName
@@ -31,6 +34,22 @@ def test_a_header_name_that_is_not_utf8_is_read_and_written_back(codec: int) -> 
     assert [record.headers[0][0].encode("utf-8") for record in read] == [b"plain", b"\xff\xfe", "größe".encode()]
     assert [record.value for record in read] == [b"value " * 50] * 3
     assert str(read[1].headers[0][0]) == "\\xff\\xfe"
+
+
+def test_the_offsets_that_are_known_are_answered() -> None:
+    """A partition without a leader is left out; it is no reason to fail for the others."""
+    # Given a fetcher that finds the offsets of one of two partitions
+    known, unknown = TopicPartition("t", 0), TopicPartition("t", 1)
+
+    class Network:
+        def run(self, *_: Any) -> dict[TopicPartition, OffsetAndTimestamp]:
+            return {known: OffsetAndTimestamp(7, 0, -1)}
+
+    fetcher = Fetcher.__new__(Fetcher)
+    fetcher._net = Network()
+    # Then that one is answered, for the first offsets as for the last
+    assert fetcher.end_offsets([known, unknown]) == {known: 7}
+    assert fetcher.beginning_offsets([known, unknown]) == {known: 7}
 
 
 @pytest.mark.parametrize("received", [(b"answer", "end"), (b"answer", None), (b"", "end")])

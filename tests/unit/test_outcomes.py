@@ -108,6 +108,27 @@ def test_the_pace_follows_the_engine() -> None:
     assert pace.records == 1
 
 
+def test_the_pace_learns_only_from_what_the_model_read() -> None:
+    """A flood of dead letters and repeated texts costs nothing, and says nothing about the reviews behind it."""
+    pace = Pace(target_seconds=2.0, most=1024)
+    for _ in range(5):
+        pace.note(11, 2.0)
+    before = pace.records
+    for _ in range(10):
+        pace.note(0, 0.001)
+    assert pace.records == before == 11
+
+
+def test_one_slow_poll_is_enough_to_slow_down() -> None:
+    """However fast the ones before it were: ten more like it would each take minutes."""
+    pace = Pace(target_seconds=2.0, most=1024)
+    for _ in range(10):
+        pace.note(1024, 1024 / 20_000)
+    assert pace.records == 1024
+    pace.note(1024, 186.0)
+    assert pace.records <= 40
+
+
 def test_the_first_poll_is_not_larger_than_the_most() -> None:
     """Whoever wants one record at a time gets that from the beginning."""
     assert Pace(target_seconds=2.0, most=1).records == 1
