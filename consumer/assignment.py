@@ -32,14 +32,12 @@ class Assignment:
         readable: partitions whose records may be used.
         waiting: the others, of which it is not known yet where to read them from.
         committed: their committed offsets, as far as there are any.
-        resumed: where reading began in each: there, or behind the last result where the committed offset went back.
     """
 
     def __init__(self, consumer: Any, lineages: Lineages, request_seconds: float) -> None:
         self.readable: set[TopicPartition] = set()
         self.waiting: set[TopicPartition] = set()
         self.committed: dict[TopicPartition, int] = {}
-        self.resumed: dict[TopicPartition, int] = {}
         self._consumer = consumer
         self._lineages = lineages
         self._request_seconds = request_seconds
@@ -55,7 +53,6 @@ class Assignment:
         self._times_assigned = times_assigned
         self.readable.clear()
         self.committed.clear()
-        self.resumed.clear()
         self.waiting = set(self._consumer.assignment())
         self._said.clear()
         for partition in self.waiting:
@@ -94,8 +91,7 @@ class Assignment:
                 self._consumer.seek_to_beginning(partition)
             else:
                 self.committed[partition] = commit.offset  # settle() sets it right where it went back
-                self.resumed[partition] = restored.get(partition.partition, commit.offset)
-                self._consumer.seek(partition, self.resumed[partition])
+                self._consumer.seek(partition, restored.get(partition.partition, commit.offset))
             self._consumer.resume(partition)
         self.readable |= commits.keys()
         self.waiting -= commits.keys()

@@ -5,7 +5,7 @@ Where each line comes from is written down, with the test that shows it, in docs
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kafka import TopicPartition
@@ -51,6 +51,7 @@ class Broker:
         self._consumer: Any = None
         self._publisher: Publisher
         self._assignment: Assignment
+        self._lineages: Lineages
         self._drain_to: dict[TopicPartition, int] = {}
         self.rounds = 0  # of fetching
 
@@ -64,9 +65,9 @@ class Broker:
         if stopping():
             return
         self._consumer = connection.consumer
-        lineages = Lineages(self._settings, connection.reader, connection.partitions)
-        self._assignment = Assignment(self._consumer, lineages, self._settings.request_timeout_seconds)
-        self._publisher = Publisher(self._settings, connection, lineages, self._at)
+        self._lineages = Lineages(self._settings, connection.reader, connection.partitions)
+        self._assignment = Assignment(self._consumer, self._lineages, self._settings.request_timeout_seconds)
+        self._publisher = Publisher(self._settings, connection, self._lineages, self._at)
         self._consumer.subscribe([self._settings.input_topic])
         if self._settings.drain:
             self._drain_to = self._undone()
@@ -102,6 +103,7 @@ class Broker:
         group = self._consumer.group_metadata()
         if self._assignment.renew():
             polled = {}
+            kafka_fixes.out_of_range(self._consumer)  # not ours yet, and perhaps not where we begin
         restored = self._assignment.take_over() if self._assignment.waiting else {}
         records, first, after = [], {}, {}
         for partition, messages in polled.items():
@@ -112,7 +114,7 @@ class Broker:
             after[partition] = messages[-1].offset + 1
         if records:
             self._at("polled")
-        return Poll(records, first, after, group, restored)
+        return Poll(records, first, after, group, restored, self._deleted())
 
     def publish(self, poll: Poll, outgoing: Sequence[Outgoing]) -> None:
         """Make `outgoing` and the offsets of `poll` visible: see `Publisher.publish`."""
@@ -176,24 +178,6 @@ class Broker:
             self.publish(Poll([], {}, moved, group), [])
         return bool(moved)
 
-    def take_stock(self, partitions: Iterable[int]) -> dict[int, int]:
-        """After the assignment changed: look at `partitions`, which are new to us.
-
-        Returns:
-            Records that retention deleted before the group read them, for each partition where there are any.
-        """
-        new = [TopicPartition(self._settings.input_topic, partition) for partition in partitions]
-        missed = {}
-        try:
-            starts = self._consumer.beginning_offsets(new, timeout_ms=self._request_ms) if new else {}
-            for partition, start in starts.items():
-                gap = start - self._assignment.resumed.get(partition, start)
-                if gap > 0:
-                    missed[partition.partition] = gap
-        except KafkaError as error:
-            log.warning("could not compare commits with the start of the log: %s", reason_of(error))
-        return missed
-
     def drained(self) -> bool:
         """Whether the group has committed everything up to the end offsets seen at start, in every partition."""
         try:
@@ -206,6 +190,30 @@ class Broker:
             log.warning("whether all is drained is not known now: %s", reason_of(error))
             return False
         return not self._drain_to
+
+    def _deleted(self) -> dict[int, int]:
+        """Records of each partition that retention deleted before they were read, as the last poll came upon them."""
+        if not (positions := kafka_fixes.out_of_range(self._consumer)):
+            return {}
+        try:
+            starts = self._consumer.beginning_offsets(list(positions), timeout_ms=self._request_ms)
+        except KafkaError as error:
+            log.error("records at %s are gone; how many is not known: %s", sorted(positions.items()), reason_of(error))
+            return {}
+        deleted = {}
+        for where, start in starts.items():
+            if start > positions[where]:
+                deleted[where.partition] = start - positions[where]
+                continue
+            # Results of what was there before would look as if commits had been lost.
+            self._lineages.begin(where.partition)
+            log.error(
+                "partition %s ends before %s, which was read already: its end was lost, or the topic was made anew; "
+                "all of it is labelled, again if need be",
+                where.partition,
+                positions[where],
+            )
+        return deleted
 
     def close(self, timeout_seconds: float) -> None:
         """Leave the group and close, within `timeout_seconds`; safe to call at any time."""

@@ -1,4 +1,4 @@
-"""Seven faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
+"""Eight faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
 
 Offsets that the group refused stay in the producer when its transaction is aborted, and go out with the *next* one, of
 a worker that is a member again: offsets of partitions that others own by then move backwards, and their records come
@@ -20,6 +20,9 @@ for example, comes that way. The transport hands it over first and sees the end 
 
 Asked for the first or last offsets of partitions of which one has no leader, or is not in the metadata yet, it raises
 `KeyError` for that one (row 22): what is known is answered.
+
+Where a broker has no record at the position of a consumer, be it deleted or lost, it begins at the start of the
+partition and tells nobody (row 23): it is noted.
 
 It logs an error, ten times a second, while a transaction of somebody else decides a committed offset, which is normal
 when a partition changes hands.
@@ -118,6 +121,23 @@ def _offsets_known(fetcher: Any, partitions: Any, timestamp: Any, timeout_ms: An
     return {partition: found[partition].offset for partition in timestamps if partition in found}
 
 
+def _noting(request_reset: Callable[..., None]) -> Callable[..., None]:
+    def request_and_note(subscriptions: Any, partition: TopicPartition, strategy: Any = None) -> None:
+        if strategy is None:  # not a seek of ours
+            position = subscriptions.assignment[partition].position.offset
+            subscriptions.out_of_range = {**getattr(subscriptions, "out_of_range", {}), partition: position}
+        request_reset(subscriptions, partition, strategy)
+
+    return request_and_note
+
+
+def out_of_range(consumer: Any) -> dict[TopicPartition, int]:
+    """Positions at which brokers had no record, noted since the last call; reading goes on at the start instead."""
+    noted: dict[TopicPartition, int] = getattr(consumer._subscription, "out_of_range", {})
+    consumer._subscription.out_of_range = {}
+    return noted
+
+
 def fetches_anew(consumer: Any) -> bool:
     """Whether all is handed out that `consumer` has fetched: it fetches again only then, of every partition."""
     return not consumer._fetcher._completed_fetches
@@ -174,6 +194,7 @@ def apply() -> None:
     logging.getLogger("kafka.coordinator.consumer").addFilter(_is_not_about_unstable_offsets)
     TransactionManager._complete_transaction = _and_forget_offsets(TransactionManager._complete_transaction)
     Fetcher.beginning_or_end_offset = _offsets_known
+    SubscriptionState.request_offset_reset = _noting(SubscriptionState.request_offset_reset)
     SubscriptionState.assign_from_subscribed = _from_the_commits(SubscriptionState.assign_from_subscribed)
     for transport in (KafkaTCPTransport, KafkaSSLTransport):
         transport._sock_recv = _data_before_end(transport._sock_recv)

@@ -92,6 +92,11 @@ class Lineages:
             if (commit := committed[partition]) is not None and offset >= commit.offset
         }
 
+    def begin(self, partition: int) -> None:
+        """A new lineage for a partition of ours: its records are labelled again from the start."""
+        if self._names:
+            self._names[partition] = secrets.token_hex(8)
+
     def _last_results(self, lineages: Mapping[int, str]) -> dict[int, int]:
         """Source offset of the last result of each partition, as far as one is found, on either topic, in time."""
         seconds = self._settings.request_timeout_seconds

@@ -39,6 +39,7 @@ class Poll:
         first, next: offset of the first record, and the one behind the last, of each partition.
         group: see `Publisher.publish`.
         restored: where reading goes on, for each partition whose committed offset had gone back (`consumer.lineage`).
+        deleted: records that retention deleted before they were read, for each partition where there were any.
     """
 
     records: list[Record]
@@ -46,6 +47,7 @@ class Poll:
     next: dict[TopicPartition, int]
     group: ConsumerGroupMetadata
     restored: dict[int, int] = field(default_factory=dict)
+    deleted: dict[int, int] = field(default_factory=dict)
 
 
 class Publisher:

@@ -76,7 +76,7 @@ class Worker:
             started = time.monotonic()
             poll = self._broker.poll(self._pace.records)
             self._note_assignment()
-            self._note_restored(poll.restored)
+            self._note_losses(poll)
             if not poll.records:
                 if self._idle():
                     return
@@ -151,16 +151,15 @@ class Worker:
         log.info("partitions assigned: %s", sorted(assignment) or "none")
         for partition in self._assignment - assignment:
             self._metrics.lag.remove(str(partition))
-        missed = self._broker.take_stock(assignment - self._assignment)
-        for partition, records in missed.items():
-            self._metrics.deleted_unread.inc(records)
-            log.error("partition %s: %s records were deleted by retention before they were read", partition, records)
         self._assignment = assignment
         self._metrics.assigned.set(len(assignment))
 
-    def _note_restored(self, restored: Mapping[int, int]) -> None:
-        self._metrics.commits_lost.inc(len(restored))
-        for partition, offset in restored.items():
+    def _note_losses(self, poll: Poll) -> None:
+        for partition, records in poll.deleted.items():
+            self._metrics.deleted_unread.inc(records)
+            log.error("partition %s: %s records were deleted by retention before they were read", partition, records)
+        self._metrics.commits_lost.inc(len(poll.restored))
+        for partition, offset in poll.restored.items():
             log.error(
                 "partition %s: Kafka gave an old committed offset; results up to %s are there, going on behind",
                 partition,

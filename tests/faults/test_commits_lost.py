@@ -89,6 +89,32 @@ def test_row_31_offsets_that_the_coordinator_lost_are_not_done_twice(harness: Ha
     assert harness.verdict().checked == 1200
 
 
+def test_row_31_an_offset_beyond_the_end_is_told_and_begins_a_new_lineage(harness: Harness) -> None:
+    """The log lost its end, or the topic was made anew: all that is there is labelled, and what comes then as well."""
+    # Given a group whose committed offset, in a lineage of its own, lies behind the end of a partition
+    harness.produce(40)
+    harness.worker()
+    harness.await_done()
+    harness.stop()
+    oracle.settled(harness.kafka, harness.topics)
+    commits = Commits(harness)
+    lineage = commits.read(0).metadata.partition(" ")[0]
+    commits.write({0: OffsetAndMetadata(1000, f"{lineage} offset=1000", -1)})
+    # When a worker starts, then it says so, and labels that partition from its start
+    worker = harness.worker()
+    wait_until(lambda: sum(results(harness).values()) == 50, 60, "the ten records of one partition once more")
+    assert "partition 0 ends before 1000, which was read already" in worker.log
+    # And the next one does not take the older results for lost commits
+    harness.stop()
+    harness.produce(40)
+    worker = harness.worker()
+    harness.await_done()
+    harness.stop()
+    assert worker.log.count("Kafka gave an old committed offset") == 0
+    assert Counter(results(harness).values()) == {1: 70, 2: 10}
+    commits.close()
+
+
 def test_row_31_lost_offsets_are_committed_again_without_a_new_record(harness: Harness) -> None:
     """With nothing more to do, the worker sets the offsets right, so that a drain ends."""
     half_done(harness, 200)

@@ -9,7 +9,7 @@ from kafka import TopicPartition
 from consumer.local.broker import LocalBroker
 from tests.fake_worker import Script
 from tests.harness import Harness
-from tests.kafka_helpers import Record, produce, read_all
+from tests.kafka_helpers import Record, internal, produce, read_all
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -101,6 +101,28 @@ def test_row_21_a_missing_topic_ends_the_start(harness_on: Callable[..., Harness
         assert f"topic {harness.topics.output} does not exist" in worker.last_line
         with generous.admin() as admin:
             assert harness.topics.output not in admin.list_topics()
+
+
+def test_row_23_a_worker_that_retention_overtakes_while_it_runs_counts_too(harness: Harness) -> None:
+    """The records are deleted under a worker that is slow, not stopped: it says how many, and labels the rest."""
+    # Given a worker that has read, and waits within a commit while more comes and is deleted
+    harness.produce(40)
+    worker = harness.worker(Script(points={"sent:1": "pause"}))
+    worker.await_point("sent:1")
+    harness.produce(440)
+    starts = {0: 90, 1: 100}
+    with harness.kafka.admin() as admin:
+        admin.delete_records({TopicPartition(harness.topics.input, each): start for each, start in starts.items()})
+    worker.release("sent:1")
+    # Then the same worker counts them, each once, and labels the rest
+    harness.await_done()
+    labelled = {record.source for record in read_all(internal(harness.kafka), harness.topics.output)}
+    gone = [r for r in harness.produced if (r.topic, r.partition, r.offset) not in labelled]
+    print(f"{len(gone)} of 480 records were gone")
+    assert {r.partition for r in gone} == starts.keys()
+    assert worker.metric("reviews_deleted_unread_total") == len(gone)
+    harness.produced = [r for r in harness.produced if r not in gone]
+    assert harness.finish().checked == 480 - len(gone)
 
 
 def test_row_22_partitions_that_are_added_are_read_from_their_start(harness: Harness) -> None:

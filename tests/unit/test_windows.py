@@ -279,10 +279,6 @@ class OnePoll:
         """One partition."""
         return frozenset({0})
 
-    def take_stock(self, _partitions: frozenset[int]) -> dict[int, int]:
-        """Nothing was missed."""
-        return {}
-
     def settle(self) -> bool:
         """Nothing is open."""
         return True

@@ -56,10 +56,6 @@ class Broker:
         """One partition."""
         return frozenset({0})
 
-    def take_stock(self, _partitions: frozenset[int]) -> dict[int, int]:
-        """Nothing was missed."""
-        return {}
-
     def progress(self, _timeout_seconds: float) -> dict[int, Progress]:
         """It never moves."""
         return {0: Progress(0, self._lag)}
