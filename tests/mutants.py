@@ -38,7 +38,7 @@ class Mutation:
 
 BROKER, PUBLISHER, CLIENT = "consumer/broker.py", "consumer/publisher.py", "consumer/kafka_client.py"
 ASSIGNMENT, WORKER, LINEAGE = "consumer/assignment.py", "consumer/worker.py", "consumer/lineage.py"
-START, SETTINGS = "consumer/start.py", "consumer/settings.py"
+START, SETTINGS, FIXES = "consumer/start.py", "consumer/settings.py", "consumer/kafka_fixes.py"
 
 MUTATIONS = (
     Mutation(
@@ -140,6 +140,26 @@ MUTATIONS = (
         "a mark is believed although it came with another offset",
         (Change(LINEAGE, "if found and int(found[2]) == commit.offset:", "if found:"),),
         "test_commits_lost.py::test_row_31_offsets_that_somebody_set_are_labelled_again[True]",
+    ),
+    Mutation(
+        "a partition is stalled by time alone",
+        (Change("consumer/stall.py", "ROUNDS = 3\n", "ROUNDS = 0\n"),),
+        "test_topics.py::test_row_30_partitions_that_wait_for_their_turn_are_not_stalled",
+    ),
+    Mutation(
+        "a partition without a leader is asked for its end like any other",
+        (Change(FIXES, "    Fetcher.beginning_or_end_offset = _offsets_known\n", ""),),
+        "test_brokers.py::test_row_05_a_partition_without_a_leader_holds_up_no_other",
+    ),
+    Mutation(
+        "what a consumer notes of positions out of range is counted before it is ours",
+        (Change(BROKER, "            kafka_fixes.out_of_range(self._consumer)  #", "            pass  #"),),
+        "test_topics.py::test_row_23_records_that_retention_deleted_are_counted",
+    ),
+    Mutation(
+        "an offset beyond the end keeps its lineage",
+        (Change(BROKER, "            self._lineages.begin(where.partition)\n", ""),),
+        "test_commits_lost.py::test_row_31_an_offset_beyond_the_end_is_told_and_begins_a_new_lineage",
     ),
 )
 

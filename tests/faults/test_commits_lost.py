@@ -106,6 +106,9 @@ def test_row_31_an_offset_beyond_the_end_is_told_and_begins_a_new_lineage(harnes
     assert "partition 0 ends before 1000, which was read already" in worker.log
     # And the next one does not take the older results for lost commits
     harness.stop()
+    oracle.settled(harness.kafka, harness.topics)
+    assert commits.read(0).offset == 10
+    assert lineage not in commits.read(0).metadata
     harness.produce(40)
     worker = harness.worker()
     harness.await_done()
