@@ -111,7 +111,7 @@ def _jsonl(source: str, column: str | None) -> Iterator[Row]:
 def _csv(source: str, column: str | None) -> Iterator[Row]:
     path = Path(source)
     place, columns = None, 0
-    rows = csv_rows(path, separator_of(path), quoting_of(path), strict=False)
+    rows = csv_rows(path, separator_of(path), quoting_of(path))
     for number, cells in enumerate(rows, start=1):
         if place is None:
             place, columns = text_column(source, cells, column), len(cells)

@@ -280,16 +280,15 @@ def write(path: Path, content: bytes) -> str:
         ("r.csv", b"", "is empty"),
         ("r.csv", b"id,stars\n1,2\n", "say with --text-column which one holds the text"),
         ("r.txt", "great".encode("utf-16"), "save it as UTF-8"),
-        ("r.csv", b'text\n"great\n' + b'a"b', None),
+        ("r.csv", b'text\n"great\n' + b'a"b', "double the quotation marks"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_before_the_model_is_loaded(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, message: str | None
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, message: str
 ) -> None:
     """One line; the bundle, which does not exist, is not even looked for."""
     file = str(tmp_path / name) if content is None else write(tmp_path / name, content)
-    line = refusal(capsys, ["--bundle", str(tmp_path / "none"), file], code=2 if message else 3)
-    assert (message or "is not a directory") in line
+    assert message in refusal(capsys, ["--bundle", str(tmp_path / "none"), file])
 
 
 def test_a_named_column_that_is_missing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
