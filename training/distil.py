@@ -19,6 +19,7 @@ from training.fit import Plan, conclude, split, train
 from training.freeze import freeze
 from training.linear_teacher import NBSVM, nbsvm_logits
 from training.objective import UNLABELED
+from training.output import check_directory
 from training.parallel import Ranks, joined
 from training.prepare import DEFAULTS, DataOptions, prepare
 from training.progress import say
@@ -73,8 +74,9 @@ def distil(
         processes beside the first, where torchrun started several.
 
     Raises:
-        UsageError: files, teachers, base, student or `out` cannot be used.
+        UsageError: files, teachers, base, student or one of the directories cannot be used.
         BundleError: a teacher is damaged.
+        GaveUp: answers of a teacher or the state of the run cannot be written any more.
         training.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
     """
     quiet_transformers()
@@ -83,6 +85,8 @@ def distil(
     directory = checkpoints or out.with_name(f"{out.name}.run")
     # Not in there: who throws a run away may want to keep what the teachers said.
     cache = teacher_cache or out.with_name(f"{out.name}.teachers")
+    check_directory("--checkpoints", directory)
+    check_directory("--teacher-cache", cache)
     # What a user can have got wrong is looked at before the teachers are asked, which may take a night.
     models = [path for path in teachers if str(path) != NBSVM]
     if settings.hidden_weight and not models:

@@ -22,6 +22,7 @@ from consumer.encoder import Encoder
 from consumer.errors import UsageError
 from training.base import Base, classifier_config, load_classifier, readable
 from training.freeze import layers_of
+from training.output import whole
 from training.settings import DistilSettings, LayerChoice, StudentName
 from training.vocabulary import count_used, prune, size_of
 
@@ -112,10 +113,8 @@ def make_student(
     torch.manual_seed(settings.seed)
     student = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     take_over(student, source, rows, settings.take_layers)
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = directory / f"tokenizer.{os.getpid()}.partial"  # each process of torchrun writes the same
-    partial.write_text(tokenizer_json, encoding="utf-8")
-    partial.replace(directory / "tokenizer.json")
+    with whole(directory / "tokenizer.json", f".{os.getpid()}.partial") as partial:  # by each process of torchrun
+        partial.write_text(tokenizer_json, encoding="utf-8")
     return student, Base(base.name, directory, base.sha256)
 
 
