@@ -24,7 +24,7 @@ from training.parallel import Ranks, joined
 from training.prepare import DEFAULTS, DataOptions, prepare
 from training.progress import say
 from training.record import BaseRecord
-from training.run import Interrupted
+from training.run import Interrupted, find_start
 from training.sealing import check_name, check_replaceable
 from training.settings import DistilSettings, PackageSettings
 from training.step import TrainingRows, label_weights
@@ -130,6 +130,7 @@ def distil(
         unlabeled=unlabeled,
     )
     with joined(best_device()) as ranks:
+        find_start(directory, plan.identity(), settings, ranks)  # for what it raises
         files = [prepared.train, *([unlabeled] if unlabeled else [])]
         # nbsvm first: what it refuses is better heard before the night.
         linear = [nbsvm_logits(data.train, learnt[len(data.train) :], settings.seed)] if learns_nbsvm else []

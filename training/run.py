@@ -56,10 +56,12 @@ def run_training(
         UsageError: the checkpoint cannot be gone on from, or the loss is not a number any more.
         Interrupted: SIGINT or SIGTERM came; a checkpoint has been written.
     """
-    if settings.batch_size < ranks.size:
-        raise UsageError(f"{ranks.size} processes cannot share batches of {settings.batch_size}: start fewer of them")
     steps = total_steps(len(rows.reviews), settings.epochs, settings.batch_size)
-    start = _start(directory, identity, steps)
+    start = find_start(directory, identity, settings, ranks)
+    if start.step:
+        say(f"training goes on from step {start.step} of {steps}, the checkpoint in {directory}")
+    else:
+        say(f"training starts: {steps} steps, checkpoints in {directory}")
     if not ranks.agree(start.step):
         raise UsageError("the processes find different checkpoints: name a directory with --checkpoints that all share")
     optimizer = make_optimizer(model, settings)
@@ -120,15 +122,23 @@ def _tell(state: RunState) -> None:
     say(line)
 
 
-def _start(directory: Path, identity: dict[str, Any], steps: int) -> RunState:
+def find_start(directory: Path, identity: dict[str, Any], settings: FitSettings, ranks: Ranks) -> RunState:
     """Where the training starts: at the checkpoint in `directory`, or from the beginning where there is none.
 
+    Args:
+        directory: see `run_training`.
+        identity: see `run_training`.
+        settings: see `FitSettings`.
+        ranks: the processes of the run.
+
     Raises:
-        UsageError: the checkpoint is of another run, which may be hours of work: it is not overwritten.
+        UsageError: the checkpoint is of another run, which may be hours of work: it is not overwritten; or the
+            processes are more than the reviews of a step.
     """
+    if settings.batch_size < ranks.size:
+        raise UsageError(f"{ranks.size} processes cannot share batches of {settings.batch_size}: start fewer of them")
     header = checkpoint.read_header(directory)
     if header is None:
-        say(f"training starts: {steps} steps, checkpoints in {directory}")
         return RunState()
     found, state = header
     if found != identity:
@@ -137,7 +147,6 @@ def _start(directory: Path, identity: dict[str, Any], steps: int) -> RunState:
             f"the checkpoint in {directory} is of a run with another {differing}: "
             "remove that directory, or name another one with --checkpoints"
         )
-    say(f"training goes on from step {state.step} of {steps}, the checkpoint in {directory}")
     return state
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -318,6 +319,31 @@ def test_ctrl_c_while_a_teacher_is_asked_says_how_to_go_on(
     monkeypatch.setattr(distil, "answers_of", interrupted)
     assert main(arguments(workplace, "early", **{"max-overlap": "0.06"})) == 130
     assert capsys.readouterr().err.endswith("stopped while teachers are asked; the same command goes on from there\n")
+
+
+def test_a_run_that_cannot_go_on_is_refused_before_a_teacher_is_asked(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkpoint of another run, and more processes than a step has reviews: not behind a night of asking."""
+    import torch
+
+    from training import distil
+    from training.parallel import Ranks
+    from training.state import RunState
+
+    def asked(*_: Any) -> None:
+        raise AssertionError("a teacher is asked")
+
+    for name in ("answers_of", "nbsvm_logits"):
+        monkeypatch.setattr(distil, name, asked)
+    command = [*arguments(workplace, "other", **{"max-overlap": "0.06"}), "--teacher", "nbsvm"]
+    with monkeypatch.context() as patched:
+        patched.setattr(distil, "joined", lambda _: nullcontext(Ranks(size=17)))
+        assert "17 processes cannot share batches of 16" in refusal(capsys, command)
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoint.save(workplace / "other.run", {"rows": 1}, RunState(step=1), model, optimizer)
+    assert "other.run is of a run with another" in refusal(capsys, command)
 
 
 def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
