@@ -7,6 +7,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+
 from consumer.errors import UsageError
 from training import checkpoint
 from training.batches import total_steps
@@ -16,7 +18,7 @@ from training.parallel import Ranks
 from training.progress import ProgressBar, say
 from training.settings import FitSettings
 from training.state import RunState, Validation, best_epoch, out_of_patience
-from training.step import TrainingRows, make_optimizer
+from training.step import TrainingRows, make_optimizer, micro_batch_tokens
 from training.validation import validate
 
 
@@ -53,7 +55,7 @@ def run_training(
         Where the run stands at its end; `model` has the weights of the best epoch where one is to be selected.
 
     Raises:
-        UsageError: the checkpoint cannot be gone on from, or the loss is not a number any more.
+        UsageError: the checkpoint cannot be gone on from, the loss is not a number any more, or memory lacks.
         Interrupted: SIGINT or SIGTERM came; a checkpoint has been written.
     """
     steps = total_steps(len(rows.reviews), settings.epochs, settings.batch_size)
@@ -79,6 +81,7 @@ def run_training(
 
     with (
         _signals() as received,
+        _memory(settings, ranks),
         ProgressBar("training", steps * settings.batch_size, start.step * settings.batch_size) as bar,
     ):
 
@@ -148,6 +151,18 @@ def find_start(directory: Path, identity: dict[str, Any], settings: FitSettings,
             "remove that directory, or name another one with --checkpoints"
         )
     return state
+
+
+@contextmanager
+def _memory(settings: FitSettings, ranks: Ranks) -> Iterator[None]:
+    """Raise `UsageError` where the GPU lacks memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UsageError(
+            f"the GPU has too little memory: lower --micro-batch-tokens, which is "
+            f"{micro_batch_tokens(settings, ranks.device)}; the same command then goes on from the last checkpoint"
+        ) from error
 
 
 @contextmanager

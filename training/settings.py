@@ -116,10 +116,12 @@ class FitSettings(StepSettings):
     def identity(self) -> dict[str, Any]:
         """What of the settings determines the trained weights, ready for JSON.
 
-        Serving length is no part of it: a finished run can be packaged again with another one. Windows are where they
-        are read, with the values that they have by default: a run is not gone on with under other ones.
+        Serving length is no part of it: a finished run can be packaged again with another one. Nor is the size of the
+        micro-batches, which bounds memory: a run that lacked it goes on with smaller ones. Windows are where they are
+        read, with the values that they have by default: a run is not gone on with under other ones.
         """
-        found = self.model_dump(mode="json", exclude={"max_length", "window_overlap", "max_windows"})
+        beside = {"max_length", "micro_batch_tokens", "window_overlap", "max_windows"}
+        found = self.model_dump(mode="json", exclude=beside)
         return found | ({"windows": self.windows.model_dump()} if self.windows else {})
 
     @model_validator(mode="after")

@@ -209,3 +209,26 @@ def test_a_checkpoint_that_cannot_be_opened_is_not_a_missing_one(tmp_path: Path)
     assert read_header(tmp_path / "none") is None
     with pytest.raises(UsageError, match=r"cannot be read \(Not a directory\): .* with --checkpoints"):
         read_header(tmp_path / "file" / "run")
+
+
+def test_a_run_that_lacks_memory_says_what_to_lower_and_goes_on_with_it(
+    workplace: Path, train_only: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A long review late in the epoch is too much for the GPU: one line, and nothing learnt so far is lost."""
+    import torch
+    from transformers import DistilBertForSequenceClassification
+
+    forward = DistilBertForSequenceClassification.forward
+
+    def too_much(self: Any, *given: Any, **named: Any) -> Any:
+        if step_of(workplace / "large") == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return forward(self, *given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DistilBertForSequenceClassification, "forward", too_much)
+        assert main(arguments(workplace, "large", epochs="1")) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "lower --micro-batch-tokens, which is 96; the same command then goes on from the last checkpoint" in line
+    finish(arguments(workplace, "large", epochs="1", **{"micro-batch-tokens": "48"}))
+    assert "training goes on from step 3 of 10" in capsys.readouterr().err
