@@ -236,25 +236,27 @@ def test_int8_is_served_only_if_it_loses_little(
     """With 0.3 points allowed, 970 right of 1,000 in fp32: 967 in int8 pass, 966 do not."""
     from training import gate
     from training.data import Reviews
-    from training.evaluate import Answer, Evaluation, evaluate
+    from training.evaluate import Answer, evaluate
     from training.settings import PackageSettings
 
     test = Reviews(tmp_path / "test.xlsx", "0" * 64, tuple(map(str, range(1000))), ("pos",) * 1000)
     right = {"fp32": 970, "int8": int8_right, "bf16": 970}
 
-    def measured(_bundle: Path, variant: str, reviews: Reviews, _kept: Path) -> tuple[list[Answer], Evaluation]:
+    def measured(_bundle: Path, variant: str, reviews: Reviews, _kept: Path) -> gate.Measured:
         answers: list[Answer] = [
             {"neg": 0.1, "pos": 0.9} if int(text) < right[variant] else {"neg": 0.9, "pos": 0.1}
             for text in reviews.texts
         ]
-        return answers, evaluate(answers, reviews.labels, ("neg", "pos"))
+        return gate.Measured(answers, reviews.labels)
 
     monkeypatch.setattr(gate, "_measure", measured)
-    chosen, evaluations, answers = gate.choose_served(tmp_path, test, PackageSettings(gate_rows=1000), 1, tmp_path)
+    settings, labels = PackageSettings(gate_rows=1000), ("neg", "pos")
+    chosen, found = gate.choose_served(tmp_path, test, labels, settings, seed=1, kept=tmp_path)
     assert chosen == served
-    assert evaluations[chosen].rows == 1000
-    # The answers are those of the served variant: they say how accurate it is once it is calibrated.
-    assert evaluate(answers, test.labels, ("neg", "pos")) == evaluations[chosen]
+    on_gate = "int8, on the rows of fp32"
+    assert found.keys() == {"fp32", "int8", on_gate, served}
+    rights = {name: evaluate(each.answers, each.truth, labels).confusion["pos"]["pos"] for name, each in found.items()}
+    assert rights == {name: right[name] for name in rights if name != on_gate} | {on_gate: int8_right}
 
 
 def test_an_evaluation_counts_failures_as_wrong() -> None:
