@@ -178,6 +178,28 @@ def test_a_limit_draws_from_the_whole_file(bundle: Path, tmp_path: Path, capsys:
     assert [loss["text"] for loss in again["top_losses"]] == [loss["text"] for loss in found["top_losses"]]
 
 
+def test_the_page_says_which_rows_were_measured(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of them, some that were drawn, or what is left without those that the training file has too."""
+    data, page = write_data(tmp_path / "r.xlsx"), tmp_path / "report.html"
+    shared = [(f"{TEXTS[number % len(TEXTS)]} unheard{number}", ("pos", "neg")[number % 2]) for number in range(16)]
+    train = write_table(tmp_path / "train.xlsx", [("Reviews", "Sentiment"), *shared])
+    dropping = ("--train", str(train), "--drop-leaked")
+    dropped = evaluated(bundle, data, capsys, *dropping)["dropped"]
+    assert dropped >= 16
+    left_out = f", {dropped} that occur in the training file left out"
+    for options, words in (
+        ((), "48 usable rows"),
+        (("--limit", "48"), "48 usable rows"),
+        (("--limit", "20"), "20 usable rows, drawn with a fixed seed"),
+        (dropping, f"{48 - dropped} usable rows{left_out}"),
+        ((*dropping, "--limit", "9"), f"9 usable rows, drawn with a fixed seed{left_out}"),
+    ):
+        evaluated(bundle, data, capsys, *options, "--report", str(page))
+        assert f", {words}</p>" in page.read_text()
+
+
 def test_rows_of_one_label_are_measured_as_far_as_they_go(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
