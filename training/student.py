@@ -107,6 +107,8 @@ def make_student(
         config.pad_token_id = rows.index(config.pad_token_id) if config.pad_token_id in rows else None
     config.num_hidden_layers, config.hidden_size, config.num_attention_heads = shape.layers, shape.width, shape.heads
     setattr(config, _inner_width(config), shape.feed_forward)
+    if hasattr(config, "pooler_hidden_size"):  # DeBERTa has a width of its own for what the encoder gives to the pooler
+        config.pooler_hidden_size = shape.width
     source = load_classifier(base, labels, settings.seed)
     from transformers import AutoModelForSequenceClassification
 

@@ -206,6 +206,31 @@ def test_a_narrow_student_starts_from_reduced_embeddings(base: Any, tmp_path: Pa
     assert student(input_ids=torch.tensor([[2, 5, 3]])).logits.shape == (1, 2)
 
 
+def test_a_narrow_student_of_a_deberta_has_a_narrow_pooler(base: Any, tmp_path: Path) -> None:
+    """Its configuration names the width of the pooler beside that of the encoder; the model answers."""
+    import torch
+    from transformers import DebertaV2Config, DebertaV2Model
+
+    from training.base import find_base
+
+    config = DebertaV2Config(
+        vocab_size=24,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        relative_attention=True,
+        pos_att_type=["p2c", "c2p"],
+    )
+    DebertaV2Model(config).save_pretrained(tmp_path / "deberta")
+    (tmp_path / "deberta" / "tokenizer.json").write_text(base.tokenizer_json)
+    deberta = find_base(str(tmp_path / "deberta"))
+    student, _ = student_of(deberta, tmp_path / "student", layers=1, width=16, heads=2, feed_forward=16)
+    assert student(input_ids=torch.tensor([[2, 5, 3]])).logits.shape == (1, 2)
+    assert student.pooler.dense.weight.shape == (16, 16)
+
+
 def test_a_smaller_vocabulary_has_the_tokens_in_use_with_their_embeddings(base: Any, tmp_path: Path) -> None:
     """Special tokens and those of the texts stay, in their old order; a text is cut as before, under other numbers."""
     import torch
