@@ -77,9 +77,9 @@ def readable(checkpoint: Path) -> Iterator[None]:
         ) from error
 
 
-def check_length(model: Any, tokens: int, option: str) -> None:
-    """Raise `UsageError` where `model` has fewer positions than the `tokens` that `option` asks for."""
-    if tokens > (longest := getattr(model.config, "max_position_embeddings", tokens)):
+def check_length(config: Any, tokens: int, option: str) -> None:
+    """Raise `UsageError` where a model of `config` has fewer positions than the `tokens` that `option` asks for."""
+    if tokens > (longest := getattr(config, "max_position_embeddings", tokens)):
         raise UsageError(f"the base model reads at most {longest} tokens: set {option} to at most that")
 
 

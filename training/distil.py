@@ -110,7 +110,7 @@ def distil(
     model, base = make_student(
         base, shape, labels=labels, texts=learnt, settings=settings, directory=directory / "student"
     )
-    check_length(model, settings.max_length, "--max-length")
+    check_length(model.config, settings.max_length, "--max-length")
     freeze(model, settings.freeze)
     size = sum(parameter.numel() for parameter in model.parameters())
     say(f"student of {base.name}: {shape.layers} layers x {shape.width}, {size / 1e6:.1f} M parameters")

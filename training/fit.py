@@ -73,7 +73,7 @@ def fit(
     base = find_base(base_name)
     say(f"base {base.name}, seed {settings.seed}")
     model = load_classifier(base, data.train.label_names, settings.seed)
-    check_length(model, settings.max_length, "--max-length")
+    check_length(model.config, settings.max_length, "--max-length")
     freeze(model, settings.freeze)
     plan = Plan(
         model=model,
