@@ -71,12 +71,9 @@ def _xlsx(path: Path) -> Table:
     # openpyxl leaves the escapes of characters that XML cannot hold: a carriage return in a cell is "_x000D_". (In the
     # table of shared strings it takes out what protects a text that really says so, which then becomes one as well.)
     names = [unescape(str(name)) for name in frame.columns]
-    columns = {
-        name: [unescape(cell) if isinstance(cell, str) else cell for cell in cells]
-        for name, cells in zip(names, frame.to_numpy(dtype=object).T.tolist(), strict=True)
-    }
-    places: list[Place] = list(range(2, len(frame) + 2))
-    return Table(columns, places, formulas=partial(_formula_rows, path, names), remarks=remarks)
+    cells = frame.to_numpy(dtype=object).T.tolist()
+    columns = {name: [unescape(c) if isinstance(c, str) else c for c in cells[i]] for i, name in enumerate(names)}
+    return Table(columns, [*range(2, len(frame) + 2)], formulas=partial(_formula_rows, path, names), remarks=remarks)
 
 
 def _formula_rows(path: Path, names: Sequence[str], column: str) -> frozenset[int]:
