@@ -77,9 +77,9 @@ def readable(checkpoint: Path) -> Iterator[None]:
         ) from error
 
 
-def check_length(model: Any, tokens: int, option: str) -> None:
-    """Raise `UsageError` where `model` has fewer positions than the `tokens` that `option` asks for."""
-    if tokens > (longest := getattr(model.config, "max_position_embeddings", tokens)):
+def check_length(config: Any, tokens: int, option: str) -> None:
+    """Raise `UsageError` where a model of `config` has fewer positions than the `tokens` that `option` asks for."""
+    if tokens > (longest := getattr(config, "max_position_embeddings", tokens)):
         raise UsageError(f"the base model reads at most {longest} tokens: set {option} to at most that")
 
 
@@ -100,13 +100,23 @@ def classifier_config(base: Base, labels: tuple[str, ...]) -> Any:
 
 
 def load_classifier(base: Base, labels: tuple[str, ...], seed: int) -> Any:
-    """The encoder of `base` with a new classification head for `labels`, drawn with `seed`; fp32."""
+    """The encoder of `base` with a classification head for `labels`, fp32.
+
+    A head that `base` has is kept where it was trained for the same labels in the same order; any other would answer
+    with their meanings, so that a new one is drawn with `seed`.
+    """
     import torch
-    from transformers import AutoModelForSequenceClassification
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     config = classifier_config(base, labels)
-    torch.manual_seed(seed)
+    with torch.device("meta"):
+        empty: Any = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+    head = {name for name in empty.state_dict() if not name.startswith(f"{empty.base_model_prefix}.")}
     with readable(base.directory):
-        return AutoModelForSequenceClassification.from_pretrained(
-            base.directory, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-        )
+        weights = load_file(base.directory / "model.safetensors")
+        names = AutoConfig.from_pretrained(base.directory).id2label
+        if tuple(names[number] for number in sorted(names)) != labels:
+            weights = {name: tensor for name, tensor in weights.items() if name not in head}
+        torch.manual_seed(seed)
+        return type(empty).from_pretrained(None, config=config, state_dict=weights, dtype=torch.float32)

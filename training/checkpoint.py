@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn, optim
 
 from consumer.errors import UsageError
+from training.output import whole
 from training.state import Epoch, RunState
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -60,20 +61,29 @@ def _best_header(identity: dict[str, Any], epoch: Epoch) -> dict[str, str]:
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata=header)
-    partial.replace(path)
+    found = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole(path) as partial:  # of one name: a run that is killed again and again leaves one of them, not many
+        save_file(found, partial, metadata=header)
 
 
 def read_header(directory: Path) -> tuple[dict[str, Any], RunState] | None:
-    """Identity and progress of the checkpoint in `directory`; None where there is none that can be read."""
+    """Identity and progress of the checkpoint in `directory`; None where there is none, or a damaged one.
+
+    Raises:
+        UsageError: it cannot be opened.
+    """
+    path = directory / CHECKPOINT
     try:
+        path.open("rb").close()  # safe_open says of every file that it cannot open that it is missing
         # "np" opens the file once; "pt" opens it again by name, and may find its successor in its place.
-        with safe_open(directory / CHECKPOINT, "np") as file:
+        with safe_open(path, "np") as file:
             header = file.metadata()
     except (FileNotFoundError, SafetensorError):
         return None
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}): mend it, or name another directory with --checkpoints"
+        ) from error
     return json.loads(header["identity"]), _STATE.validate_json(header["progress"])
 
 

@@ -1,13 +1,14 @@
 """Command line of training: `review-training COMMAND --help` lists each setting with its default."""
 
 import argparse
+import errno
 import importlib.util
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from consumer.errors import ReviewsError, UsageError
+from consumer.errors import GaveUp, ReviewsError, UsageError
 
 #: Command: the module with its `add_arguments` and `run`, and what it does.
 COMMANDS = {
@@ -44,6 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ReviewsError as error:
         print(f"review-training: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"review-training: the disk is full: free some space and run it again ({error})", file=sys.stderr)  # noqa: T201
+        return GaveUp.exit_code
     except KeyboardInterrupt as stopped:
         print(f"review-training: {str(stopped) or 'stopped'}", file=sys.stderr)  # noqa: T201
         return 130

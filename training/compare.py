@@ -8,7 +8,7 @@ from typing import Any
 
 from consumer.bundle import Source, load_bundle
 from consumer.errors import UsageError
-from training.base import find_base
+from training.base import check_length, classifier_config, find_base
 from training.baselines.encoders import ENCODERS
 from training.baselines.measure import measure_bundle, measure_encoder, measure_small
 from training.baselines.models import NETWORKS
@@ -17,6 +17,7 @@ from training.baselines.settings import BaselineSettings
 from training.columns import MIN_ROWS_PER_LABEL
 from training.compare_report import write_report
 from training.data import draw, file_sha256
+from training.freeze import check_layers
 from training.kept_answers import key_sha256
 from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
 from training.progress import say
@@ -103,7 +104,7 @@ def plan_tasks(
     """What is to be done, and which models are left out for what reason.
 
     Raises:
-        UsageError: a base or the vectors cannot be used.
+        UsageError: a base or the vectors cannot be used, or the base not with these settings.
         BundleError: a bundle is refused.
     """
     tasks: list[Task] = []
@@ -119,8 +120,12 @@ def plan_tasks(
             if base_name is None:
                 skipped[name] = f"no pretrained encoder: give --base-{name} a directory or a hub name"
                 continue
+            base = find_base(base_name)
+            config = classifier_config(base, ("0", "1"))
+            check_length(config, encoder_settings.max_length, "--max-length")
+            check_layers(config, encoder_settings.freeze)
             identity |= {
-                "base_sha256": find_base(base_name).sha256,
+                "base_sha256": base.sha256,
                 "settings": encoder_settings.identity() | {"max_length": encoder_settings.max_length},
             }
             # A run with other settings has a checkpoint of its own.

@@ -19,11 +19,12 @@ from training.fit import Plan, conclude, split, train
 from training.freeze import freeze
 from training.linear_teacher import NBSVM, nbsvm_logits
 from training.objective import UNLABELED
+from training.output import check_directory
 from training.parallel import Ranks, joined
 from training.prepare import DEFAULTS, DataOptions, prepare
 from training.progress import say
 from training.record import BaseRecord
-from training.run import Interrupted
+from training.run import Interrupted, find_start
 from training.sealing import check_name, check_replaceable
 from training.settings import DistilSettings, PackageSettings
 from training.step import TrainingRows, label_weights
@@ -73,8 +74,9 @@ def distil(
         processes beside the first, where torchrun started several.
 
     Raises:
-        UsageError: files, teachers, base, student or `out` cannot be used.
+        UsageError: files, teachers, base, student or one of the directories cannot be used.
         BundleError: a teacher is damaged.
+        GaveUp: answers of a teacher or the state of the run cannot be written any more.
         training.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
     """
     quiet_transformers()
@@ -83,6 +85,8 @@ def distil(
     directory = checkpoints or out.with_name(f"{out.name}.run")
     # Not in there: who throws a run away may want to keep what the teachers said.
     cache = teacher_cache or out.with_name(f"{out.name}.teachers")
+    check_directory("--checkpoints", directory)
+    check_directory("--teacher-cache", cache)
     # What a user can have got wrong is looked at before the teachers are asked, which may take a night.
     models = [path for path in teachers if str(path) != NBSVM]
     if settings.hidden_weight and not models:
@@ -106,7 +110,7 @@ def distil(
     model, base = make_student(
         base, shape, labels=labels, texts=learnt, settings=settings, directory=directory / "student"
     )
-    check_length(model, settings.max_length, "--max-length")
+    check_length(model.config, settings.max_length, "--max-length")
     freeze(model, settings.freeze)
     size = sum(parameter.numel() for parameter in model.parameters())
     say(f"student of {base.name}: {shape.layers} layers x {shape.width}, {size / 1e6:.1f} M parameters")
@@ -126,6 +130,7 @@ def distil(
         unlabeled=unlabeled,
     )
     with joined(best_device()) as ranks:
+        find_start(directory, plan.identity(), settings, ranks)  # for what it raises
         files = [prepared.train, *([unlabeled] if unlabeled else [])]
         # nbsvm first: what it refuses is better heard before the night.
         linear = [nbsvm_logits(data.train, learnt[len(data.train) :], settings.seed)] if learns_nbsvm else []

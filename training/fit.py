@@ -17,6 +17,7 @@ from training.freeze import freeze
 from training.holdout import held_out_rows
 from training.kept_answers import texts_sha256
 from training.objective import Objective
+from training.output import check_directory
 from training.package import package
 from training.parallel import Ranks, joined
 from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
@@ -59,17 +60,20 @@ def fit(
         processes beside the first, where torchrun started several.
 
     Raises:
-        UsageError: files, base or `out` cannot be used.
+        UsageError: files, base, `out` or `checkpoints` cannot be used.
+        GaveUp: the state of the run cannot be written any more.
         training.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
     """
     quiet_transformers()
     check_replaceable(out)
     check_name(packaging.name, out)
+    directory = checkpoints or out.with_name(f"{out.name}.run")
+    check_directory("--checkpoints", directory)
     data, calibration, validation = split(prepare(train_file, test_file, data_options, say), settings)
     base = find_base(base_name)
     say(f"base {base.name}, seed {settings.seed}")
     model = load_classifier(base, data.train.label_names, settings.seed)
-    check_length(model, settings.max_length, "--max-length")
+    check_length(model.config, settings.max_length, "--max-length")
     freeze(model, settings.freeze)
     plan = Plan(
         model=model,
@@ -80,7 +84,7 @@ def fit(
         settings=settings,
         packaging=packaging,
         out=out,
-        directory=checkpoints or out.with_name(f"{out.name}.run"),
+        directory=directory,
         save_seconds=checkpoint_minutes * 60,
         data_options=data_options,
     )

@@ -22,14 +22,19 @@ def freeze(model: Any, count: int) -> None:
     """
     if not count:
         return
+    check_layers(model.config, count)
     encoder = model.base_model
     layers = layers_of(model)
-    if count > len(layers):
-        raise UsageError(f"the base model has {len(layers)} layers: set --freeze to at most that")
     trained = {id(p) for layer in layers[count:] for p in layer.parameters()}
     trained |= {id(p) for name, p in encoder.named_parameters() if name.startswith("pooler.")}
     for parameter in encoder.parameters():
         parameter.requires_grad_(id(parameter) in trained)
+
+
+def check_layers(config: Any, count: int) -> None:
+    """Raise `UsageError` where a model of `config` has fewer than the `count` layers that are to be frozen."""
+    if count > (layers := getattr(config, "num_hidden_layers", count)):
+        raise UsageError(f"the base model has {layers} layers: set --freeze to at most that")
 
 
 def layers_of(model: Any) -> nn.ModuleList:

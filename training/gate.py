@@ -1,5 +1,7 @@
 """The int8 gate: is the fast variant accurate enough to be served?"""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from training.data import Reviews, drawn
@@ -12,39 +14,47 @@ FAST = "int8"
 FALLBACK = "bf16"
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The answers of a variant, and the right labels of the rows that they are to."""
+
+    answers: list[Answer]
+    truth: Sequence[str]
+
+
 def choose_served(
-    bundle: Path, test: Reviews, settings: PackageSettings, seed: int, kept: Path
-) -> tuple[str, dict[str, Evaluation], list[Answer]]:
+    bundle: Path, test: Reviews, labels: Sequence[str], settings: PackageSettings, *, seed: int, kept: Path
+) -> tuple[str, dict[str, Measured]]:
     """Compare int8 with fp32 on the gate rows: int8 is served if it loses little enough, bf16 otherwise.
 
     Args:
         bundle: with all its variants.
         test: what it is measured on.
+        labels: those of the model.
         settings: how many gate rows, and how much may be lost.
         seed: draws the gate rows.
         kept: directory where answers are kept, from which a killed run goes on.
 
     Returns:
-        The served variant; an evaluation per measured variant: on all rows of `test` for int8 and for the served
-        variant, on the gate rows for fp32 and, to be compared with it, for int8 once more; and the answers of the
-        served variant to all rows.
+        The served variant, and what each measured variant answered: to all rows of `test` for int8 and for the served
+        variant, to the gate rows for fp32 and, to be compared with it, for int8 once more.
     """
     # Drawn, not the first ones: a file may be sorted by label.
     rows = drawn(len(test), settings.gate_rows, seed)
     gate_rows = test.only(rows)
-    _, reference = _measure(bundle, REFERENCE, gate_rows, kept)
-    answers, fast = _measure(bundle, FAST, test, kept)
-    fast_on_gate = evaluate([answers[row] for row in rows], gate_rows.labels, tuple(fast.confusion))
-    lost = points_lost(reference, fast_on_gate)
+    reference, fast = _measure(bundle, REFERENCE, gate_rows, kept), _measure(bundle, FAST, test, kept)
+    fast_on_gate = Measured([fast.answers[row] for row in rows], gate_rows.labels)
+    slow, quick = (evaluate(each.answers, each.truth, labels) for each in (reference, fast_on_gate))
+    lost = points_lost(slow, quick)
     served = FAST if lost <= settings.max_int8_drop else FALLBACK
     say(
-        f"int8 gate on {len(rows)} rows: fp32 {reference.accuracy:.2%}, int8 {fast_on_gate.accuracy:.2%}: "
+        f"int8 gate on {len(rows)} rows: fp32 {slow.accuracy:.2%}, int8 {quick.accuracy:.2%}: "
         f"{lost:.2f} points lost, {settings.max_int8_drop:.2f} allowed, so {served} is served"
     )
-    evaluations = {REFERENCE: reference, FAST: fast, f"{FAST}, on the rows of {REFERENCE}": fast_on_gate}
+    measured = {REFERENCE: reference, FAST: fast, f"{FAST}, on the rows of {REFERENCE}": fast_on_gate}
     if served == FALLBACK:
-        answers, evaluations[FALLBACK] = _measure(bundle, FALLBACK, test, kept)
-    return served, evaluations, answers
+        measured[FALLBACK] = _measure(bundle, FALLBACK, test, kept)
+    return served, measured
 
 
 def points_lost(reference: Evaluation, other: Evaluation) -> float:
@@ -52,7 +62,6 @@ def points_lost(reference: Evaluation, other: Evaluation) -> float:
     return round(100 * (reference.accuracy - other.accuracy), 6)
 
 
-def _measure(bundle: Path, variant: str, reviews: Reviews, kept: Path) -> tuple[list[Answer], Evaluation]:
+def _measure(bundle: Path, variant: str, reviews: Reviews, kept: Path) -> Measured:
     with open_classifier(bundle, variant) as classifier:
-        answers = classify_all(classifier, reviews.texts, f"measuring {variant}", kept)
-    return answers, evaluate(answers, reviews.labels, classifier.bundle.manifest.labels)
+        return Measured(classify_all(classifier, reviews.texts, f"measuring {variant}", kept), reviews.labels)

@@ -61,7 +61,7 @@ def label_files(
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     done = 0
-    rows = (row for source in sources for row in read_texts(source, column))
+    rows = (row for source in sources for row in read_texts(source, column, say))
     with Predictor.load(bundle, variant) as predictor, _opened(out) as file:
         write = _writer(
             format_name or FORMAT_OF_SUFFIX.get(out.suffix.lower() if out else "", "text"), file, predictor.classes

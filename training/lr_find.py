@@ -63,7 +63,7 @@ def find_rate(train_file: Path, base_name: str, settings: RateTestSettings, colu
     check_left(reviews, REPEATED)
     base = find_base(base_name)
     model = load_classifier(base, reviews.label_names, settings.seed)
-    check_length(model, settings.train_max_length, "--train-max-length")
+    check_length(model.config, settings.train_max_length, "--train-max-length")
     freeze(model, settings.freeze)
     encoder = Encoder(base.tokenizer_json, settings.train_max_length, settings.truncation, settings.windows)
     rows = TrainingRows.encode(reviews, reviews.label_names, encoder)

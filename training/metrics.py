@@ -54,8 +54,8 @@ def measure(answers: Answers, names: Sequence[str], *, seed: int = 0, resamples:
 
 
 def _metric(value: float, drawn: Floats) -> Metric | None:
-    """`value` between the percentiles of its resamples; None where it is not a number."""
-    if not math.isfinite(value):
+    """`value` between the percentiles of its resamples; None where it is not a number, or none of them is one."""
+    if not math.isfinite(value) or not np.isfinite(drawn).any():
         return None
     ends = 100 * (1 - CONFIDENCE) / 2
     low, high = np.nanpercentile(drawn, (ends, 100 - ends))
@@ -107,14 +107,17 @@ def _resampled(answers: Answers, weights: Floats) -> tuple[dict[str, Floats], Fl
     with np.errstate(divide="ignore", invalid="ignore"):
         f1 = np.where(occurrences > 0, 2 * hits / occurrences, 0.0)
         occurring = (answers.is_truth + answers.is_predicted).any(axis=0)
-        areas = [
+        of_labels = [
             _areas(weights[:, some], answers.probabilities[some, label], answers.truth[some] == label)
             for label in answers.ranked
         ]
+        areas = np.array(of_labels).reshape(-1, len(weights))
+        # A resample of few rows lacks some of many labels: its figure is the mean over those that it has.
+        has = np.isfinite(areas)
         figures = {
             "accuracy": weights @ answers.right / rows,
             "f1_macro": f1[:, occurring].mean(axis=1),
-            "roc_auc": np.mean(areas, axis=0) if areas else np.full(len(weights), np.nan),
+            "roc_auc": np.where(has, areas, 0.0).sum(axis=0) / has.sum(axis=0),
             "log_loss": weights @ np.where(some, -np.log(answers.of_truth), 0.0) / answered,
             "brier": weights @ np.where(some, answers.squared_errors, 0.0) / answered,
             "ece": np.abs(weights @ answers.gaps).sum(axis=1) / answered,

@@ -1,10 +1,13 @@
-"""Files that a command writes for the user: what cannot be written is said in one line, if possible before the work."""
+"""Files that a command writes: what cannot be written is said in one line, if possible before the work."""
 
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from consumer.errors import UsageError
+from safetensors import SafetensorError
+
+from consumer.errors import GaveUp, UsageError
 
 
 def check_file(option: str, path: Path) -> None:
@@ -20,6 +23,18 @@ def check_file(option: str, path: Path) -> None:
             raise UsageError(f"{option} {path}: its directory does not exist")
 
 
+def check_directory(option: str, path: Path) -> None:
+    """See that files can be written to the directory `path`, which `option` names and which need not be there yet.
+
+    Raises:
+        UsageError: it cannot be made, or nothing can be written to it.
+    """
+    with writing(option, path):
+        there = next(each for each in (path, *path.parents) if each.exists())
+        with tempfile.TemporaryFile(dir=there):
+            pass
+
+
 @contextmanager
 def writing(option: str, path: Path) -> Iterator[None]:
     """Raise `UsageError` where writing `path`, which `option` names, fails after all, as on a full disk."""
@@ -27,3 +42,26 @@ def writing(option: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(f"{option} {path} cannot be written ({error.strerror})") from error
+
+
+@contextmanager
+def whole(path: Path, suffix: str = ".partial") -> Iterator[Path]:
+    """A file beside `path`, whose directory is made, that takes its place at the end.
+
+    `suffix` is added to its name; where several processes write to `path`, it has to differ between them.
+
+    Raises:
+        GaveUp: it cannot be written, as on a full disk; what was at `path` is still there.
+    """
+    partial = path.with_name(f"{path.name}{suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise GaveUp(
+            f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): free some space or mend its "
+            "directory; the same command then goes on from what is there"
+        ) from error

@@ -1,6 +1,7 @@
 """From a trained model to a bundle: export, int8 gate, golden texts, model card, manifest."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,15 +80,19 @@ def package(
         # Measuring goes through the worker's classifier, which reads a bundle: a draft, with nothing to replay yet.
         write_golden(bundle, nothing_to_replay())
         seal(bundle, facts | {"variants": export.VARIANTS, "served": REFERENCE})
-        served, evaluations, answers = choose_served(bundle, test, packaging, settings.seed, kept)
+        served, measured = choose_served(bundle, test, labels, packaging, seed=settings.seed, kept=kept)
         if held_out:
             with open_classifier(bundle, served) as classifier:
                 held_answers = classify_all(classifier, held_out.texts, "calibrating", kept)
             calibration = calibrate(held_answers, held_out, labels, variant=served, precision=packaging.sure_precision)
             say(as_line(calibration))
             facts["calibration"] = calibration
-            answers = tempered_answers(answers, calibration.temperature)
-            evaluations[served] = evaluate(answers, test.labels, labels)
+            # The worker divides the logits of every variant by it.
+            measured = {
+                name: replace(each, answers=tempered_answers(each.answers, calibration.temperature))
+                for name, each in measured.items()
+            }
+        evaluations = {name: evaluate(each.answers, each.truth, labels) for name, each in measured.items()}
         facts |= _results(served, evaluations, packaging.keep, test.path.name, settings.max_length)
         _remove_all_but(bundle, facts["variants"])
         seal(bundle, facts)

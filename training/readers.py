@@ -61,16 +61,19 @@ def read_table(path: Path) -> Table:
 
 def _xlsx(path: Path) -> Table:
     import pandas as pd
+    from openpyxl.utils.escape import unescape
 
     with pd.ExcelFile(path, engine="openpyxl") as workbook:
         first, *others = workbook.sheet_names
         # No guessing of missing values: a review may well be the word "None". An empty cell is an empty string.
         frame = pd.read_excel(workbook, sheet_name=first, dtype=object, keep_default_na=False, na_filter=False)
     remarks = (f"only the first sheet, {first!r}, of {len(others) + 1} is read",) if others else ()
-    names = [str(name) for name in frame.columns]
-    columns = {str(name): frame[name].tolist() for name in frame.columns}
-    places: list[Place] = list(range(2, len(frame) + 2))
-    return Table(columns, places, formulas=partial(_formula_rows, path, names), remarks=remarks)
+    # openpyxl leaves the escapes of characters that XML cannot hold: a carriage return in a cell is "_x000D_". (In the
+    # table of shared strings it takes out what protects a text that really says so, which then becomes one as well.)
+    names = [unescape(str(name)) for name in frame.columns]
+    cells = frame.to_numpy(dtype=object).T.tolist()
+    columns = {name: [unescape(c) if isinstance(c, str) else c for c in cells[i]] for i, name in enumerate(names)}
+    return Table(columns, [*range(2, len(frame) + 2)], formulas=partial(_formula_rows, path, names), remarks=remarks)
 
 
 def _formula_rows(path: Path, names: Sequence[str], column: str) -> frozenset[int]:
@@ -101,23 +104,23 @@ def quoting_of(path: Path) -> Any:
     """Whether a csv or tsv file quotes its cells; a tsv file is read through for it."""
     if path.suffix.lower() == ".tsv":
         try:
-            for _ in csv_rows(path, separator_of(path), strict=True):
+            for _ in csv_rows(path, separator_of(path)):
                 pass
         except UsageError:  # many tsv files never quote: a quotation mark is a part of the text
             return csv.QUOTE_NONE
     return csv.QUOTE_MINIMAL
 
 
-def csv_rows(path: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL, *, strict: bool) -> Iterator[list[str]]:
+def csv_rows(path: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL) -> Iterator[list[str]]:
     """The cells of each row, one row at a time, the header first.
 
     Raises:
-        UsageError: a row cannot be split; with `strict` a quotation mark in a wrong place is enough.
+        UsageError: a row cannot be split: one quotation mark in a wrong place would swallow the rows behind it.
     """
     csv.field_size_limit(LARGEST_CELL)
     number = 0
     with _opened(path, newline="") as file:
-        rows = csv.reader(file, delimiter=separator, quoting=quoting, strict=strict)
+        rows = csv.reader(file, delimiter=separator, quoting=quoting, strict=True)
         try:
             for cells in rows:
                 number += 1
@@ -137,7 +140,7 @@ def surplus(number: int, cells: Sequence[str], columns: int) -> BadRow | None:
 
 
 def _separated(path: Path) -> Table:
-    rows = list(csv_rows(path, separator_of(path), quoting_of(path), strict=True))
+    rows = list(csv_rows(path, separator_of(path), quoting_of(path)))
     while rows and not rows[-1]:
         rows.pop()
     names = rows[0] if rows else []

@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from consumer.bundle import Source
 from consumer.errors import UsageError
 from training.evaluate import Evaluation
+from training.output import whole
 from training.settings import DistilSettings, FitSettings, PackageSettings
 from training.state import Epoch
 
@@ -85,10 +86,8 @@ class RunRecord(_Part):
 
     def write(self, path: Path) -> None:
         """Write it to `path`; what was there stays whole until it is replaced."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
+        with whole(path) as partial:
+            partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> "RunRecord":

@@ -46,8 +46,8 @@ FIGURES = {
 class Report:
     """What was measured, on what, and what came out.
 
-    `known` tells that the bundle was trained on the same file; `dropped` rows, whose text is in the training file, were
-    left out.
+    `known` tells that the bundle was trained on the same file, `drawn` that there were more rows than --limit allowed;
+    `dropped` rows, whose text is in the training file, were left out.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Report:
     sha256: str
     known: bool
     dropped: int
+    drawn: bool
     created: datetime
     calibration: Calibration | None
     evaluation: Evaluation
@@ -140,6 +141,7 @@ def evaluate_file(
     known = bool(manifest.training_data) and reviews.sha256 == manifest.training_data[0].sha256
     if known:
         say(f"{file} is what {manifest.name} was trained on: these figures say nothing about other texts")
+    usable = len(reviews)
     reviews = draw(reviews, limit, LIMIT_SEED)
     with open_classifier(bundle, variant) as classifier:
         classifier.self_check()
@@ -158,6 +160,7 @@ def evaluate_file(
         sha256=reviews.sha256,
         known=known,
         dropped=dropped,
+        drawn=len(reviews) < usable,
         created=datetime.now(UTC),
         calibration=manifest.calibration,
         evaluation=evaluate(probabilities, reviews.labels, manifest.labels),

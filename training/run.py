@@ -7,6 +7,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+
 from consumer.errors import UsageError
 from training import checkpoint
 from training.batches import total_steps
@@ -16,7 +18,7 @@ from training.parallel import Ranks
 from training.progress import ProgressBar, say
 from training.settings import FitSettings
 from training.state import RunState, Validation, best_epoch, out_of_patience
-from training.step import TrainingRows, make_optimizer
+from training.step import TrainingRows, make_optimizer, micro_batch_tokens
 from training.validation import validate
 
 
@@ -53,13 +55,15 @@ def run_training(
         Where the run stands at its end; `model` has the weights of the best epoch where one is to be selected.
 
     Raises:
-        UsageError: the checkpoint cannot be gone on from, or the loss is not a number any more.
+        UsageError: the checkpoint cannot be gone on from, the loss is not a number any more, or memory lacks.
         Interrupted: SIGINT or SIGTERM came; a checkpoint has been written.
     """
-    if settings.batch_size < ranks.size:
-        raise UsageError(f"{ranks.size} processes cannot share batches of {settings.batch_size}: start fewer of them")
     steps = total_steps(len(rows.reviews), settings.epochs, settings.batch_size)
-    start = _start(directory, identity, steps)
+    start = find_start(directory, identity, settings, ranks)
+    if start.step:
+        say(f"training goes on from step {start.step} of {steps}, the checkpoint in {directory}")
+    else:
+        say(f"training starts: {steps} steps, checkpoints in {directory}")
     if not ranks.agree(start.step):
         raise UsageError("the processes find different checkpoints: name a directory with --checkpoints that all share")
     optimizer = make_optimizer(model, settings)
@@ -77,6 +81,7 @@ def run_training(
 
     with (
         _signals() as received,
+        _memory(settings, ranks),
         ProgressBar("training", steps * settings.batch_size, start.step * settings.batch_size) as bar,
     ):
 
@@ -120,15 +125,23 @@ def _tell(state: RunState) -> None:
     say(line)
 
 
-def _start(directory: Path, identity: dict[str, Any], steps: int) -> RunState:
+def find_start(directory: Path, identity: dict[str, Any], settings: FitSettings, ranks: Ranks) -> RunState:
     """Where the training starts: at the checkpoint in `directory`, or from the beginning where there is none.
 
+    Args:
+        directory: see `run_training`.
+        identity: see `run_training`.
+        settings: see `FitSettings`.
+        ranks: the processes of the run.
+
     Raises:
-        UsageError: the checkpoint is of another run, which may be hours of work: it is not overwritten.
+        UsageError: the checkpoint is of another run, which may be hours of work: it is not overwritten; or the
+            processes are more than the reviews of a step.
     """
+    if settings.batch_size < ranks.size:
+        raise UsageError(f"{ranks.size} processes cannot share batches of {settings.batch_size}: start fewer of them")
     header = checkpoint.read_header(directory)
     if header is None:
-        say(f"training starts: {steps} steps, checkpoints in {directory}")
         return RunState()
     found, state = header
     if found != identity:
@@ -137,8 +150,19 @@ def _start(directory: Path, identity: dict[str, Any], steps: int) -> RunState:
             f"the checkpoint in {directory} is of a run with another {differing}: "
             "remove that directory, or name another one with --checkpoints"
         )
-    say(f"training goes on from step {state.step} of {steps}, the checkpoint in {directory}")
     return state
+
+
+@contextmanager
+def _memory(settings: FitSettings, ranks: Ranks) -> Iterator[None]:
+    """Raise `UsageError` where the GPU lacks memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UsageError(
+            f"the GPU has too little memory: lower --micro-batch-tokens, which is "
+            f"{micro_batch_tokens(settings, ranks.device)}; the same command then goes on from the last checkpoint"
+        ) from error
 
 
 @contextmanager

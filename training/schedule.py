@@ -13,7 +13,8 @@ def rate_factor(settings: FitSettings, step: int, steps: int, steps_per_epoch: f
     if settings.policy == "triangular":
         return triangular(step, steps_per_epoch)
     if settings.policy == "sgdr":
-        return sgdr(step, steps_per_epoch * settings.cycle_length, settings.cycle_multiplier)
+        length, multiplier = settings.cycles
+        return sgdr(step, steps_per_epoch * length, multiplier)
     return (linear if settings.policy == "linear" else one_cycle)(step, steps, settings.warmup)
 
 
@@ -22,8 +23,9 @@ def describe(settings: FitSettings) -> str:
     if settings.policy == "triangular":
         return "up and down in every epoch"
     if settings.policy == "sgdr":
-        grow = f", each {settings.cycle_multiplier:g} times longer" if settings.cycle_multiplier > 1 else ""
-        return f"cosine down in cycles of {settings.cycle_length:g} epochs{grow}"
+        length, multiplier = settings.cycles
+        grow = f", each {multiplier:g} times longer" if multiplier > 1 else ""
+        return f"cosine down in cycles of {length:g} epochs{grow}"
     return f"linear up over {settings.warmup:.0%} of the steps, then down"
 
 

@@ -15,6 +15,8 @@ from training.data import file_sha256
 
 def check_replaceable(out: Path) -> None:
     """Raise `UsageError` where no bundle could be put to `out`: better heard before the training than behind it."""
+    if out.name in {"", ".."}:  # files beside it are named after it
+        raise UsageError(f"--out {out} stands for a directory: name the directory itself")
     if out.is_symlink():
         raise UsageError(f"{out} is a link: name the directory that it stands for")
     if out.exists() and not (out / MANIFEST).is_file():

@@ -89,8 +89,12 @@ class FitSettings(StepSettings):
         "Hugging Face Trainer counts it, from 0; triangular: up and down in every epoch; sgdr: cosine with restarts",
     )
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps that one-cycle and linear rise")
-    cycle_length: float = Field(default=1.0, ge=0.05, description="epochs of the first cycle of sgdr")
-    cycle_multiplier: float = Field(default=1.0, ge=1, description="each cycle of sgdr is this much longer")
+    cycle_length: float | None = Field(
+        default=None, ge=0.05, description="epochs of the first cycle (default: 1; with policy sgdr)"
+    )
+    cycle_multiplier: float | None = Field(
+        default=None, ge=1, description="each cycle is this much longer (default: 1; with policy sgdr)"
+    )
     select: Selection = Field(
         default="none", description="package the epoch that is best by this on the validation rows; none: the last one"
     )
@@ -113,19 +117,29 @@ class FitSettings(StepSettings):
             return self.validation_share
         return 0.0 if self.select == "none" else DEFAULT_VALIDATION_SHARE
 
+    @property
+    def cycles(self) -> tuple[float, float]:
+        """Epochs of the first cycle of sgdr, and how much longer each one is than the one before."""
+        return self.cycle_length or 1.0, self.cycle_multiplier or 1.0
+
     def identity(self) -> dict[str, Any]:
         """What of the settings determines the trained weights, ready for JSON.
 
-        Serving length is no part of it: a finished run can be packaged again with another one. Windows are where they
-        are read, with the values that they have by default: a run is not gone on with under other ones.
+        Serving length is no part of it: a finished run can be packaged again with another one. Nor is the size of the
+        micro-batches, which bounds memory: a run that lacked it goes on with smaller ones. Windows are where they are
+        read, with the values that they have by default: a run is not gone on with under other ones. So are cycles.
         """
-        found = self.model_dump(mode="json", exclude={"max_length", "window_overlap", "max_windows"})
+        beside = {"max_length", "micro_batch_tokens", "window_overlap", "max_windows"}
+        found = self.model_dump(mode="json", exclude=beside)
+        found |= dict(zip(("cycle_length", "cycle_multiplier"), self.cycles, strict=True))
         return found | ({"windows": self.windows.model_dump()} if self.windows else {})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.train_max_length > self.max_length:
             raise ValueError("train_max_length is larger than max_length: lower the one or raise the other")
+        if self.policy != "sgdr" and (self.cycle_length, self.cycle_multiplier) != (None, None):
+            raise ValueError("cycle_length and cycle_multiplier are for sgdr: set policy to sgdr as well")
         if self.select != "none" and not self.held_out:
             raise ValueError("select needs validation rows: give a validation_share above 0")
         if self.patience and self.select == "none":

@@ -62,9 +62,10 @@ def slices(scored: Sequence[Scored | None], reviews: Reviews, answers: Answers) 
 def top_losses(
     scored: Sequence[Scored | None], reviews: Reviews, answers: Answers, labels: Sequence[str], count: int
 ) -> list[Loss]:
-    """The `count` reviews whose label was given the least probability, worst first."""
-    losses = np.where(answers.answered, -np.log(answers.of_truth), -1.0)
-    worst = np.argsort(-losses, kind="stable")[: min(count, int(answers.answered.sum()))].tolist()
+    """The `count` wrong answers that gave the least probability to the label of their review, worst first."""
+    wrong = answers.answered & ~answers.right
+    losses = np.where(wrong, -np.log(answers.of_truth), -1.0)
+    worst = np.argsort(-losses, kind="stable")[: min(count, int(wrong.sum()))].tolist()
     return [
         Loss(
             reviews.texts[row],

@@ -20,8 +20,9 @@ from torch import nn
 
 from consumer.encoder import Encoder
 from consumer.errors import UsageError
-from training.base import Base, classifier_config, load_classifier, readable
+from training.base import Base, classifier_config, load_classifier
 from training.freeze import layers_of
+from training.output import whole
 from training.settings import DistilSettings, LayerChoice, StudentName
 from training.vocabulary import count_used, prune, size_of
 
@@ -106,16 +107,16 @@ def make_student(
         config.pad_token_id = rows.index(config.pad_token_id) if config.pad_token_id in rows else None
     config.num_hidden_layers, config.hidden_size, config.num_attention_heads = shape.layers, shape.width, shape.heads
     setattr(config, _inner_width(config), shape.feed_forward)
-    source = _source(base, labels, settings.seed)
+    if hasattr(config, "pooler_hidden_size"):  # DeBERTa has a width of its own for what the encoder gives to the pooler
+        config.pooler_hidden_size = shape.width
+    source = load_classifier(base, labels, settings.seed)
     from transformers import AutoModelForSequenceClassification
 
     torch.manual_seed(settings.seed)
     student = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     take_over(student, source, rows, settings.take_layers)
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = directory / f"tokenizer.{os.getpid()}.partial"  # each process of torchrun writes the same
-    partial.write_text(tokenizer_json, encoding="utf-8")
-    partial.replace(directory / "tokenizer.json")
+    with whole(directory / "tokenizer.json", f".{os.getpid()}.partial") as partial:  # by each process of torchrun
+        partial.write_text(tokenizer_json, encoding="utf-8")
     return student, Base(base.name, directory, base.sha256)
 
 
@@ -185,23 +186,6 @@ def _embedding_tables(model: Any) -> list[str]:
     width = model.get_input_embeddings().weight.shape[1]
     tables = ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Embedding))
     return [f"{name}.weight" for name, module in tables if module.embedding_dim == width]
-
-
-def _source(base: Base, labels: tuple[str, ...], seed: int) -> Any:
-    """The base as a sequence classifier; its head is its own only where it was trained for the same labels."""
-    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
-
-    config = AutoConfig.from_pretrained(base.directory)
-    if tuple(config.id2label.values()) == labels:
-        return load_classifier(base, labels, seed)
-    with readable(base.directory):
-        encoder = AutoModel.from_pretrained(
-            base.directory, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-        )
-    torch.manual_seed(seed)
-    whole = AutoModelForSequenceClassification.from_config(classifier_config(base, labels), trust_remote_code=False)  # type: ignore[no-untyped-call]
-    whole.base_model.load_state_dict(encoder.state_dict(), strict=False)
-    return whole
 
 
 def _inner_width(config: Any) -> str:

@@ -7,6 +7,7 @@ shard with another key in its header, or damaged, is asked for anew.
 """
 
 import json
+import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from training.kept_answers import key_sha256, texts_sha256
+from training.output import whole
 from training.parallel import Ranks
 from training.progress import ProgressBar
 from training.teacher import Answers, Teacher
@@ -40,10 +42,10 @@ def answers_of(teacher: Teacher, texts: Sequence[str], file_sha256: str, directo
 
     Raises:
         BundleError: the teacher cannot be loaded.
+        GaveUp: an answer cannot be written.
     """
     key = teacher.key() | {"file": file_sha256, "texts": texts_sha256(texts)}
     cache = directory / key_sha256(key)[:16]
-    cache.mkdir(parents=True, exist_ok=True)
     starts = range(0, len(texts), SHARD)
     missing = [start for start in starts if _read(_shard(cache, start), key) is None]
     # By the number of the shard, not by its place among the missing: another process may find fewer of these.
@@ -75,9 +77,8 @@ def _write(path: Path, key: dict[str, Any], answers: Answers) -> None:
     tensors: dict[str, Any] = {"logits": answers.logits}
     if answers.hidden is not None:
         tensors["hidden"] = answers.hidden
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"key": json.dumps(key)})
-    partial.replace(path)
+    with whole(path, f".{os.getpid()}.partial") as partial:  # two runs may ask the same
+        save_file(tensors, partial, metadata={"key": json.dumps(key)})
 
 
 def _read(path: Path, key: dict[str, Any]) -> Answers | None:

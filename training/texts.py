@@ -1,7 +1,7 @@
 """Texts to be labelled, one by one, out of files and standard input; of any length, but for xlsx and parquet."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class Row:
     reason: str | None = None
 
 
-def read_texts(source: str, column: str | None) -> Iterator[Row]:
+def read_texts(source: str, column: str | None, say: Callable[[str], None] = lambda _: None) -> Iterator[Row]:
     """The texts of the file `source`, or of standard input (`-`, a text a line), in order, one at a time.
 
     A byte that is not UTF-8 becomes half a surrogate pair, which `Predictor` gives a reason for.
@@ -38,6 +38,7 @@ def read_texts(source: str, column: str | None) -> Iterator[Row]:
         source: xlsx, csv and tsv with a header row; parquet; jsonl with an object or a string a line; txt with a text a
             line.
         column: name of the column or field that holds the text; default: one of `TEXT_NAMES`, or the only one.
+        say: told which one is read where it was guessed among several.
 
     Raises:
         UsageError: the file cannot be read, or lacks the column.
@@ -46,6 +47,8 @@ def read_texts(source: str, column: str | None) -> Iterator[Row]:
         yield from _lines(source, sys.stdin.buffer)
         return
     path = Path(source)
+    if path.is_dir():
+        raise UsageError(f"{source} is a directory: give a file named {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise UsageError(f"{source} does not exist")
     suffix = path.suffix.lower()
@@ -53,7 +56,7 @@ def read_texts(source: str, column: str | None) -> Iterator[Row]:
         raise UsageError(f"{source}: known are {', '.join(SUFFIXES)}; pipe anything else in as one text a line")
     try:
         if suffix in (".xlsx", ".parquet"):
-            yield from _table(source, column)
+            yield from _table(source, column, say)
             return
         with path.open("rb") as file:
             if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
@@ -62,18 +65,18 @@ def read_texts(source: str, column: str | None) -> Iterator[Row]:
             if suffix == ".txt":
                 yield from _lines(source, file)
                 return
-        yield from (_jsonl if suffix == ".jsonl" else _csv)(source, column)
+        yield from (_jsonl if suffix == ".jsonl" else _csv)(source, column, say)
     except OSError as error:
         raise UsageError(f"{source} cannot be read ({error.strerror})") from error
 
 
-def text_column(source: str, names: Sequence[str], wanted: str | None) -> int:
-    """Which of the columns `names` holds the text.
+def text_column(source: str, names: Sequence[str], wanted: str | None, say: Callable[[str], None]) -> int:
+    """Which of the columns `names` holds the text; tells `say` if it was guessed among several.
 
     Raises:
         UsageError: `wanted` is not among them, or nothing tells which one it is.
     """
-    name = find_column(names, wanted, TEXT_NAMES)
+    name = _guessed(source, names, wanted, say)
     if name is not None:
         return names.index(name)
     found = ", ".join(map(repr, names)) or "none"
@@ -84,20 +87,27 @@ def text_column(source: str, names: Sequence[str], wanted: str | None) -> int:
     raise UsageError(f"{source} has the columns {found}: say with --text-column which one holds the text")
 
 
+def _guessed(source: str, names: Sequence[str], wanted: str | None, say: Callable[[str], None]) -> str | None:
+    name = find_column(names, wanted, TEXT_NAMES)
+    if name is not None and wanted is None and len(names) > 1:
+        say(f"{source}: texts are read from {name!r}; another column can be named with --text-column")
+    return name
+
+
 def _lines(source: str, file: Iterable[bytes]) -> Iterator[Row]:
     for number, line in enumerate(file, start=1):
         text = line.decode("utf-8-sig" if number == 1 else "utf-8", errors="surrogateescape")
         yield Row(source, number, text.rstrip("\r\n"))
 
 
-def _jsonl(source: str, column: str | None) -> Iterator[Row]:
+def _jsonl(source: str, column: str | None, say: Callable[[str], None]) -> Iterator[Row]:
     """One field holds the texts of the whole file, as for `fit`, so it is read through first.
 
     Where an object lacks it, another field that is called like one is not its text.
     """
     path = Path(source)
     names = dict.fromkeys(name for _, value in json_lines(path) if isinstance(value, dict) for name in value)
-    field = find_column(list(names), column, TEXT_NAMES)
+    field = _guessed(source, list(names), column, say)
     absent = f"no field {column or field or 'of texts (as Reviews)'}"
     for number, value in json_lines(path):
         text, reason = value, None
@@ -108,13 +118,13 @@ def _jsonl(source: str, column: str | None) -> Iterator[Row]:
         yield Row(source, number, text, reason)
 
 
-def _csv(source: str, column: str | None) -> Iterator[Row]:
+def _csv(source: str, column: str | None, say: Callable[[str], None]) -> Iterator[Row]:
     path = Path(source)
     place, columns = None, 0
-    rows = csv_rows(path, separator_of(path), quoting_of(path), strict=False)
+    rows = csv_rows(path, separator_of(path), quoting_of(path))
     for number, cells in enumerate(rows, start=1):
         if place is None:
-            place, columns = text_column(source, cells, column), len(cells)
+            place, columns = text_column(source, cells, column, say), len(cells)
         elif bad := surplus(number, cells, columns):
             yield Row(source, number, None, bad.reason)
         else:
@@ -123,11 +133,11 @@ def _csv(source: str, column: str | None) -> Iterator[Row]:
         raise UsageError(f"{source} is empty: needed is a header row")
 
 
-def _table(source: str, column: str | None) -> Iterator[Row]:
+def _table(source: str, column: str | None, say: Callable[[str], None]) -> Iterator[Row]:
     """Read at once; of a workbook the first sheet, where a formula without a stored result is an empty cell."""
     table = read_table(Path(source))
     names = list(table.columns)
-    texts = table.columns[names[text_column(source, names, column)]]
+    texts = table.columns[names[text_column(source, names, column, say)]]
     formula = "no text, or a formula" if source.lower().endswith(".xlsx") else None
     for place, text in zip(table.places, texts, strict=True):
         yield Row(source, int(place), text, formula if text in ("", None) else None)

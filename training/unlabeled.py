@@ -30,8 +30,6 @@ def read_unlabeled(
     Raises:
         UsageError: the file cannot be read, lacks the column, or holds more of the test texts than `options` allow.
     """
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist")
     reviews, bad = _read(path, column)
     for reason, count in bad.items():
         say(f"{path.name}: {count} rows left out: {reason}")

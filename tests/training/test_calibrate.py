@@ -70,6 +70,17 @@ def refusal(capsys: pytest.CaptureFixture[str], code: int, expected: int = 2) ->
     return last
 
 
+@pytest.mark.parametrize("out", [".", "..", "../bundle/.."])
+def test_an_out_without_a_name_is_refused_before_the_work(
+    pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    """From inside of the bundle: one line instead of an error of the library behind all measuring."""
+    bundle = Path(shutil.copytree(pristine, tmp_path / "bundle"))
+    monkeypatch.chdir(bundle)
+    line = refusal(capsys, calibrated(bundle, tmp_path / "none.xlsx", Path(out)))
+    assert line.endswith(f"--out {out} stands for a directory: name the directory itself")
+
+
 def test_the_temperature_of_an_overconfident_model_is_found() -> None:
     """Labels drawn from the probabilities of a third of the logits: the temperature is 3, within sampling error."""
     generator = np.random.default_rng(1)

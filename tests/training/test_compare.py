@@ -288,6 +288,23 @@ def test_what_cannot_be_compared_is_said_before_anything_is_trained(
     assert not (tmp_path / "out" / "compare.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-length", "65"], "the base model reads at most 64 tokens: set --max-length to at most that"),
+        (["--max-length", "64", "--freeze", "3"], "the base model has 2 layers: set --freeze to at most that"),
+    ],
+)
+def test_what_a_base_cannot_do_is_said_before_a_small_model_is_trained(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    """Small models come first, and may take hours; the encoder would be refused behind them."""
+    base = make_base(tmp_path / "base")
+    models = ["--models", "nbsvm,distilbert", "--base-distilbert", str(base), "--train-max-length", "24"]
+    assert message in refusal(capsys, [*files, "--out", str(tmp_path / "out"), *models, *options])
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_bundle_with_other_labels_is_refused(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,31 @@ def test_ctrl_c_while_a_teacher_is_asked_says_how_to_go_on(
     assert capsys.readouterr().err.endswith("stopped while teachers are asked; the same command goes on from there\n")
 
 
+def test_a_run_that_cannot_go_on_is_refused_before_a_teacher_is_asked(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkpoint of another run, and more processes than a step has reviews: not behind a night of asking."""
+    import torch
+
+    from training import distil
+    from training.parallel import Ranks
+    from training.state import RunState
+
+    def asked(*_: Any) -> None:
+        raise AssertionError("a teacher is asked")
+
+    for name in ("answers_of", "nbsvm_logits"):
+        monkeypatch.setattr(distil, name, asked)
+    command = [*arguments(workplace, "other", **{"max-overlap": "0.06"}), "--teacher", "nbsvm"]
+    with monkeypatch.context() as patched:
+        patched.setattr(distil, "joined", lambda _: nullcontext(Ranks(size=17)))
+        assert "17 processes cannot share batches of 16" in refusal(capsys, command)
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoint.save(workplace / "other.run", {"rows": 1}, RunState(step=1), model, optimizer)
+    assert "other.run is of a run with another" in refusal(capsys, command)
+
+
 def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
     workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -343,6 +369,7 @@ def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
         ({"unlabeled": str(tmp_path / "prices.xlsx")}, "has the columns 'price', 'date': say with --unlabeled-column"),
         ({"unlabeled": str(tmp_path / "empty.xlsx")}, "has no usable text"),
         ({"unlabeled": str(tmp_path / "same.txt")}, "is left to learn from"),
+        ({"unlabeled": str(tmp_path)}, "is a directory: give a file named .xlsx, .csv, .tsv, .jsonl, .parquet, .txt"),
         ({"unlabeled-column": "body"}, "lacks the column 'body'; it has 'id', 'text'"),
         ({"teacher": str(tmp_path / "int8")}, "has no torch weights that a student could start from"),
         ({"teacher": str(tmp_path / "int8"), "base": str(workplace / "teacher")}, "so no hidden states"),

@@ -1,6 +1,7 @@
 """From two spreadsheets to a bundle that the worker serves, on an encoder of random weights that learns two words."""
 
 import json
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,28 @@ def test_the_record_of_a_run_tells_how_its_bundle_was_made(fitted: Path) -> None
     assert record.packaged_epoch == 5
     assert record.metrics[manifest.served]["accuracy"] == served_accuracy(manifest)
     assert str(fitted.parent) not in (fitted / "run.json").read_text()
+
+
+def test_every_log_loss_of_the_record_is_that_of_the_calibrated_answers(
+    workplace: Path, fitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the classifier of the bundle gives them: figures of calibrated and other answers cannot be compared."""
+    from training import calibrate
+    from training.data import drawn, read_reviews
+    from training.evaluate import classify_all, evaluate, open_classifier
+    from training.record import RunRecord
+
+    # Given the fitted model with another temperature: it makes no mistake, and has none
+    shutil.copytree(f"{fitted}.run", workplace / "warm.run")
+    monkeypatch.setattr(calibrate, "fit_temperature", lambda *_: 2.0)
+    assert main(arguments(workplace, "warm")) == 0
+    # Then each figure is what the worker's answers give, on the gate rows for fp32
+    record, test = RunRecord.read(workplace / "warm" / "run.json"), read_reviews(workplace / "test.xlsx")
+    for variant, rows in (("fp32", drawn(60, 30, record.settings.seed)), ("int8", range(60))):
+        reviews = test.only(rows)
+        with open_classifier(workplace / "warm", variant) as classifier:
+            found = evaluate(classify_all(classifier, reviews.texts, "again"), reviews.labels, record.labels)
+        assert record.metrics[variant]["log_loss"] == pytest.approx(found.log_loss, rel=1e-3)
 
 
 def test_the_card_tells_the_epochs_that_were_trained_and_which_is_in_the_bundle(fitted: Path) -> None:

@@ -65,6 +65,20 @@ def test_a_resample_gives_what_scikit_learn_gives_for_its_rows(labels: int, fail
         assert quick_f1[number] == pytest.approx([slow.f1[name].value for name in NAMES[:labels]], abs=1e-12)
 
 
+def test_a_label_that_a_resample_lacks_costs_no_interval() -> None:
+    """60 labels on 150 rows: hardly a resample has all of them; its ROC-AUC is the mean over those that it has."""
+    names = tuple(map(str, range(60)))
+    found = measure(drawn(150, 60, seed=8), names, resamples=100).overall["roc_auc"]
+    assert found is not None
+    assert 0.5 < found.low < found.value < found.high < 1
+
+
+def test_a_figure_without_any_resample_has_no_interval() -> None:
+    """One row of a label, drawn in no resample: there is no figure rather than one between NaN and NaN."""
+    answers = Answers(np.array([[0.9, 0.1]] * 9 + [[0.2, 0.8]]), np.array([0] * 9 + [1]))
+    assert any(measure(answers, NAMES[:2], seed=seed, resamples=1).overall["roc_auc"] is None for seed in range(20))
+
+
 def test_the_interval_of_an_accuracy_is_near_wilsons() -> None:
     """Two ways to the same interval, on 2,000 rows."""
     answers = drawn(2000, 2, seed=4)

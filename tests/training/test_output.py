@@ -1,13 +1,15 @@
 """Every command that writes a file refuses one that cannot be written in the same words, before its work."""
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
-from consumer.errors import UsageError
+from consumer.errors import GaveUp, UsageError
 from training.cli import main
-from training.output import check_file, writing
+from training.output import check_file, whole, writing
 
 pytestmark = pytest.mark.training
 
@@ -63,3 +65,25 @@ def test_a_file_that_can_be_written_is_left_to_its_writer(tmp_path: Path) -> Non
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
     with pytest.raises(ZeroDivisionError), writing("--report", tmp_path / "new.html"):
         1 / 0  # noqa: B018 - it raises
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O error: No space left on device")]
+)
+def test_a_file_that_cannot_be_written_whole_leaves_the_one_before(tmp_path: Path, error: Exception) -> None:
+    """What a restart mends: the old file stays, the part of the new one makes room, and one line says what to do."""
+    path = tmp_path / "new" / "file"
+    with whole(path) as partial:
+        partial.write_text("old")
+        assert not path.exists()
+
+    def fail() -> None:
+        with whole(path, ".7.partial") as partial:
+            partial.write_text("half")
+            raise error
+
+    with pytest.raises(GaveUp, match=r"file cannot be written \(.*No space left on device\): free some"):
+        fail()
+    assert [(each.name, each.read_text()) for each in path.parent.iterdir()] == [("file", "old")]
+    with pytest.raises(GaveUp, match=r"cannot be written \(Not a directory\)"), whole(path / "below" / "it"):
+        pass

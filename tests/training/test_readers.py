@@ -11,6 +11,7 @@ from consumer.errors import UsageError
 from tests.tiny_encoder import write_table
 from training.columns import Columns
 from training.data import read_reviews
+from training.readers import read_table
 from training.table import BadRow
 
 pytestmark = pytest.mark.training
@@ -81,6 +82,13 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
     file = write_csv(tmp_path / "r.csv")
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     assert read_reviews(file).columns == Columns("Reviews", "Sentiment")
+
+
+def test_escaped_characters_of_a_workbook_are_what_they_stand_for(tmp_path: Path) -> None:
+    """A carriage return in a cell or a header is stored as "_x000D_"; a text that says so keeps it."""
+    rows = [("a_x000D_\nb", 7), ("_x005F_x000D_", 8)]
+    table = read_table(write_table(tmp_path / "r.xlsx", [("Reviews_x000D_", "stars"), *rows]))
+    assert table.columns == {"Reviews\r": ["a\r\nb", "_x000D_"], "stars": [7, 8]}
 
 
 def test_a_tsv_file_that_never_quotes_keeps_its_quotation_marks(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """What training refuses: one line that says what to do, and a documented exit code."""
 
+import errno
 import importlib.util
 import math
+import os
 import random
 import re
 from collections.abc import Sequence
@@ -72,6 +74,27 @@ def test_an_out_that_no_bundle_can_take_is_refused_before_anything_is_read(
         assert words in refusal(capsys, ["fit", *files, "--out", str(tmp_path / out)])
     assert "train.xlsx" not in capsys.readouterr().err
     assert (tmp_path / "v1" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["fit"], "--checkpoints"),
+        (["distil", "--teacher", "none"], "--checkpoints"),
+        (["distil", "--teacher", "none"], "--teacher-cache"),
+    ],
+)
+def test_a_directory_of_the_run_that_cannot_be_written_is_refused_before_anything_is_read(
+    tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str], command: list[str], option: str
+) -> None:
+    """Below a file, or of a name that is too long: not behind a night of training; and nothing is left behind."""
+    (tmp_path / "file").write_text("")
+    there = sorted(tmp_path.iterdir())
+    for name, reason in (("file/run", "Not a directory"), ("long" * 100, "File name too long")):
+        path = tmp_path / name
+        line = refusal(capsys, [*command, *files, "--out", str(tmp_path / "bundle"), option, str(path)])
+        assert line == f"review-training: {option} {path} cannot be written ({reason})"
+    assert sorted(tmp_path.iterdir()) == there
 
 
 def test_a_bundle_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
@@ -213,25 +236,27 @@ def test_int8_is_served_only_if_it_loses_little(
     """With 0.3 points allowed, 970 right of 1,000 in fp32: 967 in int8 pass, 966 do not."""
     from training import gate
     from training.data import Reviews
-    from training.evaluate import Answer, Evaluation, evaluate
+    from training.evaluate import Answer, evaluate
     from training.settings import PackageSettings
 
     test = Reviews(tmp_path / "test.xlsx", "0" * 64, tuple(map(str, range(1000))), ("pos",) * 1000)
     right = {"fp32": 970, "int8": int8_right, "bf16": 970}
 
-    def measured(_bundle: Path, variant: str, reviews: Reviews, _kept: Path) -> tuple[list[Answer], Evaluation]:
+    def measured(_bundle: Path, variant: str, reviews: Reviews, _kept: Path) -> gate.Measured:
         answers: list[Answer] = [
             {"neg": 0.1, "pos": 0.9} if int(text) < right[variant] else {"neg": 0.9, "pos": 0.1}
             for text in reviews.texts
         ]
-        return answers, evaluate(answers, reviews.labels, ("neg", "pos"))
+        return gate.Measured(answers, reviews.labels)
 
     monkeypatch.setattr(gate, "_measure", measured)
-    chosen, evaluations, answers = gate.choose_served(tmp_path, test, PackageSettings(gate_rows=1000), 1, tmp_path)
+    settings, labels = PackageSettings(gate_rows=1000), ("neg", "pos")
+    chosen, found = gate.choose_served(tmp_path, test, labels, settings, seed=1, kept=tmp_path)
     assert chosen == served
-    assert evaluations[chosen].rows == 1000
-    # The answers are those of the served variant: they say how accurate it is once it is calibrated.
-    assert evaluate(answers, test.labels, ("neg", "pos")) == evaluations[chosen]
+    on_gate = "int8, on the rows of fp32"
+    assert found.keys() == {"fp32", "int8", on_gate, served}
+    rights = {name: evaluate(each.answers, each.truth, labels).confusion["pos"]["pos"] for name, each in found.items()}
+    assert rights == {name: right[name] for name in rights if name != on_gate} | {on_gate: int8_right}
 
 
 def test_an_evaluation_counts_failures_as_wrong() -> None:
@@ -264,6 +289,23 @@ def test_ctrl_c_without_more_to_say_says_that_it_stopped(
     monkeypatch.setattr(inspect, "run", interrupted)
     assert main(["inspect", "any.xlsx"]) == 130
     assert capsys.readouterr().err == "review-training: stopped\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_line_wherever_it_is_met(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback, and the exit code of what a repetition mends; other errors of files stay what they are."""
+    from training.commands import inspect
+
+    def failing(_: object) -> None:
+        raise OSError(number, os.strerror(number), "some file")
+
+    monkeypatch.setattr(inspect, "run", failing)
+    assert "the disk is full: free some space and run it again" in refusal(capsys, ["inspect", "any.xlsx"], code=5)
+    number = errno.EIO
+    with pytest.raises(OSError, match="some file"):
+        main(["inspect", "any.xlsx"])
 
 
 @pytest.mark.parametrize("error", [UsageError, BundleError, GaveUp])

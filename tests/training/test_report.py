@@ -86,11 +86,10 @@ def test_the_json_has_every_part(bundle: Path, tmp_path: Path, capsys: pytest.Ca
     assert sum(rows["tokens read"].values()) == 49
     assert rows["read"] == {"whole": 41, "in part": 8}
     assert rows["stars"] == {"1": 8, "2": 17, "9": 24, "not a number": 1}
-    # And the review that the model erred on comes first
-    worst, second = found["top_losses"]
+    # And the one review that the model erred on is the one loss, though two were asked for
+    (worst,) = found["top_losses"]
     assert (worst["text"], worst["truth"], worst["predicted"]) == ("great great", "neg", "pos")
     assert worst["probability"] == pytest.approx(1 - positive_probability("great great"), abs=1e-4)
-    assert worst["loss"] > second["loss"]
     assert (found["model"]["variant"], found["data"]["sha256"]) == (
         "fp32",
         hashlib.sha256(data.read_bytes()).hexdigest(),
@@ -153,25 +152,52 @@ def test_the_terminal_shows_figures_slices_and_losses(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """For people, without --json; --top-losses 0 shows no text of a review."""
-    command = ["evaluate", "--bundle", str(bundle), "--data", str(write_data(tmp_path / "r.xlsx"))]
+    data = write_data(tmp_path / "r.xlsx", ("good film", "neg", 1), ("great great film", "neg", 1))
+    command = ["evaluate", "--bundle", str(bundle), "--data", str(data)]
     assert main(command) == 0
     out = capsys.readouterr().out
-    assert all(part in out for part in ("on 48 reviews", "ROC-AUC", "F1, neg", "truth", "tokens read", "stars 9"))
-    assert "unheard" in out
+    assert all(part in out for part in ("on 50 reviews", "ROC-AUC", "F1, neg", "truth", "tokens read", "stars 9"))
+    assert 0 < out.index("great great film") < out.index("good film")
+    assert out.count("but pos was said") == 2
+    assert "unheard" not in out
     assert main([*command, "--top-losses", "0"]) == 0
-    assert "unheard" not in capsys.readouterr().out
+    assert "good film" not in capsys.readouterr().out
 
 
 def test_a_limit_draws_from_the_whole_file(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file sorted by label is measured on both, and twice on the same rows."""
-    rows = [(f"{text} unheard{i}", label) for text, label in (("awful", "neg"), ("great", "pos")) for i in range(40)]
+    """A file sorted by label, here always the wrong one, is measured on both, and twice on the same rows."""
+    rows = [(f"{text} unheard{i}", label) for text, label in (("great", "neg"), ("awful", "pos")) for i in range(40)]
     data = write_table(tmp_path / "r.xlsx", [("Reviews", "Sentiment"), *rows])
-    found = evaluated(bundle, data, capsys, "--limit", "20")
+    options = ("--limit", "20", "--top-losses", "20")
+    found = evaluated(bundle, data, capsys, *options)
     of_label = {label: sum(predicted.values()) for label, predicted in found["confusion"].items()}
     assert sum(of_label.values()) == found["rows"] == 20
     assert min(of_label.values()) > 4
-    again = evaluated(bundle, data, capsys, "--limit", "20")
+    assert len(found["top_losses"]) == 20
+    again = evaluated(bundle, data, capsys, *options)
     assert [loss["text"] for loss in again["top_losses"]] == [loss["text"] for loss in found["top_losses"]]
+
+
+def test_the_page_says_which_rows_were_measured(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of them, some that were drawn, or what is left without those that the training file has too."""
+    data, page = write_data(tmp_path / "r.xlsx"), tmp_path / "report.html"
+    shared = [(f"{TEXTS[number % len(TEXTS)]} unheard{number}", ("pos", "neg")[number % 2]) for number in range(16)]
+    train = write_table(tmp_path / "train.xlsx", [("Reviews", "Sentiment"), *shared])
+    dropping = ("--train", str(train), "--drop-leaked")
+    dropped = evaluated(bundle, data, capsys, *dropping)["dropped"]
+    assert dropped >= 16
+    left_out = f", {dropped} that occur in the training file left out"
+    for options, words in (
+        ((), "48 usable rows"),
+        (("--limit", "48"), "48 usable rows"),
+        (("--limit", "20"), "20 usable rows, drawn with a fixed seed"),
+        (dropping, f"{48 - dropped} usable rows{left_out}"),
+        ((*dropping, "--limit", "9"), f"9 usable rows, drawn with a fixed seed{left_out}"),
+    ):
+        evaluated(bundle, data, capsys, *options, "--report", str(page))
+        assert f", {words}</p>" in page.read_text()
 
 
 def test_rows_of_one_label_are_measured_as_far_as_they_go(

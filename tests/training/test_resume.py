@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,3 +171,60 @@ def test_a_rate_that_is_far_too_high_is_refused_with_the_last_good_checkpoint(
     saved = load_file(workplace / "hot" / "checkpoint.safetensors")
     assert step_of(workplace / "hot") > 0
     assert all(tensor.isfinite().all() for tensor in saved.values())
+
+
+def test_a_run_on_a_full_disk_gives_up_and_goes_on_once_there_is_room(
+    workplace: Path, train_only: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The third checkpoint does not fit: exit code 5, the second one is whole, and the same command goes on from it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    def full(*given: Any, **named: Any) -> None:
+        if step_of(workplace / "full") == 2:
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        save_file(*given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("training.checkpoint.save_file", full)
+        assert main(arguments(workplace, "full", epochs="1")) == 5
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "checkpoint.safetensors cannot be written (I/O error: No space left on device" in line
+    assert line.endswith("the same command then goes on from what is there")
+    assert step_of(workplace / "full") == 2
+    finish(arguments(workplace, "full", epochs="1"))
+    assert "training goes on from step 2 of" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_cannot_be_opened_is_not_a_missing_one(tmp_path: Path) -> None:
+    """Below a file there is none, and none can be written either: said at the start, not behind the first epoch."""
+    from consumer.errors import UsageError
+    from training.checkpoint import read_header
+
+    (tmp_path / "file").write_text("")
+    assert read_header(tmp_path / "none") is None
+    with pytest.raises(UsageError, match=r"cannot be read \(Not a directory\): .* with --checkpoints"):
+        read_header(tmp_path / "file" / "run")
+
+
+def test_a_run_that_lacks_memory_says_what_to_lower_and_goes_on_with_it(
+    workplace: Path, train_only: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A long review late in the epoch is too much for the GPU: one line, and nothing learnt so far is lost."""
+    import torch
+    from transformers import DistilBertForSequenceClassification
+
+    forward = DistilBertForSequenceClassification.forward
+
+    def too_much(self: Any, *given: Any, **named: Any) -> Any:
+        if step_of(workplace / "large") == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return forward(self, *given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DistilBertForSequenceClassification, "forward", too_much)
+        assert main(arguments(workplace, "large", epochs="1")) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "lower --micro-batch-tokens, which is 96; the same command then goes on from the last checkpoint" in line
+    finish(arguments(workplace, "large", epochs="1", **{"micro-batch-tokens": "48"}))
+    assert "training goes on from step 3 of 10" in capsys.readouterr().err

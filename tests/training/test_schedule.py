@@ -4,6 +4,7 @@ import math
 from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
 from training.schedule import TRIANGLE_BASE, describe, linear, one_cycle, rate_factor, sgdr, triangular
 from training.settings import FitSettings, Policy
@@ -62,7 +63,8 @@ def test_sgdr_follows_the_cosine_and_starts_again() -> None:
 @pytest.mark.parametrize("per_epoch", [0.4, 1.0, 7.3, 33.0])
 def test_every_policy_stays_between_nothing_and_the_peak(policy: Policy, per_epoch: float) -> None:
     """Also with epochs of a part of a step, and of a number of steps that is not whole."""
-    settings = FitSettings(policy=policy, cycle_length=0.7, cycle_multiplier=1.5)
+    cycles = {"cycle_length": 0.7, "cycle_multiplier": 1.5} if policy == "sgdr" else {}
+    settings = FitSettings.model_validate({"policy": policy} | cycles)
     rates = [rate_factor(settings, step, 60, per_epoch) for step in range(60)]
     assert all(0 <= rate <= 1 for rate in rates)
     assert max(rates) > 0.5
@@ -84,3 +86,19 @@ def test_the_model_card_can_say_which_policy_it_was() -> None:
     assert describe(FitSettings(policy="sgdr", cycle_length=2)) == "cosine down in cycles of 2 epochs"
     assert describe(FitSettings(policy="sgdr", cycle_multiplier=2)).endswith("1 epochs, each 2 times longer")
     assert describe(FitSettings(policy="triangular")) == "up and down in every epoch"
+
+
+@pytest.mark.parametrize("given", [{"cycle_length": 2}, {"cycle_multiplier": 2}, {"cycle_length": 1}])
+@pytest.mark.parametrize("policy", [policy for policy in get_args(Policy) if policy != "sgdr"])
+def test_cycles_of_another_policy_are_refused(policy: Policy, given: dict[str, float]) -> None:
+    """They would change nothing, without a word."""
+    with pytest.raises(ValidationError, match="cycle_length and cycle_multiplier are for sgdr: set policy to sgdr as"):
+        FitSettings.model_validate({"policy": policy} | given)
+
+
+def test_a_run_is_told_by_the_cycles_that_are_in_force() -> None:
+    """Named or by default: the same run; and checkpoints made before they could be left out are gone on from."""
+    by_default, named = FitSettings(policy="sgdr"), FitSettings(policy="sgdr", cycle_length=1, cycle_multiplier=1)
+    assert by_default.identity() == named.identity()
+    assert (FitSettings().identity()["cycle_length"], FitSettings().identity()["cycle_multiplier"]) == (1, 1)
+    assert FitSettings(policy="sgdr", cycle_length=2).identity() != by_default.identity()

@@ -39,6 +39,50 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return find_base(str(directory))
 
 
+def head_of(model: Any) -> list[Any]:
+    """The weights behind the encoder."""
+    return [tensor for name, tensor in model.state_dict().items() if not name.startswith("distilbert.")]
+
+
+def test_a_head_is_kept_only_for_the_labels_that_it_was_trained_for(base: Any) -> None:
+    """The same ones in their order; for others, more of them or another order a new one is drawn with the seed."""
+    import torch
+    from safetensors.torch import load_file
+
+    from training.base import load_classifier
+
+    stored = load_file(base.directory / "model.safetensors")
+    for labels, kept in ((LABELS, True), (LABELS[::-1], False), (("no", "yes"), False), (("bad", *LABELS), False)):
+        model = load_classifier(base, labels, seed=5)
+        torch.rand(1)
+        again, other = (load_classifier(base, labels, seed=seed) for seed in (5, 6))
+        assert tuple(model.config.id2label.values()) == labels
+        assert model.classifier.weight.shape == (len(labels), 32)
+        assert kept == torch.equal(model.pre_classifier.weight, stored["pre_classifier.weight"])
+        assert kept == all(map(torch.equal, head_of(model)[::2], head_of(other)[::2]))
+        assert all(map(torch.equal, head_of(model), head_of(again)))
+        encoder = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("distilbert.")}
+        assert len(encoder) == 4 + 4 * 16
+        assert all(torch.equal(tensor, stored[name]) for name, tensor in encoder.items())
+
+
+def test_the_head_of_a_pretrained_encoder_is_drawn_as_transformers_draws_it(tmp_path: Path) -> None:
+    """The seed of a run that was published gives the same run again."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from training.base import classifier_config, find_base, load_classifier
+
+    base = find_base(str(make_base(tmp_path / "base")))
+    model = load_classifier(base, LABELS, seed=5)
+    torch.manual_seed(5)
+    theirs: Any = AutoModelForSequenceClassification.from_pretrained(
+        base.directory, config=classifier_config(base, LABELS), dtype=torch.float32
+    )
+    assert all(map(torch.equal, model.state_dict().values(), theirs.state_dict().values()))
+    assert model.training == theirs.training
+
+
 def student_of(base: Any, directory: Path, **given: Any) -> tuple[Any, Any]:
     """A student of these settings, and its tokenizer's base."""
     from training.student import make_student, student_shape
@@ -160,6 +204,31 @@ def test_a_narrow_student_starts_from_reduced_embeddings(base: Any, tmp_path: Pa
     assert torch.allclose(student.distilbert.embeddings.word_embeddings.weight, expected["words"])
     assert torch.allclose(student.distilbert.embeddings.position_embeddings.weight, expected["positions"])
     assert student(input_ids=torch.tensor([[2, 5, 3]])).logits.shape == (1, 2)
+
+
+def test_a_narrow_student_of_a_deberta_has_a_narrow_pooler(base: Any, tmp_path: Path) -> None:
+    """Its configuration names the width of the pooler beside that of the encoder; the model answers."""
+    import torch
+    from transformers import DebertaV2Config, DebertaV2Model
+
+    from training.base import find_base
+
+    config = DebertaV2Config(
+        vocab_size=24,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        relative_attention=True,
+        pos_att_type=["p2c", "c2p"],
+    )
+    DebertaV2Model(config).save_pretrained(tmp_path / "deberta")
+    (tmp_path / "deberta" / "tokenizer.json").write_text(base.tokenizer_json)
+    deberta = find_base(str(tmp_path / "deberta"))
+    student, _ = student_of(deberta, tmp_path / "student", layers=1, width=16, heads=2, feed_forward=16)
+    assert student(input_ids=torch.tensor([[2, 5, 3]])).logits.shape == (1, 2)
+    assert student.pooler.dense.weight.shape == (16, 16)
 
 
 def test_a_smaller_vocabulary_has_the_tokens_in_use_with_their_embeddings(base: Any, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Texts to be labelled are those that `fit` would read from the same file: none torn, none swallowed, none guessed."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from consumer.errors import UsageError
 from training.columns import USUAL, choose_columns
 from training.readers import read_table
 from training.texts import Row, read_texts
@@ -46,6 +48,21 @@ def test_quotation_marks_mean_what_they_mean_to_fit(
     header = "text,label" if name.endswith(".csv") else "text\tlabel"
     file = write(tmp_path / name, "\n".join([header, *lines]))
     assert [row.text for row in read_texts(file, None)] == texts == read_table(Path(file)).columns["text"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("open.csv", 'text,label\nfine,pos\n"never closed,neg\nfine,pos\n'), ("inside.csv", 'text\n"a "word" inside"\n')],
+)
+def test_a_quotation_mark_in_a_wrong_place_is_refused_as_fit_refuses_it(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    """It would swallow the rest of the file: hundreds of texts would be one, without a word."""
+    file = write(tmp_path / name, content)
+    with pytest.raises(UsageError) as learnt:
+        read_table(Path(file))
+    with pytest.raises(UsageError, match=re.escape(str(learnt.value))):
+        list(read_texts(file, None))
 
 
 @pytest.mark.parametrize("name", ["comment", "Reviews", " Review_Text", "CONTENT"])

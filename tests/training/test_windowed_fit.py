@@ -278,7 +278,7 @@ def test_a_run_without_windows_and_teachers_is_told_by_nothing_of_them(workplace
     """Without them the identity of a run holds no word of them; with windows, their defaults as well."""
     from training.data import read_reviews
 
-    before = {"batch_size", "micro_batch_tokens", "weight_decay", "train_max_length", "truncation", "class_weights"}
+    before = {"batch_size", "weight_decay", "train_max_length", "truncation", "class_weights"}
     before |= {"precision", "freeze", "seed", "calibration_share", "epochs", "learning_rate", "policy", "warmup"}
     before |= {"cycle_length", "cycle_multiplier", "select", "patience", "validation_share"}
     identity = plan_of(workplace, read_reviews(workplace / "test.xlsx"), FitSettings()).identity()

@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="texts without labels to learn from as well: xlsx, csv, tsv, jsonl, parquet, or txt with a text a line",
     )
     parser.add_argument(
-        "--unlabeled-column", metavar="NAME", help="its column of texts (default: text, or another usual name)"
+        "--unlabeled-column",
+        metavar="NAME",
+        help="its column of texts (default: Reviews, or another usual name, or the only column)",
     )
     parser.add_argument(
         "--base",
