@@ -158,7 +158,12 @@ def test_every_term_of_the_loss_is_of_the_means_over_windows(tmp_path: Path) -> 
     for tokens in (16, 64, 10_000):
         model.load_state_dict(before)
         settings = DistilSettings(
-            batch_size=6, micro_batch_tokens=tokens, temperature=3, label_weight=0.5, hidden_weight=2
+            batch_size=6,
+            micro_batch_tokens=tokens,
+            precision="fp32",
+            temperature=3,
+            label_weight=0.5,
+            hidden_weight=2,
         )
         objective = Distillation(taught, settings, map_to_teacher=learnt_map)
         stepper = Stepper(model.train(), make_optimizer(model, settings), rows, settings, objective=objective)
