@@ -29,12 +29,13 @@ def device_name(device: torch.device) -> str:
 
 
 def computes_in_bf16(device: torch.device, precision: Precision) -> bool:
-    """Whether training multiplies in bf16. `auto`: where the processor does; elsewhere it is slower and less exact."""
+    """Whether training multiplies in bf16. `auto`: where that is faster; elsewhere it is slower and less exact."""
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    # Not with AVX512-BF16 alone: DistilBERT at 256 tokens, two cores, 2.3 reviews/s in bf16 and 3.8 in fp32.
+    return torch.cpu._is_amx_tile_supported()
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:

@@ -54,7 +54,7 @@ class StepSettings(BaseModel):
         default="none", description="balanced: a label counts the more in the loss, the rarer it is"
     )
     precision: Precision = Field(
-        default="auto", description="arithmetic while training; auto: bf16 where the processor multiplies in it"
+        default="auto", description="arithmetic while training; auto: bf16 on GPUs, and on CPUs with AMX"
     )
     freeze: int = Field(
         default=0, ge=0, description="lowest layers that keep the weights of the base, and the embeddings with them"

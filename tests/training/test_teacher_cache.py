@@ -207,7 +207,7 @@ def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(trained
     ids = Encoder(tokenizer_json, 48, Truncation.HEAD_TAIL).encode(texts)[1].windows[0]
     with torch.no_grad():
         states = model(input_ids=torch.from_numpy(ids.astype("int64"))[None], output_hidden_states=True).hidden_states
-    # A teacher of transformers computes in bf16 where the processor does: 8 bits of states of about 1.
+    # A teacher of transformers computes in bf16 where that is faster: 8 bits of states of about 1.
     assert found.hidden[1] == pytest.approx(states[-1][0, 0].numpy(), abs=2e-2)
     # And without its manifest the same directory is a checkpoint of transformers
     (copy := tmp_path / "checkpoint").mkdir()
