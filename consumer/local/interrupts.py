@@ -17,8 +17,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupts:
     """Notes SIGINT and SIGTERM. A context manager, in the main thread.
 
-    The first one is raised as `KeyboardInterrupt` by `check`, or within `at_once`; what follows is ignored: putting
-    away is bounded.
+    The first one is raised as `KeyboardInterrupt` by `check`, or within `at_once`; what follows is ignored, to the end of
+    the process: putting away is bounded.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,8 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # After one has arrived the process is about to end: another would end it with another exit code.
+            signal.signal(number, signal.SIG_IGN if self._number else handler)
 
     @property
     def exit_code(self) -> int:

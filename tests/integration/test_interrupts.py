@@ -53,9 +53,12 @@ class CtrlC(logging.Handler):
 
 
 @pytest.fixture
-def ctrl_c() -> CtrlC:
-    """Not pressed yet."""
-    return CtrlC(logging.DEBUG)
+def ctrl_c() -> Iterator[CtrlC]:
+    """Not pressed yet; afterwards the test run hears signals again, which a process that is interrupted ignores."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield CtrlC(logging.DEBUG)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

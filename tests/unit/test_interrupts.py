@@ -10,11 +10,14 @@ from consumer.local.interrupts import Interrupts
 
 @pytest.fixture
 def interrupts() -> Iterator[Interrupts]:
-    """Listening; the test run's own handlers are back afterwards."""
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    """Listening; afterwards the handlers of before are back, or the process is about to end and ignores the rest."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
     with Interrupts() as listening:
         yield listening
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    ignored = [signal.SIG_IGN, signal.SIG_IGN]
+    after = [signal.signal(number, handler) for number, handler in zip(numbers, before, strict=True)]
+    assert after == (ignored if listening.exit_code else before)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,12 @@ def test_a_signal_waits_for_the_next_check(
     assert interrupts.exit_code == exit_code
     signal.raise_signal(signal.SIGINT)
     interrupts.check()
+
+
+def test_nothing_changes_without_a_signal(interrupts: Interrupts) -> None:
+    """See the end of the fixture."""
+    interrupts.check()
+    assert interrupts.exit_code == 0
 
 
 def test_a_block_can_be_left_at_once(interrupts: Interrupts) -> None:
