@@ -17,8 +17,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupts:
     """Notes SIGINT and SIGTERM. A context manager, in the main thread.
 
-    The first one is raised as `KeyboardInterrupt` by `check`, or within `at_once`; what follows is ignored, to the end of
-    the process: putting away is bounded.
+    The first one is raised as `KeyboardInterrupt` by `check`, or within `at_once`. What follows is ignored, to the end
+    of the process: putting away is bounded.
     """
 
     def __init__(self) -> None:
