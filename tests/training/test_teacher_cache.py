@@ -189,17 +189,21 @@ def test_several_processes_share_the_shards(
     assert len(found.logits) == len(TEXTS)
 
 
-def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(trained: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Transformers and the worker's classifier agree; the state is that of the first token in the last layer."""
     import torch
     from transformers import AutoModelForSequenceClassification
 
     from consumer.encoder import Encoder, Truncation
 
+    # Both in fp32: on a processor that multiplies faster in bf16 the teacher alone would use that.
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     texts = ("the film was good good", "bad bad awful plot", "the story")
     served = answers(find(trained), tmp_path, texts)
     found = answers(find(trained, hidden=True), tmp_path, texts)
-    assert probabilities(found.logits) == pytest.approx(probabilities(served.logits), abs=2e-3)
+    assert probabilities(found.logits) == pytest.approx(probabilities(served.logits), abs=1e-4)
     assert served.hidden is None
     assert found.hidden.shape == (3, 32)
     model: Any = AutoModelForSequenceClassification.from_pretrained(trained).eval()
@@ -207,8 +211,7 @@ def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(trained
     ids = Encoder(tokenizer_json, 48, Truncation.HEAD_TAIL).encode(texts)[1].windows[0]
     with torch.no_grad():
         states = model(input_ids=torch.from_numpy(ids.astype("int64"))[None], output_hidden_states=True).hidden_states
-    # A teacher of transformers computes in bf16 where that is faster: 8 bits of states of about 1.
-    assert found.hidden[1] == pytest.approx(states[-1][0, 0].numpy(), abs=2e-2)
+    assert found.hidden[1] == pytest.approx(states[-1][0, 0].numpy(), abs=2e-3)
     # And without its manifest the same directory is a checkpoint of transformers
     (copy := tmp_path / "checkpoint").mkdir()
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
