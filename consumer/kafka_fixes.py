@@ -19,7 +19,7 @@ What a broker says right before it closes a connection is thrown away (row 28): 
 for example, comes that way. The transport hands it over first and sees the end of the connection afterwards.
 
 Asked for the first or last offsets of partitions of which one has no leader, or is not in the metadata yet, it raises
-`KeyError` for that one (row 22): what is known is answered.
+`KeyError` for that one (row 5): what is known is answered.
 
 Where a broker has no record at the position of a consumer, be it deleted or lost, it begins at the start of the
 partition and tells nobody (row 23): it is noted.
