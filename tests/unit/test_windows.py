@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kafka.structs import ConsumerGroupMetadata
 
 from consumer.averaging import averaged
 from consumer.batching import BatchPolicy, TokenBatch
@@ -21,13 +19,8 @@ from consumer.encoder import Windows
 from consumer.engines import Engine, EngineFailure, Logits, open_engine
 from consumer.errors import BundleError
 from consumer.health import Health
-from consumer.messages import Model, Record
 from consumer.metrics import Metrics
-from consumer.outcomes import Outgoing
-from consumer.publisher import Poll
-from consumer.settings import WorkerSettings
-from consumer.watchdog import Watchdog
-from consumer.worker import Worker
+from tests.fake_broker import FakeBroker, drain
 from tests.tiny_bundle import GOLDEN_TEXTS, MAX_LENGTH, POISON, SPECIAL, VARIANTS, WORTH, seal, write_tiny_bundle
 
 #: Windows of 38 words, each but the first repeating 10 of them; three at most, 38 + 28 + 28 words.
@@ -259,53 +252,13 @@ def _both(positive: float) -> dict[str, float]:
     return {"neg": 1 - positive, "pos": positive}
 
 
-class OnePoll:
-    """In the place of the broker: brings these values in one poll, keeps what is published, and is drained then."""
-
-    def __init__(self, values: Sequence[bytes]) -> None:
-        self._records = [Record("reviews", 0, n, 0, None, value, ()) for n, value in enumerate(values)]
-        self.published: list[Outgoing] = []
-
-    def poll(self, _most: int) -> Poll:
-        """Everything at once, then nothing."""
-        records, self._records = self._records, []
-        return Poll(records, {}, {}, ConsumerGroupMetadata("g", 1, "m", None))
-
-    def publish(self, _poll: Poll, outgoing: Sequence[Outgoing]) -> None:
-        """Keep it."""
-        self.published += outgoing
-
-    def assignment(self) -> frozenset[int]:
-        """One partition."""
-        return frozenset({0})
-
-    def settle(self) -> bool:
-        """Nothing is open."""
-        return True
-
-    def drained(self) -> bool:
-        """There is no more."""
-        return not self._records
-
-
 def test_the_worker_labels_long_reviews_by_windows_and_buries_only_the_bad_one(bundle: Bundle, engine: Engine) -> None:
     """Predictions carry the tokens that were read; the review with a bad window alone is a dead letter."""
     # Given a poll of a short, a long, a poisoned and a huge review
     texts = ["good film", "great " + "unheard " * 80, "good " * 50 + POISON + " good" * 20, "bad " * 5000]
-    broker = OnePoll([json.dumps({"id": str(n), "text": text}).encode() for n, text in enumerate(texts)])
-    settings = WorkerSettings(drain=True)
-    health = Health(60)
-    with closing(Watchdog(60)) as watchdog:
-        # When the worker's own loop takes it
-        Worker(
-            settings,
-            broker,  # type: ignore[arg-type]
-            Classifier(bundle, engine),
-            model=Model(name="m", version="1", digest="0" * 64, variant="fp32"),
-            metrics=Metrics(),
-            health=health,
-            watchdog=watchdog,
-        ).run()
+    broker = FakeBroker([json.dumps({"id": str(n), "text": text}).encode() for n, text in enumerate(texts)], polls=1)
+    # When the worker's own loop takes it
+    settings = drain(broker, Classifier(bundle, engine), Metrics(), Health(60))
     # Then there is one outcome for each, in order
     topics = [settings.output_topic, settings.output_topic, settings.dead_letter_topic, settings.output_topic]
     assert [each.topic for each in broker.published] == topics
