@@ -34,6 +34,8 @@ THROUGH_KAFKA = "this worker, through Kafka"
 BACKLOG, STEADY_SHARE = 4, 0.5
 #: A pause before each measurement, in seconds: the threads of the one before go to sleep.
 SETTLE = 0.5
+#: A measurement goes over the texts until so many seconds have passed: a small model reads them in a fraction of one.
+LEAST_SECONDS = 2.0
 
 
 def texts_of(data: Path | None, count: int) -> list[str]:
@@ -59,12 +61,26 @@ def own(bundle: Bundle, names: Sequence[str]) -> dict[str, Run]:
     return runs
 
 
+def others(bundles: Sequence[Bundle]) -> dict[str, Run]:
+    """The worker's classifier on what further bundles serve, each named after its bundle."""
+    runs: dict[str, Run] = {}
+    for bundle in bundles:
+        served = bundle.manifest.served
+        classifier = Classifier(bundle, open_engine(bundle, served))
+        classifier.self_check()
+        runs[f"this worker, {served}, bundle {bundle.manifest.name}"] = classifier.classify
+    return runs
+
+
 def timed(run: Run, texts: Sequence[str]) -> float:
     """Texts a second."""
     time.sleep(SETTLE)
-    started = time.perf_counter()
-    run(texts)
-    return len(texts) / (time.perf_counter() - started)
+    started, seconds, read = time.perf_counter(), 0.0, 0
+    while seconds < LEAST_SECONDS:
+        run(texts)
+        read += len(texts)
+        seconds = time.perf_counter() - started
+    return read / seconds
 
 
 def row(name: str, values: Sequence[float], yardstick: float, limit: float | None) -> dict[str, Any]:
@@ -84,6 +100,9 @@ def main() -> int:
     """Print the table in Markdown; `--json` keeps everything that was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=Path("bundles/distilbert-imdb"))
+    parser.add_argument(
+        "--also", type=Path, action="append", default=[], metavar="BUNDLE", help="another bundle to compare; may repeat"
+    )
     parser.add_argument("--checkpoint", type=Path, help="Hugging Face directory for the peers (random weights)")
     parser.add_argument("--data", type=Path, help="xlsx or csv with the columns Reviews and Sentiment (demo's sample)")
     parser.add_argument("--reviews", type=int, default=128)
@@ -104,8 +123,13 @@ def main() -> int:
     names = [name for name, variant in manifest.variants.items() if variant.engine == "openvino"]
     precisions = {f"this worker, {name}": manifest.variants[name].compute for name in names}
     precisions[THROUGH_KAFKA] = manifest.variants[manifest.served].compute
+
+    def precision_of(name: str) -> str:
+        return precisions.get(name.removesuffix(", one review at a time"), "fp32")
+
     multiplications = {precision: Multiplication(precision, cores) for precision in ("fp32", "bf16", "int8")}
-    contestants = own(bundle, names) | peers.runs
+    further = others([load_bundle(path) for path in arguments.also])
+    contestants = own(bundle, names) | further | peers.runs
     with EndToEnd(arguments.bundle) as worker:
         measured = measure(
             {
@@ -127,11 +151,10 @@ def main() -> int:
     limits = {name: max(measured[f"limit {name}"]) for name in multiplications}
     yardstick = statistics.median(measured[YARDSTICK])
     rows = [
-        row(
-            name, measured[name], yardstick, limits[precisions.get(name.removesuffix(", one review at a time"), "fp32")]
-        )
+        row(name, measured[name], yardstick, None if name in further else limits[precision_of(name)])
         for name in (*contestants, THROUGH_KAFKA)
     ]
+    served = statistics.median(measured[f"this worker, {manifest.served}"])
     rows.sort(key=lambda line: line["median"])
 
     print(f"{len(texts)} reviews, {statistics.fmean(lengths):.0f} tokens on average; {flop / 1e9:.1f} GFLOP a review.")
@@ -143,9 +166,11 @@ def main() -> int:
     for line in rows:
         print(
             f"| {line['name']} | **{line['median']:.1f}** ({line['min']:.1f}-{line['max']:.1f}) "
-            f"| {line['ratio']:.1f} | {line['of_limit']:.0%} |"
+            f"| {line['ratio']:.1f} | {'' if line['of_limit'] is None else format(line['of_limit'], '.0%')} |"
         )
     print()
+    for name in further:
+        print(f"{name}: {statistics.median(measured[name]) / served:.1f} x {manifest.name}, {manifest.served}.")
     print(
         f"The worker's process: ready {process['start_to_ready_seconds']:.1f} s after its start, at most "
         f"{process['peak_rss_mib']:.0f} MiB resident. At {steady:.0f} reviews/s ({STEADY_SHARE:.0%} of its speed) "
