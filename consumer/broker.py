@@ -16,6 +16,7 @@ from consumer.assignment import Assignment
 from consumer.errors import GaveUp, KafkaUnusable
 from consumer.kafka_client import reason_of
 from consumer.lineage import Lineages
+from consumer.losses import Losses
 from consumer.messages import Record
 from consumer.outcomes import Outgoing
 from consumer.publisher import Poll, Publisher, Step
@@ -51,9 +52,9 @@ class Broker:
         self._consumer: Any = None
         self._publisher: Publisher
         self._assignment: Assignment
-        self._lineages: Lineages
+        self._losses: Losses
         self._drain_to: dict[TopicPartition, int] = {}
-        self.rounds = 0  # of fetching
+        self._idle_turns = 0
 
     def connect(self, stopping: Callable[[], bool] = lambda: False) -> None:
         """Wait for Kafka and the topics as `Start.connect` does; join the group.
@@ -65,9 +66,10 @@ class Broker:
         if stopping():
             return
         self._consumer = connection.consumer
-        self._lineages = Lineages(self._settings, connection.reader, connection.partitions)
-        self._assignment = Assignment(self._consumer, self._lineages, self._settings.request_timeout_seconds)
-        self._publisher = Publisher(self._settings, connection, self._lineages, self._at)
+        lineages = Lineages(self._settings, connection.reader, connection.partitions)
+        self._assignment = Assignment(self._consumer, lineages, self._settings.request_timeout_seconds)
+        self._losses = Losses(self._settings, self._consumer, lineages)
+        self._publisher = Publisher(self._settings, connection, lineages, self._at)
         self._consumer.subscribe([self._settings.input_topic])
         if self._settings.drain:
             self._drain_to = self._undone()
@@ -82,7 +84,6 @@ class Broker:
         try:
             # A partition that waits for its committed offset is looked after more often.
             seconds = min(timeout_seconds, WAITING_SECONDS) if self._assignment.waiting else timeout_seconds
-            self.rounds += kafka_fixes.fetches_anew(self._consumer)
             polled = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=max_records)
         except RetriableError as error:
             # No way to a broker while joining the group. The loop asks for signs of life, and gives up in time.
@@ -98,12 +99,16 @@ class Broker:
                 f"cannot read {self._settings.input_topic}: {reason_of(error)}; "
                 "nothing was skipped, see docs/runbook.md"
             ) from error
+        if not polled:  # all that was fetched is handed out, and there was time for more of any partition
+            self._idle_turns += max(1, len(self._consumer.assignment()))
         # Taken now: after inference the client may have left the group, and the broker accepts the metadata of
         # a consumer that is in no group.
         group = self._consumer.group_metadata()
         if self._assignment.renew():
             polled = {}
-            kafka_fixes.out_of_range(self._consumer)  # not ours yet, and perhaps not where we begin
+            self._losses.forget()
+        for outdated in self._losses.outdated(self._assignment.readable):
+            polled.pop(outdated, None)
         restored = self._assignment.take_over() if self._assignment.waiting else {}
         records, first, after = [], {}, {}
         for partition, messages in polled.items():
@@ -114,7 +119,7 @@ class Broker:
             after[partition] = messages[-1].offset + 1
         if records:
             self._at("polled")
-        return Poll(records, first, after, group, restored, self._deleted())
+        return Poll(records, first, after, group, restored, self._losses.deleted())
 
     def publish(self, poll: Poll, outgoing: Sequence[Outgoing]) -> None:
         """Make `outgoing` and the offsets of `poll` visible: see `Publisher.publish`."""
@@ -125,6 +130,11 @@ class Broker:
         """Go back to the first record of `poll` in each partition that is still ours; aborting alone does not."""
         for partition in self._consumer.assignment() & self._assignment.readable & poll.first.keys():
             self._consumer.seek(partition, poll.first[partition])
+
+    @property
+    def turns(self) -> int:
+        """How many partitions could have been read so far, each counted as often as it had its turn."""
+        return kafka_fixes.turns(self._consumer) + self._idle_turns
 
     @property
     def in_group(self) -> bool:
@@ -155,8 +165,10 @@ class Broker:
             for partition in ours & ends.keys()
         }
 
-    def settle(self) -> bool:
-        """Commit positions that moved without a record (transaction markers, compacted tails): lag reaches 0.
+    def settle(self, poll: Poll) -> bool:
+        """After a `poll` without records, commit positions that moved without one: lag reaches 0.
+
+        Transaction markers and compacted tails move them.
 
         Returns:
             Whether there was something to commit.
@@ -164,8 +176,7 @@ class Broker:
         Raises:
             NotPublished, GaveUp: as `publish`.
         """
-        group = self._consumer.group_metadata()
-        if group.generation_id < 0:
+        if poll.group.generation_id < 0:
             return False
         moved = {}
         for partition in self._consumer.assignment() & self._assignment.readable:
@@ -175,7 +186,7 @@ class Broker:
             if position is not None and position > self._assignment.committed.get(partition, unknown):
                 moved[partition] = position
         if moved:
-            self.publish(Poll([], {}, moved, group), [])
+            self.publish(Poll([], {}, moved, poll.group), [])
         return bool(moved)
 
     def drained(self) -> bool:
@@ -190,30 +201,6 @@ class Broker:
             log.warning("whether all is drained is not known now: %s", reason_of(error))
             return False
         return not self._drain_to
-
-    def _deleted(self) -> dict[int, int]:
-        """Records of each partition that retention deleted before they were read, as the last poll came upon them."""
-        if not (positions := kafka_fixes.out_of_range(self._consumer)):
-            return {}
-        try:
-            starts = self._consumer.beginning_offsets(list(positions), timeout_ms=self._request_ms)
-        except KafkaError as error:
-            log.error("records at %s are gone; how many is not known: %s", sorted(positions.items()), reason_of(error))
-            return {}
-        deleted = {}
-        for where, start in starts.items():
-            if start > positions[where]:
-                deleted[where.partition] = start - positions[where]
-                continue
-            # Results of what was there before would look as if commits had been lost.
-            self._lineages.begin(where.partition)
-            log.error(
-                "partition %s ends before %s, which was read already: its end was lost, or the topic was made anew; "
-                "all of it is labelled, again if need be",
-                where.partition,
-                positions[where],
-            )
-        return deleted
 
     def close(self, timeout_seconds: float) -> None:
         """Leave the group and close, within `timeout_seconds`; safe to call at any time."""

@@ -136,6 +136,7 @@ def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
         retry_backoff_ms=5,  # the default of 100 sleeps up to 220 ms between two transactions
         value_serializer=_BytesOrNull(),
     )
+    kafka_fixes.retry_batches_after(producer, 100)
     if settings.is_exactly_once:
         try:
             producer.init_transactions()

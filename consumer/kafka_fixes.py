@@ -22,7 +22,8 @@ Asked for the first or last offsets of partitions of which one has no leader, or
 `KeyError` for that one (row 5): what is known is answered.
 
 Where a broker has no record at the position of a consumer, be it deleted or lost, it begins at the start of the
-partition and tells nobody (row 23): it is noted.
+partition and tells nobody (row 23): it is noted. So is a log that is shorter than what was read of it, in which it goes
+back to where the log ended (row 31).
 
 It logs an error, ten times a second, while a transaction of somebody else decides a committed offset, which is normal
 when a partition changes hands.
@@ -138,9 +139,43 @@ def out_of_range(consumer: Any) -> dict[TopicPartition, int]:
     return noted
 
 
-def fetches_anew(consumer: Any) -> bool:
-    """Whether all is handed out that `consumer` has fetched: it fetches again only then, of every partition."""
-    return not consumer._fetcher._completed_fetches
+def _noting_what_is_cut_off(seek: Callable[..., None]) -> Callable[..., None]:
+    def seek_and_note(subscriptions: Any, partition: TopicPartition, offset: Any) -> None:
+        if isinstance(offset, OffsetAndMetadata):  # only where the client finds that a log is shorter than it was
+            subscriptions.cut_off = {**getattr(subscriptions, "cut_off", {}), partition: offset.offset}
+        seek(subscriptions, partition, offset)
+
+    return seek_and_note
+
+
+def cut_off(consumer: Any) -> dict[TopicPartition, int]:
+    """Where logs ended that were shorter than what was read of them, noted since the last call; read on from there."""
+    noted: dict[TopicPartition, int] = getattr(consumer._subscription, "cut_off", {})
+    consumer._subscription.cut_off = {}
+    return noted
+
+
+def topic_id(consumer: Any, topic: str) -> Any:
+    """What tells a topic from another one of the same name; None while it is not known, or the topic is gone."""
+    return consumer._cluster.topic_id(topic)
+
+
+def _counting(handle: Callable[..., None]) -> Callable[..., None]:
+    def handle_and_count(fetcher: Any, node: Any, offsets: Any, sent_at: Any, answer: Any) -> None:
+        partitions = sum(len(topic.partitions) for topic in answer.responses)
+        fetcher.turns = getattr(fetcher, "turns", 0) + max(1, partitions)
+        handle(fetcher, node, offsets, sent_at, answer)
+
+    return handle_and_count
+
+
+def turns(consumer: Any) -> int:
+    """Of how many partitions, each as often as it occurred, brokers have answered with records; 1 for an empty answer.
+
+    All that came is handed out before more is asked for, of every partition. A broker may answer with those of one
+    partition alone, but it takes turns (KIP-74, KIP-227).
+    """
+    return int(getattr(consumer._fetcher, "turns", 0))
 
 
 def times_assigned(consumer: Any) -> int:
@@ -182,6 +217,11 @@ def bump_epoch(producer: Any, timeout_seconds: float) -> None:
         time.sleep(0.005)
 
 
+def retry_batches_after(producer: Any, milliseconds: int) -> None:
+    """Wait longer before a batch is sent again than before a request of a transaction, which share one setting."""
+    producer._accumulator.config["retry_backoff_ms"] = milliseconds
+
+
 def _is_not_about_unstable_offsets(record: logging.LogRecord) -> bool:
     return "UnstableOffsetCommitError" not in record.getMessage()
 
@@ -194,7 +234,9 @@ def apply() -> None:
     logging.getLogger("kafka.coordinator.consumer").addFilter(_is_not_about_unstable_offsets)
     TransactionManager._complete_transaction = _and_forget_offsets(TransactionManager._complete_transaction)
     Fetcher.beginning_or_end_offset = _offsets_known
+    Fetcher._handle_fetch_response = _counting(Fetcher._handle_fetch_response)
     SubscriptionState.request_offset_reset = _noting(SubscriptionState.request_offset_reset)
+    SubscriptionState.seek = _noting_what_is_cut_off(SubscriptionState.seek)
     SubscriptionState.assign_from_subscribed = _from_the_commits(SubscriptionState.assign_from_subscribed)
     for transport in (KafkaTCPTransport, KafkaSSLTransport):
         transport._sock_recv = _data_before_end(transport._sock_recv)

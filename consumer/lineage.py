@@ -121,8 +121,9 @@ class Lineages:
             sought: dict[TopicPartition, set[int]] = {}
             for partition in lineages:
                 sought.setdefault(TopicPartition(topic, partition % self._partitions[topic]), set()).add(partition)
-            starts = self._reader.beginning_offsets(list(sought))
-            ends = before = self._reader.end_offsets(list(sought))  # of committed records
+            left_ms = max(1, int((deadline - time.monotonic()) * 1000))
+            starts = self._reader.beginning_offsets(list(sought), timeout_ms=left_ms)
+            ends = before = self._reader.end_offsets(list(sought), timeout_ms=left_ms)  # of committed records
             if unknown := [place for place in sought if place not in starts or place not in ends]:
                 raise KafkaTimeoutError(f"no leader of partition {unknown[0].partition} of {topic} is known")
             for span in SPANS:

@@ -9,6 +9,11 @@ from typing import Literal
 from rich.console import Console
 from rich.logging import RichHandler
 
+#: Between two lines of kafka-python with the same template.
+REPEAT_SECONDS = 10.0
+#: So many templates are told apart; more only where some are made of what they tell.
+TEMPLATES = 500
+
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line; `json.dumps` escapes line breaks, so no value can forge a second line."""
@@ -24,6 +29,29 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class NotAgain(logging.Filter):
+    """Of what kafka-python repeats while brokers are in trouble, up to a hundred times a second, a line every while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether `record` is from elsewhere, or the first of its template for some seconds; it counts the others."""
+        if not record.name.startswith("kafka."):
+            return True
+        said, left_out = self._said.get(record.msg, (0.0, 0))
+        if record.created - said < REPEAT_SECONDS:
+            self._said[record.msg] = said, left_out + 1
+            return False
+        if len(self._said) >= TEMPLATES:
+            self._said.clear()
+        self._said[record.msg] = record.created, 0
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} ({left_out} more like it before)", ()
+        return True
+
+
 def set_up(style: Literal["auto", "json", "text"], level: str) -> None:
     """Send all logging to stderr. kafka-python stays at WARNING: below that it logs keys and values."""
     handler: logging.Handler
@@ -33,5 +61,6 @@ def set_up(style: Literal["auto", "json", "text"], level: str) -> None:
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(JsonFormatter())
+    handler.addFilter(NotAgain())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("kafka").setLevel(logging.WARNING)

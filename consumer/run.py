@@ -27,7 +27,7 @@ from consumer.health import Health, HealthServer
 from consumer.messages import Model
 from consumer.metrics import Metrics
 from consumer.publisher import Step
-from consumer.settings import CONFIG_VARIABLE, KafkaSettings, WorkerSettings
+from consumer.settings import CONFIG_VARIABLE, SECRETS_VARIABLE, KafkaSettings, WorkerSettings
 from consumer.watchdog import Watchdog
 from consumer.worker import Worker
 
@@ -62,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM, SIGINT or the end of a drain."""
     settings = read_settings(arguments)
     logs.set_up(settings.log_format, settings.log_level)
+    if unknown := settings.unknown_variables():
+        log.warning("no settings, and without effect: %s (see review-consumer run --help)", ", ".join(unknown))
     return serve(settings, lambda bundle: open_classifier(settings, bundle))
 
 
@@ -78,7 +80,7 @@ def read_settings(arguments: argparse.Namespace) -> WorkerSettings:
     try:
         if file and not Path(file).is_file():
             raise UsageError(f"settings file {file} does not exist")
-        return WorkerSettings(**flags, _secrets_dir=os.environ.get("REVIEWS_SECRETS_DIR"))
+        return WorkerSettings(**flags, _secrets_dir=os.environ.get(SECRETS_VARIABLE))
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg'].removeprefix('Value error, ')}"
@@ -88,11 +90,11 @@ def read_settings(arguments: argparse.Namespace) -> WorkerSettings:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"settings file {file} is not TOML: {error}") from None
     except SettingsError as error:  # it names the secret, not what is in it
-        raise UsageError(f"REVIEWS_SECRETS_DIR must be a directory with one text file per secret: {error}") from None
+        raise UsageError(f"{SECRETS_VARIABLE} must be a directory with one text file per secret: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         # The text of a UnicodeDecodeError repeats a byte of the file.
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"settings file {file} or REVIEWS_SECRETS_DIR cannot be read: {why}") from None
+        raise UsageError(f"settings file {file} or {SECRETS_VARIABLE} cannot be read: {why}") from None
 
 
 def open_classifier(settings: WorkerSettings, bundle: Bundle) -> Classifier:

@@ -17,6 +17,16 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 #: Environment variable that names the settings file; the flag is `--config`.
 CONFIG_VARIABLE = "REVIEWS_CONFIG"
+#: Environment variable that names a directory with one text file for each setting, for secrets.
+SECRETS_VARIABLE = "REVIEWS_SECRETS_DIR"
+#: What is read beside settings; the last ones by the local Kafka of `demo` and `kafka`.
+OTHER_VARIABLES = {
+    CONFIG_VARIABLE,
+    SECRETS_VARIABLE,
+    "REVIEWS_MAVEN_URL",
+    "REVIEWS_KAFKA_LIBS",
+    "REVIEWS_KAFKA_CACHE",
+}
 
 Topic = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\s]+$")]
@@ -96,6 +106,12 @@ class KafkaSettings(BaseSettings):
         return all(map(_is_loopback, hosts))
 
     @classmethod
+    def unknown_variables(cls) -> list[str]:
+        """Environment variables that look like settings and are none: misspelt, or somebody else's."""
+        known = {f"REVIEWS_{name.upper()}" for name in cls.model_fields} | OTHER_VARIABLES
+        return sorted(name for name in os.environ if name.upper().startswith("REVIEWS_") and name.upper() not in known)
+
+    @classmethod
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
@@ -165,7 +181,7 @@ class WorkerSettings(KafkaSettings):
         10, ge=1, le=1800, description="a worker unheard of for this long loses its partitions"
     )
     max_poll_interval_seconds: float = Field(300, ge=1, le=86_400, description="time between two polls at most")
-    request_timeout_seconds: float = Field(30, ge=1, le=600, description="time that one request to a broker may take")
+    request_timeout_seconds: float = Field(30, ge=1, le=500, description="time that one request to a broker may take")
     transaction_timeout_seconds: float = Field(
         40, ge=1, le=900, description="the broker aborts a transaction that a dead worker left open after this time"
     )
@@ -203,6 +219,8 @@ class WorkerSettings(KafkaSettings):
                 "input_topic, output_topic and dead_letter_topic must be three different topics; "
                 "the worker would read its own results"
             )
+        if {".", ".."} & set(topics):
+            raise ValueError("input_topic, output_topic and dead_letter_topic: Kafka has no topics named . and ..")
         return self
 
     @model_validator(mode="after")
@@ -222,6 +240,10 @@ class WorkerSettings(KafkaSettings):
             raise ValueError("request_timeout_seconds must be below half of max_poll_interval_seconds")
         if self.session_timeout_seconds > self.max_poll_interval_seconds:
             raise ValueError("session_timeout_seconds must be at most max_poll_interval_seconds")
+        if self.watchdog_seconds < 2 * self.poll_target_seconds:  # a poll may well take longer than it should
+            raise ValueError("watchdog_seconds must be at least twice poll_target_seconds")
+        if self.watchdog_seconds <= self.stop_timeout_seconds:
+            raise ValueError("watchdog_seconds must be above stop_timeout_seconds")
         if self.text_field == self.id_field:
             raise ValueError("text_field and id_field must differ")
         return self

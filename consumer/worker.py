@@ -78,7 +78,7 @@ class Worker:
             self._note_assignment()
             self._note_losses(poll)
             if not poll.records:
-                if self._idle():
+                if self._idle(poll):
                     return
                 continue
             self._metrics.stage_seconds.labels("poll").observe(time.monotonic() - started)
@@ -95,12 +95,12 @@ class Worker:
         self._health.turned()
         self._metrics.ready.set(self._health.ready)
 
-    def _idle(self) -> bool:
+    def _idle(self, poll: Poll) -> bool:
         """Do what a full hand has no time for; True when drained."""
         if self._probe_is_due():
             self._probe()
         try:
-            if self._broker.settle():
+            if self._broker.settle(poll):
                 self._failures = 0
         except NotPublished as error:
             self._failed(str(error))
@@ -133,7 +133,7 @@ class Worker:
                 self._metrics.lag.labels(str(partition)).set(seen.lag)
 
     def _look_for_stall(self, progress: Mapping[int, Progress], now: float) -> None:
-        if (stalled := self._stall.stalled(progress, now, self._broker.rounds)) is not None:
+        if (stalled := self._stall.stalled(progress, now, self._broker.turns)) is not None:
             seconds = f"{self._settings.stall_timeout_seconds:g} s"
             if progress[stalled].position is None:
                 raise GaveUp(

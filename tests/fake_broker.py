@@ -39,7 +39,7 @@ class FakeBroker:
         publishes: bool = True,
         lag: int = 0,
     ) -> None:
-        self.rounds = 0
+        self.turns = 0
         self.in_group = True
         self.asked_for: list[int] = []
         self.commits = 0
@@ -71,7 +71,7 @@ class FakeBroker:
         """It never moves."""
         return {0: Progress(0, self._lag)}
 
-    def settle(self) -> bool:
+    def settle(self, _poll: Poll) -> bool:
         """Nothing is open."""
         return False
 

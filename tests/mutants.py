@@ -38,6 +38,7 @@ class Mutation:
 
 BROKER, PUBLISHER, CLIENT = "consumer/broker.py", "consumer/publisher.py", "consumer/kafka_client.py"
 ASSIGNMENT, WORKER, LINEAGE = "consumer/assignment.py", "consumer/worker.py", "consumer/lineage.py"
+LOSSES = "consumer/losses.py"
 START, SETTINGS, FIXES = "consumer/start.py", "consumer/settings.py", "consumer/kafka_fixes.py"
 
 MUTATIONS = (
@@ -147,19 +148,41 @@ MUTATIONS = (
         "test_topics.py::test_row_30_partitions_that_wait_for_their_turn_are_not_stalled",
     ),
     Mutation(
+        "turns are counted only while the worker is idle",
+        (Change(FIXES, "    Fetcher._handle_fetch_response = _counting(Fetcher._handle_fetch_response)\n", ""),),
+        "test_workers_late.py::test_row_30_a_partition_that_is_never_read_again_is_noticed_under_load",
+    ),
+    Mutation(
         "a partition without a leader is asked for its end like any other",
         (Change(FIXES, "    Fetcher.beginning_or_end_offset = _offsets_known\n", ""),),
         "test_brokers.py::test_row_05_a_partition_without_a_leader_holds_up_no_other",
     ),
     Mutation(
         "what a consumer notes of positions out of range is counted before it is ours",
-        (Change(BROKER, "            kafka_fixes.out_of_range(self._consumer)  #", "            pass  #"),),
+        (Change(BROKER, "            self._losses.forget()\n", ""),),
         "test_topics.py::test_row_23_records_that_retention_deleted_are_counted",
     ),
     Mutation(
         "an offset beyond the end keeps its lineage",
-        (Change(BROKER, "            self._lineages.begin(where.partition)\n", ""),),
+        (
+            Change(
+                LOSSES,
+                "            self._lineages.begin(partition.partition)\n        try:",
+                "            pass\n        try:",
+            ),
+        ),
         "test_commits_lost.py::test_row_31_an_offset_beyond_the_end_is_told_and_begins_a_new_lineage",
+    ),
+    Mutation(
+        "a log that lost its end keeps its lineage",
+        (
+            Change(
+                LOSSES,
+                "            self._lineages.begin(partition.partition)\n            log.error(",
+                "            log.error(",
+            ),
+        ),
+        "test_topics.py::test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there",
     ),
 )
 

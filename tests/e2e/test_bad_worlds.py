@@ -41,6 +41,15 @@ def test_output_topic_equal_to_input_topic_is_wrong_usage(tmp_path: Path) -> Non
     assert "three different topics" in last_line(["--output-topic", "reviews"], tmp_path / "log", 2)
 
 
+def test_a_misspelt_environment_variable_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It might have been a safety setting; variables that mean something, whatever their case, are not named."""
+    for name in ("REVIEWS_MAX_DEAD_LETTER_RATE", "reviews_log_level", "REVIEWS_KAFKA_CACHE"):
+        monkeypatch.setenv(name, "INFO")
+    with WorkerProcess(["--bundle", "/no/such/bundle"], tmp_path / "log") as worker:
+        assert worker.wait_exit(60) == 3
+    assert "no settings, and without effect: REVIEWS_MAX_DEAD_LETTER_RATE (see" in worker.log
+
+
 def test_a_taken_metrics_port_is_wrong_usage(tmp_path: Path) -> None:
     """The message names the port and the way out."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

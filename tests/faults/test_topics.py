@@ -1,6 +1,7 @@
 """Topics that are missing, deleted, damaged, that grow, or whose past is gone."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -214,3 +215,65 @@ def test_row_23_records_that_retention_deleted_are_counted(harness: Harness) -> 
     assert "were deleted by retention before they were read" in worker.log
     harness.produced = [r for r in harness.produced if (r.topic, r.partition, r.offset) not in lost]
     assert harness.finish().checked == 200 - len(lost)
+
+
+def test_row_31_a_topic_that_is_made_anew_under_a_worker_is_read_from_its_start(harness: Harness) -> None:
+    """More stands in the new topic than was read of the old one: nobody would miss the records before that."""
+    # Given a worker that has read the topic to its end
+    old = harness.produce(40)
+    worker = harness.worker()
+    harness.await_done()
+    # When another topic of that name takes its place, and has more records by the time the worker can notice
+    with harness.kafka.admin() as admin:
+        admin.delete_topics([harness.topics.input])
+        wait_until(lambda: harness.topics.input not in admin.list_topics(), 30, "the topic is gone")
+    harness.kafka.create_topics({harness.topics.input: harness.partitions})
+    harness.produced = []
+    new = harness.produce_records([Record(b'{"id": "n-%d", "text": "new"}' % n, partition=n % 4) for n in range(200)])
+    # Then every one of them is labelled
+    wanted = {f"n-{n}" for n in range(len(new))}
+
+    def labelled() -> set[str]:
+        return {
+            json.loads(each.value or b"")["id"] for each in read_all(internal(harness.kafka), harness.topics.output)
+        }
+
+    wait_until(lambda: wanted <= labelled(), 60, "all that the new topic has")
+    assert f"{harness.topics.input} was deleted and made anew" in worker.log
+    # And by the next worker nothing is done again
+    harness.stop()
+    drained = harness.worker(drain=True)
+    assert drained.wait_exit() == 0, drained.log
+    assert "drained: 0 labelled" in drained.log
+    assert len(labelled() - wanted) == len(old)
+
+
+def test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there(
+    broker: LocalBroker, harness_on: Callable[..., Harness]
+) -> None:
+    """Records that took the place of lost ones are labelled, by this worker and by the next one, and no others."""
+    # Given a worker that has read records which the broker then loses, as after a power cut
+    harness = harness_on(broker, partitions=1)
+    harness.produce(10)
+    (segment,) = (broker.log_path.parent / "data").glob(f"{harness.topics.input}-0/*0.log")
+    size = segment.stat().st_size
+    harness.produce(10)
+    worker = harness.worker()
+    harness.await_done()
+    broker.stop()
+    with segment.open("r+b") as log:
+        log.truncate(size)
+    broker.start()
+    # When fewer take their place, and then some more, which another worker finds
+    wait_until(lambda: "has lost the records from 10 on" in worker.log, 90, "the worker notices")
+    harness.produce(5)
+    wait_until(lambda: harness.committed() == 15, 60, "they are done")
+    worker.kill()
+    harness.produce(3)
+    last = harness.worker(drain=True)
+    # Then each of them is labelled, none is taken for one of the lost
+    assert last.wait_exit(60) == 0, last.log
+    assert "drained: 3 labelled" in last.log
+    assert last.log.count("gave an old committed offset") == 0
+    places = Counter(record.source for record in read_all(internal(harness.kafka), harness.topics.output))
+    assert [places[harness.topics.input, 0, offset] for offset in range(20)] == [1] * 10 + [2] * 8 + [1] * 2

@@ -1,5 +1,6 @@
 """Workers that are too late for their group, and groups that never come to rest."""
 
+import json
 import re
 import signal
 import threading
@@ -162,6 +163,27 @@ def test_row_30_a_partition_that_is_never_read_again_ends_the_worker(harness: Ha
     # And the next one does the rest
     harness.worker()
     assert harness.finish().checked == 200
+
+
+@pytest.mark.smoke
+def test_row_30_a_partition_that_is_never_read_again_is_noticed_under_load(harness: Harness) -> None:
+    """A backlog in the other partitions, which keeps the worker busy for hours, hides nothing."""
+    # Given a client with that fault, and more to read than it can within the time of a stall
+    padding = "x" * 8_000
+    reviews = [json.dumps({"id": f"r-{n}", "text": f"a film {n}", "padding": padding}).encode() for n in range(1200)]
+    for start in range(0, len(reviews), 200):
+        harness.produce_records(
+            [Record(value, partition=n % 4) for n, value in enumerate(reviews[start : start + 200], start)]
+        )
+    harness.watch()
+    stuck = harness.worker(Script(stuck_partition=2, seconds_per_poll=2.0), stall_timeout_seconds=3)
+    # When it works on the rest, then it gives up before that is done, and names the partition
+    assert stuck.wait_exit(120) == 5, stuck.log
+    assert "partition 2 has not moved" in stuck.last_line
+    assert harness.committed() < 900
+    # And the next one does the rest
+    harness.worker()
+    assert harness.finish(120).checked == 1200
 
 
 def _produce_until(harness: Harness, ending: threading.Event) -> None:

@@ -34,12 +34,14 @@ class Results:
         self._silent = silent
         self._position = 0
 
-    def beginning_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+    def beginning_offsets(self, places: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
         """Nothing was deleted."""
+        assert timeout_ms > 0
         return dict.fromkeys(places, 0)
 
-    def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+    def end_offsets(self, places: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
         """Of committed records."""
+        assert timeout_ms > 0
         self.asked = True
         return {place: 100 if place == PLACE else 0 for place in places}
 

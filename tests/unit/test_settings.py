@@ -54,6 +54,10 @@ def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path, mo
         (("--poll-target-seconds", "50", "--max-poll-interval-seconds", "60"), "poll_target_seconds"),
         (("--transaction-timeout-seconds", "400"), "transaction_timeout_seconds"),
         (("--text-field", "id"), "text_field"),
+        (("--input-topic", ".."), "no topics named"),
+        (("--poll-target-seconds", "60", "--watchdog-seconds", "100"), "watchdog_seconds"),
+        (("--stop-timeout-seconds", "180"), "stop_timeout_seconds"),
+        (("--request-timeout-seconds", "501", "--max-poll-interval-seconds", "2000"), "request_timeout_seconds"),
         (("--config", "/does/not/exist.toml"), "does not exist"),
     ],
 )

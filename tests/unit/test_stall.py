@@ -17,10 +17,17 @@ def test_a_partition_that_waits_for_its_turn_is_not_stalled() -> None:
     detector, seen = StallDetector(60), {0: Progress(0, 900), 1: Progress(0, 900)}
     detector.stalled(seen, 0.0, 1)
     assert detector.stalled({0: Progress(400, 900), 1: Progress(0, 900)}, 400.0, 1) is None
-    # When two more rounds go by without it, then it might have been empty when the first one began
-    assert detector.stalled({0: Progress(500, 900), 1: Progress(0, 900)}, 500.0, 3) is None
+    # When two rounds of both go by without it, then it might have been empty when the first one began
+    assert detector.stalled({0: Progress(500, 900), 1: Progress(0, 900)}, 500.0, 6) is None
     # And after a third it is named
-    assert detector.stalled({0: Progress(600, 900), 1: Progress(0, 900)}, 600.0, 4) == 1
+    assert detector.stalled({0: Progress(600, 900), 1: Progress(0, 900)}, 600.0, 7) == 1
+
+
+def test_a_partition_without_a_position_waits_for_no_turn() -> None:
+    """Nothing is fetched of it at all, so that time alone says it."""
+    detector, seen = StallDetector(60), {0: Progress(None, 900), 1: Progress(0, 900)}
+    detector.stalled(seen, 0.0, 0)
+    assert detector.stalled({0: Progress(None, 900), 1: Progress(400, 900)}, 60.0, 1) == 0
 
 
 def test_progress_starts_the_time_again() -> None:
