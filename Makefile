@@ -39,7 +39,7 @@ demo: env  ## a real Kafka, a sample of reviews, the worker: on this machine, no
 	@$(BIN)/python -m consumer.local.java >/dev/null 2>&1 || $(SYNC) --no-dev --extra java
 	$(BIN)/review-consumer demo
 
-test: env-dev  ## every test, those on a real broker included
+test: env-dev  ## the tests, those on a real broker included
 	$(BIN)/pytest
 
 faults: env-dev  ## every row of the failure table, on real brokers (docs/delivery.md)

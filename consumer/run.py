@@ -29,7 +29,7 @@ from consumer.metrics import Metrics
 from consumer.publisher import Step
 from consumer.settings import CONFIG_VARIABLE, SECRETS_VARIABLE, KafkaSettings, WorkerSettings
 from consumer.watchdog import Watchdog
-from consumer.worker import Worker
+from consumer.worker import OUTSIDE, Worker
 
 log = logging.getLogger("consumer")
 
@@ -159,7 +159,7 @@ def serve(
         health.not_ready_because = f"connecting to {settings.bootstrap_servers}"
         broker.connect(lambda: worker.stopping)
         if not worker.stopping:
-            health.not_ready_because = ""
+            health.not_ready_because = OUTSIDE
             log.info("ready: %s from %s", settings.delivery.value, settings.input_topic)
             worker.run()
         done = worker.counts

@@ -54,13 +54,11 @@ class KafkaSettings(BaseSettings):
         "SCRAM-SHA-512", description="how to log in, with a SASL_ protocol"
     )
     sasl_username: str | None = Field(None, description="user name, with a SASL_ protocol")
-    sasl_password: SecretStr | None = Field(None, description="password; environment or settings file only")
+    sasl_password: SecretStr | None = Field(None, description="password; no flag")
     ssl_cafile: Path | None = Field(None, description="certificate authority file (PEM); default: the system's")
     ssl_certfile: Path | None = Field(None, description="client certificate (PEM), for mutual TLS")
     ssl_keyfile: Path | None = Field(None, description="client key (PEM), for mutual TLS")
-    ssl_key_password: SecretStr | None = Field(
-        None, description="password of the client key; environment or settings file only"
-    )
+    ssl_key_password: SecretStr | None = Field(None, description="password of the client key; no flag")
 
     @field_validator("bootstrap_servers")
     @classmethod

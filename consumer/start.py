@@ -31,8 +31,9 @@ class Connection:
 
     def close(self, timeout_seconds: float) -> None:
         """Leave the group and close, within `timeout_seconds`; safe to call at any time."""
-        in_ms = {"autocommit": False, "timeout_ms": int(timeout_seconds / 2 * 1000)}
-        _close("producer", self.producer, timeout=timeout_seconds / 2)
+        each = timeout_seconds / 3
+        in_ms = {"autocommit": False, "timeout_ms": int(each * 1000)}
+        _close("producer", self.producer, timeout=each)
         _close("consumer", self.consumer, **in_ms)
         _close("reader", self.reader, **in_ms)
 

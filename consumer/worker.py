@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 6
 #: A worker, busy or idle, asks the broker for the ends of its partitions this often.
 PROBE_SECONDS = 5.0
+#: Why a worker is not ready that its group has not taken in.
+OUTSIDE = "not in the consumer group yet"
 #: Outcomes over which the share of dead letters is taken.
 RATIO_WINDOW = 1000
 
@@ -75,6 +77,8 @@ class Worker:
             self._turn_begins()
             started = time.monotonic()
             poll = self._broker.poll(self._pace.records)
+            if self._health.not_ready_because == OUTSIDE and self._broker.in_group:
+                self._health.not_ready_because = ""
             self._note_assignment()
             self._note_losses(poll)
             if not poll.records:
@@ -116,7 +120,7 @@ class Worker:
         progress = self._broker.progress(PROBE_SECONDS)
         if progress is not None:
             self._answered = now
-            self._health.not_ready_because = "" if self._broker.in_group else "not in the consumer group yet"
+            self._health.not_ready_because = "" if self._broker.in_group else OUTSIDE
             self._note_lag(progress)
             if moves:
                 self._look_for_stall(progress, now)

@@ -27,12 +27,14 @@ def settings() -> str:
         rows.append(f"| {flag} | `REVIEWS_{name.upper()}` | {default} | {field.description} |")
     return (
         f"{GENERATED}\n# Settings of the worker\n\n"
-        "Flags win over environment variables, these over the settings file (TOML; `--config FILE` or "
-        "`REVIEWS_CONFIG`),\n"
-        "where a setting has the name of its flag with underscores. Secrets have no flag: a command line is visible "
-        "to\n"
-        "everybody on the machine. `REVIEWS_SECRETS_DIR` names a directory with one file per secret,\n"
-        "`reviews_sasl_password` for example.\n\n" + "\n".join(rows) + "\n"
+        "Flags win over environment variables, these over the files in the directory that `REVIEWS_SECRETS_DIR` names "
+        "(one\n"
+        "for each setting, `reviews_sasl_password` for example), these over the settings file (TOML; `--config` or\n"
+        "`REVIEWS_CONFIG`), where a setting has the name of its flag with underscores. Secrets have no flag: a command "
+        "line\n"
+        "is visible to everybody on the machine. Variables `REVIEWS_*` that are no settings are named in a warning.\n\n"
+        + "\n".join(rows)
+        + "\n"
     )
 
 

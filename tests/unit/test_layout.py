@@ -16,6 +16,7 @@ KNOW_KAFKA = {
     "kafka_client.py",
     "kafka_fixes.py",
     "lineage.py",
+    "losses.py",
     "publisher.py",
     "start.py",
 }

@@ -61,11 +61,18 @@ def test_a_poll_of_tombstones_says_nothing_about_the_pace(tmp_path: Path, metric
     assert broker.asked_for == [32, 32, 32]
 
 
-def test_a_worker_that_is_in_no_group_is_not_ready(tmp_path: Path, metrics: Metrics) -> None:
+def test_a_worker_that_is_in_no_group_is_not_ready(
+    tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Brokers may answer while the one that coordinates the group does not; nothing is read then."""
     broker, health = FakeBroker([], polls=0), Health(60)
     broker.in_group = False
     broker.drained = lambda: len(broker.asked_for) > 1  # type: ignore[method-assign]
     run(broker, tmp_path, metrics, health)
-    assert health.not_ready_because == "not in the consumer group yet"
+    assert health.not_ready_because == loop.OUTSIDE
     assert not health.ready
+    # And is, as soon as it has joined: the next look at the broker would be seconds away
+    broker.in_group = True
+    monkeypatch.setattr(loop, "PROBE_SECONDS", 1000.0)
+    run(broker, tmp_path, metrics, health)
+    assert health.ready
