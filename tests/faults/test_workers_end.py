@@ -143,7 +143,8 @@ def test_row_08_the_older_of_two_workers_with_one_name_is_fenced(harness: Harnes
     older = harness.worker(Script({"offsets_sent:2": "pause"}), instance_id="twin")
     older.await_point("offsets_sent:2")
     # When its twin starts, and it then tries to commit
-    younger = harness.worker(instance_id="twin").wait_ready()
+    younger = harness.worker(instance_id="twin")
+    wait_until(lambda: younger.reached_ready, 60, "it has taken over the name; the group waits for the older one")
     older.release("offsets_sent:2")
     # Then it gives up and names the cause, and the twin does the work once
     assert older.wait_exit() == 5
