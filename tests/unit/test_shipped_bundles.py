@@ -1,0 +1,36 @@
+"""The bundles in the repository answer as they did when they were made, and are what the README says they are."""
+
+from pathlib import Path
+
+import pytest
+
+from consumer.bundle import load_bundle
+from consumer.classifier import Classifier
+from consumer.engines import open_engine
+
+BUNDLES = Path(__file__).parents[2] / "bundles"
+#: Least accuracy on the test file; most parameters, and bytes of all files.
+PROMISED = {"distilbert-imdb": (0.928, 66_000_000, 70_000_000), "student-imdb": (0.90, 10_000_000, 12_000_000)}
+
+
+def test_every_bundle_is_known() -> None:
+    """A new one gets its promise above."""
+    assert {path.name for path in BUNDLES.iterdir() if (path / "manifest.json").is_file()} == PROMISED.keys()
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_shipped_bundle_is_what_is_promised(name: str) -> None:
+    """Whole, with its golden answers, as accurate on all test rows and as small as said."""
+    bundle = load_bundle(BUNDLES / name)
+    manifest = bundle.manifest
+    classifier = Classifier(bundle, open_engine(bundle))
+    classifier.self_check()
+    classifier.close()
+    accuracy, parameters, size = PROMISED[name]
+    measured = manifest.variants[manifest.served].accuracy
+    assert measured is not None
+    assert (manifest.name, measured.rows) == (name, 20_000)
+    assert measured.accuracy >= accuracy
+    assert manifest.parameters <= parameters
+    assert sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file()) <= size
+    assert {"MODEL_CARD.md", "run.json"} <= manifest.files.keys()
