@@ -122,11 +122,21 @@ def _offsets_known(fetcher: Any, partitions: Any, timestamp: Any, timeout_ms: An
     return {partition: found[partition].offset for partition in timestamps if partition in found}
 
 
+def _note(subscriptions: Any, what: str, partition: TopicPartition, offset: int) -> None:
+    setattr(subscriptions, what, {**getattr(subscriptions, what, {}), partition: offset})
+
+
+def _noted(consumer: Any, what: str) -> dict[TopicPartition, int]:
+    noted: dict[TopicPartition, int] = getattr(consumer._subscription, what, {})
+    setattr(consumer._subscription, what, {})
+    return noted
+
+
 def _noting(request_reset: Callable[..., None]) -> Callable[..., None]:
     def request_and_note(subscriptions: Any, partition: TopicPartition, strategy: Any = None) -> None:
         if strategy is None:  # not a seek of ours
             position = subscriptions.assignment[partition].position.offset
-            subscriptions.out_of_range = {**getattr(subscriptions, "out_of_range", {}), partition: position}
+            _note(subscriptions, "out_of_range", partition, position)
         request_reset(subscriptions, partition, strategy)
 
     return request_and_note
@@ -134,15 +144,13 @@ def _noting(request_reset: Callable[..., None]) -> Callable[..., None]:
 
 def out_of_range(consumer: Any) -> dict[TopicPartition, int]:
     """Positions at which brokers had no record, noted since the last call; reading goes on at the start instead."""
-    noted: dict[TopicPartition, int] = getattr(consumer._subscription, "out_of_range", {})
-    consumer._subscription.out_of_range = {}
-    return noted
+    return _noted(consumer, "out_of_range")
 
 
 def _noting_what_is_cut_off(seek: Callable[..., None]) -> Callable[..., None]:
     def seek_and_note(subscriptions: Any, partition: TopicPartition, offset: Any) -> None:
         if isinstance(offset, OffsetAndMetadata):  # only where the client finds that a log is shorter than it was
-            subscriptions.cut_off = {**getattr(subscriptions, "cut_off", {}), partition: offset.offset}
+            _note(subscriptions, "cut_off", partition, offset.offset)
         seek(subscriptions, partition, offset)
 
     return seek_and_note
@@ -150,9 +158,7 @@ def _noting_what_is_cut_off(seek: Callable[..., None]) -> Callable[..., None]:
 
 def cut_off(consumer: Any) -> dict[TopicPartition, int]:
     """Where logs ended that were shorter than what was read of them, noted since the last call; read on from there."""
-    noted: dict[TopicPartition, int] = getattr(consumer._subscription, "cut_off", {})
-    consumer._subscription.cut_off = {}
-    return noted
+    return _noted(consumer, "cut_off")
 
 
 def topic_id(consumer: Any, topic: str) -> Any:

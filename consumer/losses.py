@@ -75,7 +75,9 @@ class Losses:
         deleted = {}
         for partition, position in positions.items():
             if (start := starts.get(partition)) is None:
-                log.error("partition %s has no records at %s; how many are gone is not known", *partition[1:], position)
+                log.error(
+                    "partition %s has no records at %s; how many are gone is not known", partition.partition, position
+                )
             elif start > position:
                 deleted[partition.partition] = start - position
             else:

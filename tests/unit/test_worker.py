@@ -69,7 +69,7 @@ def test_a_worker_that_is_in_no_group_is_not_ready(
     broker.in_group = False
     broker.drained = lambda: len(broker.asked_for) > 1  # type: ignore[method-assign]
     run(broker, tmp_path, metrics, health)
-    assert health.not_ready_because == loop.OUTSIDE
+    assert health.not_ready_because == "not in the consumer group yet"
     assert not health.ready
     # And is, as soon as it has joined: the next look at the broker would be seconds away
     broker.in_group = True
