@@ -41,7 +41,7 @@ class NotAgain(logging.Filter):
         if not record.name.startswith("kafka."):
             return True
         said, left_out = self._said.get(record.msg, (0.0, 0))
-        if record.created - said < REPEAT_SECONDS:
+        if 0 <= record.created - said < REPEAT_SECONDS:  # a clock that was set back silences nothing
             self._said[record.msg] = said, left_out + 1
             return False
         if len(self._said) >= TEMPLATES:

@@ -26,3 +26,5 @@ def test_what_the_client_repeats_is_told_once_in_a_while() -> None:
     later = line("kafka.producer.sender", "retrying %s", 1000 + REPEAT_SECONDS, 7)
     assert shown.filter(later)
     assert later.getMessage() == "retrying 7 (99 more like it before)"
+    # And a clock that is set back hides nothing
+    assert shown.filter(line("kafka.producer.sender", "retrying %s", 10, 8))
