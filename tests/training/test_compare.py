@@ -11,6 +11,7 @@ import pytest
 from consumer.errors import UsageError
 from tests.tiny_encoder import make_base, write_reviews, write_table
 from training.baselines.models import LINEAR, NETWORKS, build, reviews_read
+from training.baselines.recurrent import BiGru, StandardGru
 from training.baselines.results import Comparison, Result, read_results
 from training.baselines.settings import BaselineSettings
 from training.baselines.words import PAD, Vocabulary, padded, words_of
@@ -93,6 +94,32 @@ def test_an_answer_does_not_depend_on_the_texts_beside_it(name: str) -> None:
     alone = model.probabilities(["the film was great"])
     beside = model.probabilities(["the film was great", "a story " * 150])
     np.testing.assert_allclose(beside[0], alone[0], atol=1e-6)
+
+
+def test_gru_reads_what_torch_reads_in_packed_sequences() -> None:
+    """The two directions of bigru and both layers of standard_gru, beside torch's own way to leave out padding."""
+    import torch
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+    torch.manual_seed(7)
+    words, rng = Vocabulary(tuple("abcdefghijkl")), np.random.default_rng(7)
+    lengths = torch.tensor([5, 1, 17, 9])
+    ids = torch.from_numpy(padded([rng.integers(1, len(words), length) for length in lengths.tolist()]))
+
+    bigru, standard = BiGru(words, 2).eval(), StandardGru(words, 2).eval()
+    both = torch.nn.GRU(bigru.DIMENSIONS, bigru.HIDDEN, batch_first=True, bidirectional=True)
+    both.load_state_dict(
+        bigru.forwards.state_dict() | {f"{name}_reverse": value for name, value in bigru.backwards.state_dict().items()}
+    )
+    with torch.inference_mode():
+        packed = pack_padded_sequence(bigru.embedding(ids), lengths, batch_first=True, enforce_sorted=False)
+        texts = [
+            text[:length] for text, length in zip(pad_packed_sequence(both(packed)[0], True)[0], lengths, strict=True)
+        ]
+        pooled = torch.stack([torch.cat([text.mean(dim=0), text.amax(dim=0)]) for text in texts])
+        torch.testing.assert_close(bigru(ids), bigru.output(pooled))
+        packed = pack_padded_sequence(standard.embedding(ids), lengths, batch_first=True, enforce_sorted=False)
+        torch.testing.assert_close(standard(ids), standard.output(standard.gru(packed)[1][-1]))
 
 
 def test_a_batch_of_more_reviews_than_there_are_spans_epochs() -> None:
