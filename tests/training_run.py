@@ -53,6 +53,31 @@ def kill_after(command: Sequence[str], run: Path, step: int = 0) -> int:
     return step_of(run)
 
 
+def with_two_processes(command: Sequence[str]) -> tuple[str, str]:
+    """Run `command` to its end in two processes of torchrun, over Gloo; what both wrote to stdout and stderr."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launcher, "-m", "training.cli", *command],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def largest_difference(one: Path, other: Path) -> float:
+    """Between the same weights in the checkpoints of two runs."""
+    from safetensors.torch import load_file
+
+    ours, theirs = (load_file(run / CHECKPOINT) for run in (one, other))
+    names = [name for name in ours if name.startswith("model.")]
+    assert names
+    return max(float((ours[name] - theirs[name]).abs().max()) for name in names)
+
+
 def interrupt_after(reviews: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a run in this process get a SIGINT when it has trained on so many reviews."""
 

@@ -1,8 +1,5 @@
 """A run of every option is killed, and a run is shared by two processes: both end in the weights of a plain run."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +7,16 @@ from typing import Any
 import pytest
 
 from tests.tiny_encoder import make_base, write_reviews
-from tests.training_run import CHECKPOINT, end_before_packaging, finish, kill_after, step_of, weights_of
+from tests.training_run import (
+    CHECKPOINT,
+    end_before_packaging,
+    finish,
+    kill_after,
+    largest_difference,
+    step_of,
+    weights_of,
+    with_two_processes,
+)
 from training.cli import main
 from training.record import RunRecord
 
@@ -93,24 +99,13 @@ def test_a_killed_run_of_every_option_goes_on_to_the_same_weights(
 
 def test_two_processes_end_where_one_does(workplace: Path, train_only: None) -> None:
     """Two real processes of torchrun, over Gloo: the losses, metrics and weights of one process, up to rounding."""
-    from safetensors.torch import load_file
-
     # Given one run in this process
     finish(arguments(workplace, "one", epochs="1"))
-    # When two processes share the same run
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = arguments(workplace, "two", epochs="1", **{"calibration-texts": "12", "keep": "int8"})
-    done = subprocess.run(
-        [*launcher, "-m", "training.cli", *command],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
+    # When two processes share the same run, then the first alone talks and packages
+    out, err = with_two_processes(
+        arguments(workplace, "two", epochs="1", **{"calibration-texts": "12", "keep": "int8"})
     )
-    # Then the first alone talks and packages
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("training starts: ") == done.stdout.count("accuracy ") == 1
+    assert err.count("training starts: ") == out.count("accuracy ") == 1
     # And it has learnt the same
     one, two = (RunRecord.read(workplace / run / "record.json") for run in ("one", "two"))
     assert (one.machine.processes, two.machine.processes) == (1, 2)
@@ -119,9 +114,7 @@ def test_two_processes_end_where_one_does(workplace: Path, train_only: None) -> 
         assert alone.validation is not None
         assert shared.validation is not None
         assert shared.validation.loss == pytest.approx(alone.validation.loss, rel=1e-3)
-    weights = [load_file(workplace / run / "checkpoint.safetensors") for run in ("one", "two")]
-    names = [name for name in weights[0] if name.startswith("model.")]
-    assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in names) < 1e-4
+    assert largest_difference(workplace / "one", workplace / "two") < 1e-4
 
 
 def test_more_processes_than_reviews_in_a_step_are_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from consumer.engines import open_engine
 from tests.tiny_bundle import seal
 from tests.tiny_encoder import make_base, write_reviews
 from tests.tiny_trained import LABELS, TORCH, write_trained_bundle
+from tests.training_run import end_before_packaging, finish, largest_difference, with_two_processes
 from training.cli import main
 from training.settings import DistilSettings
 
@@ -118,6 +119,21 @@ def test_a_student_with_windows_becomes_a_bundle_that_the_worker_reads_by_window
     capsys.readouterr()
     assert main(arguments(workplace, **{"max-windows": "3"})) == 2
     assert "of a run with another windows: " in capsys.readouterr().err
+
+
+def test_two_processes_learn_from_windows_what_one_does(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reviews of one window and of four are dealt out; each process asks the teacher for its share of the texts."""
+    # Given a run in this process
+    changed = {"epochs": "1", "precision": "fp32", "micro-batch-tokens": "96", "keep": "int8"}
+    with monkeypatch.context() as patched:
+        end_before_packaging(patched)
+        finish(arguments(workplace, **changed, out=str(workplace / "one")))
+    # When two processes share the same one, without the answers that the first was given
+    out, _ = with_two_processes(arguments(workplace, **changed, out=str(workplace / "two")))
+    # Then they have learnt the same, the map to the teacher's width as well, and the first packages it
+    assert largest_difference(workplace / "one.run", workplace / "two.run") < 1e-4
+    assert out.count("accuracy ") == 1
+    assert load_bundle(workplace / "two").manifest.windows == Windows(overlap=0.5, most=4)
 
 
 def test_every_term_of_the_loss_is_of_the_means_over_windows(tmp_path: Path) -> None:
