@@ -1,8 +1,8 @@
 """ktrain's two recurrent models, with its sizes.
 
 Texts are padded at their end, which a GRU that reads forwards does not see before it is done. torch's packed sequences
-would spare reading the padding, but in their backward pass every word costs a copy of the whole batch: on a CPU training
-took three times as long.
+would spare reading the padding, but in their backward pass every word costs a copy of the whole batch: on a CPU
+training took three times as long.
 """
 
 import numpy as np
