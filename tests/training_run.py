@@ -13,6 +13,7 @@ import pytest
 from training import checkpoint
 from training.cli import main
 from training.progress import ProgressBar
+from training.record import RunRecord
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -94,6 +95,11 @@ def step_of(run: Path) -> int:
     """Step of the checkpoint in `run`; 0 where there is none."""
     header = checkpoint.read_header(run)
     return header[1].step if header else 0
+
+
+def record_in(path: Path) -> RunRecord:
+    """The run record in the file `path`."""
+    return RunRecord.model_validate_json(path.read_bytes())
 
 
 def weights_of(run: Path, file: str = CHECKPOINT) -> dict[str, bytes]:

@@ -12,6 +12,13 @@ from training.vocabulary import size_of
 
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 
+#: Models whose first token has the position behind that of padding, so that they read fewer tokens than they have
+#: positions (transformers' `create_position_ids_from_input_ids`).
+COUNTS_FROM_PADDING = (
+    *("camembert", "data2vec-text", "longformer", "mpnet", "roberta", "roberta-prelayernorm"),
+    *("xlm-roberta", "xlm-roberta-xl", "xmod"),
+)
+
 
 @dataclass(frozen=True)
 class Base:
@@ -48,7 +55,8 @@ def find_base(name: str) -> Base:
     if missing := [file for file in FILES if not (directory / file).is_file()]:
         raise UsageError(f"base model {name!r} lacks {', '.join(missing)}")
     base = Base(Path(name).name, directory, file_sha256(directory / "model.safetensors"))
-    size_of(base.tokenizer_json)  # for what it raises
+    with readable(directory):
+        size_of(base.tokenizer_json)  # for what it raises
     return base
 
 
@@ -79,7 +87,10 @@ def readable(checkpoint: Path) -> Iterator[None]:
 
 def check_length(config: Any, tokens: int, option: str) -> None:
     """Raise `UsageError` where a model of `config` has fewer positions than the `tokens` that `option` asks for."""
-    if tokens > (longest := getattr(config, "max_position_embeddings", tokens)):
+    longest = getattr(config, "max_position_embeddings", tokens)
+    if config.model_type in COUNTS_FROM_PADDING:
+        longest -= config.pad_token_id + 1
+    if tokens > longest:
         raise UsageError(f"the base model reads at most {longest} tokens: set {option} to at most that")
 
 

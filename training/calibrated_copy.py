@@ -8,32 +8,40 @@ from consumer.bundle import Manifest, load_bundle
 from consumer.errors import UsageError
 from training.calibrate import MIN_ROWS, calibrate
 from training.card import CARD, with_calibration
-from training.columns import USUAL, Columns
 from training.data import Reviews
 from training.evaluate import classify_all, open_classifier, refuse_unknown_labels
 from training.golden import ask
-from training.prepare import read_and_report
+from training.prepare import DEFAULTS, DataOptions, prepare_test
 from training.progress import say
 from training.sealing import check_replaceable, replacing, seal, write_golden
 
 
-def calibrated_copy(bundle: Path, file: Path, out: Path, precision: float, columns: Columns = USUAL) -> Manifest:
-    """Calibrate the served variant of `bundle` on `columns` of `file` and write `out`, which may be `bundle` itself.
+def calibrated_copy(
+    bundle: Path,
+    file: Path,
+    out: Path,
+    precision: float,
+    *,
+    train_file: Path | None = None,
+    options: DataOptions = DEFAULTS,
+) -> Manifest:
+    """Calibrate the served variant of `bundle` on `file` and write `out`, which may be `bundle` itself.
 
-    Version, golden answers and digest change; weights, tokenizer and labels do not. A bundle that was calibrated before
-    is calibrated anew.
+    With `train_file`, what the bundle was trained on, the rows are checked for leaks as `options` say. Version,
+    golden answers and digest change; weights, tokenizer and labels do not. A bundle that was calibrated before is
+    calibrated anew.
 
     Returns:
         The manifest of the copy.
 
     Raises:
-        UsageError: the file cannot be used, or the bundle was made from it; `out` is no bundle.
+        UsageError: the file cannot be used, has leaked too much, or the bundle was made from it; `out` is no bundle.
         BundleError: the bundle is refused.
     """
     source = load_bundle(bundle)
     manifest = source.manifest
     check_replaceable(out)
-    reviews = read_and_report(file, say, columns)
+    reviews, _ = prepare_test(file, train_file, options, say)
     refuse_unknown_labels(reviews, manifest.labels)
     _refuse_known(manifest, reviews)
     if len(reviews) < MIN_ROWS:

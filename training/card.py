@@ -128,8 +128,8 @@ def calibration_section(calibration: Calibration | None) -> str:
     return f"""{_HEADING}
 
 Logits are divided by {calibration.temperature:.3f}, fitted on the answers of {calibration.variant} to \
-{calibration.data.rows} reviews of `{calibration.data.file}` that were not trained on. The expected calibration error \
-(15 bins) on these reviews was {calibration.ece_before:.2%} before and is {calibration.ece_after:.2%} after.
+{calibration.data.rows} reviews of `{calibration.data.file}` that the run did not train on. The expected calibration \
+error (15 bins) on these reviews was {calibration.ece_before:.2%} before and is {calibration.ece_after:.2%} after.
 
 {unsure} This holds for reviews like these, not for other kinds of text.
 """

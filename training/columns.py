@@ -103,7 +103,8 @@ def check_labels(path: Path, labels: Sequence[str], column: str) -> None:
     """See that `labels` are two or more classes, one for each text, with enough rows.
 
     Raises:
-        UsageError: they are continuous numbers, several labels in a cell, one label, too many, or too rare.
+        UsageError: they are continuous numbers, several labels in a cell, one label, too many, too rare, or differ in
+            case only.
     """
     counts = Counter(labels)
     if measure := _continuous(counts):
@@ -116,6 +117,12 @@ def check_labels(path: Path, labels: Sequence[str], column: str) -> None:
             f"{path}: {several!r} in {column!r} looks like several labels for one text, which cannot be learned here: "
             "give one label per text (if it is one, write it without '|', ';' and ',')"
         )
+    spelt: dict[str, str] = {}
+    for label in counts:
+        if (other := spelt.setdefault(label.casefold(), label)) != label:
+            raise UsageError(
+                f"{path}: the labels {other!r} and {label!r} in {column!r} differ in case only: write them alike"
+            )
     if len(counts) > MAX_LABELS:
         raise UsageError(f"{path} has {len(counts)} different labels: is {column!r} the right column?")
     if len(counts) < 2:

@@ -19,6 +19,7 @@ from training.compare_report import write_report
 from training.data import draw, file_sha256
 from training.freeze import check_layers
 from training.kept_answers import key_sha256
+from training.output import check_directory
 from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
 from training.progress import say
 from training.settings import FitSettings
@@ -66,6 +67,7 @@ def compare(
         BundleError: a bundle is refused.
     """
     seed = encoder_settings.seed
+    check_directory("--out", out)
     tasks, skipped = plan_tasks(
         out, settings, encoder_settings, bases=bases, bundles=bundles, vectors=vectors, options=options
     )

@@ -25,6 +25,7 @@ EXPECTED = (Columns("Reviews", "Sentiment"), Columns(FILE_TEXT, FOLDER))
 #: Columns, in any case, that hold how many stars a reviewer gave; only evaluating looks at them.
 STAR_COLUMNS = ("stars", "star", "rating", "score", "star rating", "star_rating")
 
+#: For `re` no part of a word are also marks, as the vowel signs of Hindi and Thai.
 _NO_WORD = re.compile(r"[\W_]+")
 
 
@@ -191,12 +192,23 @@ def _in_order(bad: Iterable[BadRow]) -> list[BadRow]:
 
 
 def normalised(text: str) -> str:
-    """What makes two texts the same review: letters and digits, whatever the case, spacing and punctuation.
+    """What makes two texts the same review: letters, their marks and digits, whatever case, spacing and punctuation.
 
     A text without any, as one of emoji, is itself.
     """
     folded = unicodedata.normalize("NFKC", clean(text)).casefold()
-    return _NO_WORD.sub(" ", folded).strip() or " ".join(folded.split())
+    words = _NO_WORD.sub(" ", folded) if folded.isascii() else _NO_WORD.sub(_marks, folded)
+    return " ".join(words.split()) or " ".join(folded.split())
+
+
+def _marks(between: re.Match[str]) -> str:
+    """What is left of the characters between two runs of letters; how an emoji is drawn does not make another text."""
+    return "".join(character if _is_mark(character) else " " for character in between[0])
+
+
+def _is_mark(character: str) -> bool:
+    is_variation = "\N{VARIATION SELECTOR-1}" <= character <= "\N{VARIATION SELECTOR-16}"
+    return unicodedata.category(character)[0] == "M" and not is_variation
 
 
 def without_duplicates(reviews: Reviews) -> tuple[Reviews, int, int]:

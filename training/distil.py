@@ -21,7 +21,7 @@ from training.linear_teacher import NBSVM, nbsvm_logits
 from training.objective import UNLABELED
 from training.output import check_directory
 from training.parallel import Ranks, joined
-from training.prepare import DEFAULTS, DataOptions, prepare
+from training.prepare import DEFAULTS, DataOptions, check_unseen, prepare
 from training.progress import say
 from training.record import BaseRecord
 from training.run import Interrupted, find_start
@@ -94,6 +94,8 @@ def distil(
     base = find_base(base_name) if base_name else _base_of(models)
     shape = student_shape(settings, base)
     prepared = prepare(train_file, test_file, data_options, say)
+    for model_directory in dict.fromkeys((base.directory, *models)):
+        check_unseen(model_directory, prepared, say)
     labels = prepared.train.label_names
     wants_hidden = [settings.hidden_weight > 0 and place == 0 for place in range(len(models))]
     found = [
@@ -105,7 +107,7 @@ def distil(
     unlabeled = (
         read_unlabeled(unlabeled_file, unlabeled_column, prepared, data_options, say) if unlabeled_file else None
     )
-    data, calibration, validation = split(prepared, settings)
+    data, calibration, validation = split(prepared, settings, data_options.near)
     learnt = data.train.texts + (unlabeled.texts if unlabeled else ())
     model, base = make_student(
         base, shape, labels=labels, texts=learnt, settings=settings, directory=directory / "student"

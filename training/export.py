@@ -17,6 +17,7 @@ import consumer.no_telemetry  # noqa: F401 - before openvino
 from consumer.bundle import TOKENIZER, Variant
 from consumer.encoder import TokenIds
 from consumer.engines.openvino import the_core
+from training.output import storing
 
 FP32_IR = ("openvino/fp32.xml", "openvino/fp32.bin")
 INT8_IR = ("openvino/int8.xml", "openvino/int8.bin")
@@ -52,12 +53,21 @@ def export_tokenizer(tokenizer_json: str, bundle: Path) -> None:
 
 
 def export_torch(model: Any, bundle: Path) -> None:
-    """Write `config.json` and `model.safetensors`, fp32."""
-    model.save_pretrained(bundle)
+    """Write `config.json` and `model.safetensors`, fp32.
+
+    Raises:
+        GaveUp: they cannot be written, as on a full disk.
+    """
+    with storing(bundle / TORCH_FILES[1]):
+        model.save_pretrained(bundle)
 
 
 def export_openvino(model: Any, bundle: Path) -> None:
-    """Write the fp32 IR: `input_ids` and `attention_mask`, int64 (batch, tokens), to `logits` (batch, labels)."""
+    """Write the fp32 IR: `input_ids` and `attention_mask`, int64 (batch, tokens), to `logits` (batch, labels).
+
+    Raises:
+        GaveUp: it cannot be written, as on a full disk.
+    """
     import openvino as ov
 
     model = model.eval().cpu()
@@ -71,13 +81,16 @@ def export_openvino(model: Any, bundle: Path) -> None:
     for port, name in zip(converted.inputs, example, strict=True):
         port.get_tensor().set_names({name})
     converted.outputs[0].get_tensor().set_names({"logits"})
-    ov.save_model(converted, bundle / FP32_IR[0], compress_to_fp16=False)
+    _save(converted, bundle / FP32_IR[0])
 
 
 def export_int8(bundle: Path, calibration: Sequence[TokenIds]) -> None:
-    """Quantise the fp32 IR of `bundle` to int8 weights and activations, with scales seen on `calibration`."""
+    """Quantise the fp32 IR of `bundle` to int8 weights and activations, with scales seen on `calibration`.
+
+    Raises:
+        GaveUp: it cannot be written, as on a full disk.
+    """
     import nncf
-    import openvino as ov
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
     model = the_core().read_model(bundle / FP32_IR[0])
@@ -93,4 +106,11 @@ def export_int8(bundle: Path, calibration: Sequence[TokenIds]) -> None:
             subset_size=len(calibration),
             model_type=nncf.ModelType.TRANSFORMER,
         )
-    ov.save_model(quantized, bundle / INT8_IR[0], compress_to_fp16=False)
+    _save(quantized, bundle / INT8_IR[0])
+
+
+def _save(model: Any, path: Path) -> None:
+    import openvino as ov
+
+    with storing(path):
+        ov.save_model(model, path, compress_to_fp16=False)

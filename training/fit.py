@@ -16,11 +16,12 @@ from training.evaluate import Evaluation
 from training.freeze import freeze
 from training.holdout import held_out_rows
 from training.kept_answers import texts_sha256
+from training.leaks import find_leaks
 from training.objective import Objective
 from training.output import check_directory
 from training.package import package
 from training.parallel import Ranks, joined
-from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
+from training.prepare import DEFAULTS, DataOptions, Prepared, check_left, check_unseen, prepare
 from training.progress import say
 from training.record import RECORD, BaseRecord, DataPart, Machine, RunRecord, versions
 from training.run import Interrupted, run_training
@@ -69,8 +70,10 @@ def fit(
     check_name(packaging.name, out)
     directory = checkpoints or out.with_name(f"{out.name}.run")
     check_directory("--checkpoints", directory)
-    data, calibration, validation = split(prepare(train_file, test_file, data_options, say), settings)
+    prepared = prepare(train_file, test_file, data_options, say)
     base = find_base(base_name)
+    check_unseen(base.directory, prepared, say)
+    data, calibration, validation = split(prepared, settings, data_options.near)
     say(f"base {base.name}, seed {settings.seed}")
     model = load_classifier(base, data.train.label_names, settings.seed)
     check_length(model.config, settings.max_length, "--max-length")
@@ -184,14 +187,33 @@ def conclude(plan: Plan, state: RunState, ranks: Ranks) -> tuple[Manifest, Evalu
     return manifest, evaluations[manifest.served]
 
 
-def split(data: Prepared, settings: FitSettings) -> tuple[Prepared, Reviews | None, Reviews]:
-    """`data` without the rows that are held out: those to calibrate on, None if too few, and those to validate on."""
+def split(data: Prepared, settings: FitSettings, near: float) -> tuple[Prepared, Reviews | None, Reviews]:
+    """`data` without the rows that are held out: those to calibrate on, None if too few, and those to validate on.
+
+    Training rows whose similarity to one of these is at least `near` are left out, too.
+    """
     train_rows, calibration = hold_out(data.train, settings.calibration_share, settings.seed)
     drawn = held_out_rows(train_rows.labels, settings.held_out, settings.seed, "validation")
     if drawn:
-        say(f"{len(drawn)} of the training rows are held out: they choose the epoch and are never trained on")
+        purpose = "tell how it goes" if settings.select == "none" else "choose the epoch"
+        say(f"{len(drawn)} of the training rows are held out: they {purpose} and are never trained on")
     others = sorted(set(range(len(train_rows))) - set(drawn))
-    return replace(data, train=train_rows.only(others)), calibration, train_rows.only(drawn)
+    train, validation = train_rows.only(others), train_rows.only(drawn)
+    for held in (calibration, validation):
+        if held:
+            train = _unlike(train, held, near)
+    return replace(data, train=train), calibration, validation
+
+
+def _unlike(train: Reviews, held: Reviews, near: float) -> Reviews:
+    """`train` without near duplicates of what is `held` out, which would be known by heart."""
+    known = find_leaks(train, held, near).train_rows
+    if not known:
+        return train
+    say(f"{len(known)} more are left out, which nearly repeat rows that are held out")
+    left = train.only(row for row in range(len(train)) if row not in known)
+    check_left(left, "near duplicates of rows that are held out")
+    return left
 
 
 def _record(plan: Plan, state: RunState, ranks: Ranks) -> RunRecord:

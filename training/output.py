@@ -14,13 +14,18 @@ def check_file(option: str, path: Path) -> None:
     """See that a file can be written to `path`, which `option` names.
 
     Raises:
-        UsageError: it is a directory, or stands in none.
+        UsageError: it is a directory, stands in none, or may not be written.
     """
     with writing(option, path):  # a name that is too long is heard of at the first look at it
         if path.is_dir():
             raise UsageError(f"{option} {path} is a directory: name a file in it")
         if not path.parent.is_dir():
             raise UsageError(f"{option} {path}: its directory does not exist")
+        if path.exists():
+            path.open("ab").close()
+        else:
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
 
 
 def check_directory(option: str, path: Path) -> None:
@@ -45,6 +50,22 @@ def writing(option: str, path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Around a library that writes `path`.
+
+    Raises:
+        GaveUp: in the place of whatever it raises where it cannot, as on a full disk.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:  # the last one is OpenVINO's
+        raise GaveUp(
+            f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): free some space or mend its "
+            "directory; the same command then goes on from what is there"
+        ) from error
+
+
+@contextmanager
 def whole(path: Path, suffix: str = ".partial") -> Iterator[Path]:
     """A file beside `path`, whose directory is made, that takes its place at the end.
 
@@ -54,14 +75,12 @@ def whole(path: Path, suffix: str = ".partial") -> Iterator[Path]:
         GaveUp: it cannot be written, as on a full disk; what was at `path` is still there.
     """
     partial = path.with_name(f"{path.name}{suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise GaveUp(
-            f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): free some space or mend its "
-            "directory; the same command then goes on from what is there"
-        ) from error
+    with storing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            partial.replace(path)
+        except (OSError, SafetensorError):
+            with suppress(OSError):
+                partial.unlink()
+            raise

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from consumer.bundle import MANIFEST, Manifest
 from consumer.errors import UsageError
 from training.columns import USUAL, Columns, check_labels
 from training.data import Reviews, read_reviews, without_duplicates
@@ -123,6 +124,33 @@ def check_leaks(
             "--drop-leaked, or raise --max-overlap"
         )
     return leaks
+
+
+def check_unseen(directory: Path, data: Prepared, say: Callable[[str], None]) -> None:
+    """See that the model in `directory` has not learnt what is to measure it.
+
+    Only a bundle says what it was trained on. If that is the same training file, it is told: rows held out of it are
+    new to the model only if it held out the same ones.
+
+    Raises:
+        UsageError: it was trained on the test file.
+    """
+    try:
+        manifest = Manifest.model_validate_json((directory / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return
+    name = manifest.name
+    learnt = {part.sha256 for part in manifest.training_data[:-1] or manifest.training_data}
+    if data.test.sha256 in learnt:
+        raise UsageError(
+            f"{name} was trained on {data.test.path.name}: an accuracy measured on it would be a fiction; start from "
+            "another model, or give another file to measure on"
+        )
+    if data.train.sha256 in learnt:
+        say(
+            f"{name} was trained on {data.train.path.name}, too: it may know rows that are held out of it here (not "
+            "with the same --seed and shares); calibrate on other reviews in the end, with review-training calibrate"
+        )
 
 
 def read_and_report(path: Path, say: Callable[[str], None], columns: Columns = USUAL) -> Reviews:

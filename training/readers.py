@@ -39,24 +39,37 @@ def read_table(path: Path) -> Table:
     Raises:
         UsageError: it does not exist, has another suffix, or cannot be read.
     """
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
-    reader = _directory if path.is_dir() else READERS.get(path.suffix.lower())
-    if path.suffix.lower() == ".xls" and reader is None:
-        raise UsageError(f"{path} is in Excel's format of before 2007: save it as .xlsx")
-    if reader is None:
-        raise UsageError(
-            f"{path} cannot be read as {path.suffix or 'a file without suffix'}: give a file named "
-            f"{', '.join(READERS)}, or a directory with a folder of .txt files for each label"
-        )
     try:
-        return reader(path)
+        return _reader_of(path)(path)
     except UsageError:
         raise
     except Exception as error:  # zip, XML and parser errors of three libraries
+        if reason := getattr(error, "strerror", None):  # the system's, not that of a library
+            raise UsageError(f"{path} cannot be read ({reason})") from error
         raise UsageError(
             f"{path} cannot be read as {path.suffix or 'a directory'} ({type(error).__name__}): give a complete file"
         ) from error
+
+
+def _reader_of(path: Path) -> Callable[[Path], Table]:
+    if not path.exists():
+        raise UsageError(f"{path} does not exist")
+    if path.is_dir():
+        return _directory
+    if (suffix := path.suffix.lower()) in READERS:
+        return READERS[suffix]
+    if suffix == ".xls":
+        raise UsageError(f"{path} is in Excel's format of before 2007: save it as .xlsx")
+    raise UsageError(
+        f"{path} cannot be read as {path.suffix or 'a file without suffix'}: give a file named "
+        f"{', '.join(READERS)}, or a directory with a folder of .txt files for each label"
+    )
+
+
+def check_header(path: Path, names: Sequence[str]) -> None:
+    """Raise `UsageError` where two columns have the same name: which of them is meant?"""
+    if repeated := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
+        raise UsageError(f"{path} has the column {repeated[0]!r} twice: rename one of them")
 
 
 def _xlsx(path: Path) -> Table:
@@ -66,6 +79,8 @@ def _xlsx(path: Path) -> Table:
     with pd.ExcelFile(path, engine="openpyxl") as workbook:
         first, *others = workbook.sheet_names
         # No guessing of missing values: a review may well be the word "None". An empty cell is an empty string.
+        header = next(workbook.book.worksheets[0].iter_rows(max_row=1, values_only=True), ())
+        check_header(path, [str(name) for name in header if name is not None])
         frame = pd.read_excel(workbook, sheet_name=first, dtype=object, keep_default_na=False, na_filter=False)
     remarks = (f"only the first sheet, {first!r}, of {len(others) + 1} is read",) if others else ()
     # openpyxl leaves the escapes of characters that XML cannot hold: a carriage return in a cell is "_x000D_". (In the
@@ -144,8 +159,7 @@ def _separated(path: Path) -> Table:
     while rows and not rows[-1]:
         rows.pop()
     names = rows[0] if rows else []
-    if repeated := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
-        raise UsageError(f"{path} has the column {repeated[0]!r} twice: rename one of them")
+    check_header(path, names)
     places: list[Place] = []
     whole: list[list[str]] = []
     broken: list[BadRow] = []
@@ -188,6 +202,7 @@ def _jsonl(path: Path) -> Table:
 def _parquet(path: Path) -> Table:
     import pyarrow.parquet
 
+    check_header(path, pyarrow.parquet.read_schema(path).names)
     table = pyarrow.parquet.read_table(path)
     columns = {name: table.column(name).to_pylist() for name in table.column_names}
     return Table(columns, list(range(1, table.num_rows + 1)))

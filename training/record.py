@@ -13,7 +13,6 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from consumer.bundle import Source
-from consumer.errors import UsageError
 from training.evaluate import Evaluation
 from training.output import whole
 from training.settings import DistilSettings, FitSettings, PackageSettings
@@ -88,18 +87,6 @@ class RunRecord(_Part):
         """Write it to `path`; what was there stays whole until it is replaced."""
         with whole(path) as partial:
             partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> "RunRecord":
-        """Read what `write` wrote.
-
-        Raises:
-            UsageError: it is no run record.
-        """
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path} is no run record ({type(error).__name__}): name one that fit wrote") from error
 
 
 def versions() -> dict[str, str]:

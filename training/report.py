@@ -46,8 +46,8 @@ FIGURES = {
 class Report:
     """What was measured, on what, and what came out.
 
-    `known` tells that the bundle was trained on the same file, `drawn` that there were more rows than --limit allowed;
-    `dropped` rows, whose text is in the training file, were left out.
+    `known` tells that the bundle was trained on the same file, `calibrated_on` that it was calibrated there, `drawn`
+    that there were more rows than --limit allowed; `dropped` rows, whose text is in the training file, were left out.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Report:
     file: str
     sha256: str
     known: bool
+    calibrated_on: bool
     dropped: int
     drawn: bool
     created: datetime
@@ -72,7 +73,12 @@ class Report:
         calibration = self.calibration and self.calibration.model_dump()
         return self.evaluation.as_json() | {
             "model": {name: getattr(self, name) for name in ("name", "version", "digest", "variant")},
-            "data": {"file": self.file, "sha256": self.sha256, "trained_on": self.known},
+            "data": {
+                "file": self.file,
+                "sha256": self.sha256,
+                "trained_on": self.known,
+                "calibrated_on": self.calibrated_on,
+            },
             "dropped": self.dropped,
             "created": self.created.isoformat(timespec="seconds"),
             "calibration": calibration,
@@ -141,6 +147,9 @@ def evaluate_file(
     known = bool(manifest.training_data) and reviews.sha256 == manifest.training_data[0].sha256
     if known:
         say(f"{file} is what {manifest.name} was trained on: these figures say nothing about other texts")
+    calibrated_on = manifest.calibration is not None and reviews.sha256 == manifest.calibration.data.sha256
+    if calibrated_on:
+        say(f"{manifest.name} was calibrated on {file}: its calibration error and what is unsure were fitted there")
     usable = len(reviews)
     reviews = draw(reviews, limit, LIMIT_SEED)
     with open_classifier(bundle, variant) as classifier:
@@ -159,6 +168,7 @@ def evaluate_file(
         file=file.name,
         sha256=reviews.sha256,
         known=known,
+        calibrated_on=calibrated_on,
         dropped=dropped,
         drawn=len(reviews) < usable,
         created=datetime.now(UTC),

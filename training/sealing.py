@@ -17,11 +17,11 @@ def check_replaceable(out: Path) -> None:
     """Raise `UsageError` where no bundle could be put to `out`: better heard before the training than behind it."""
     if out.name in {"", ".."}:  # files beside it are named after it
         raise UsageError(f"--out {out} stands for a directory: name the directory itself")
-    if out.is_symlink():
-        raise UsageError(f"{out} is a link: name the directory that it stands for")
-    if out.exists() and not (out / MANIFEST).is_file():
-        raise UsageError(f"{out} exists and is no bundle: remove it or name another --out")
     try:
+        if out.is_symlink():
+            raise UsageError(f"{out} is a link: name the directory that it stands for")
+        if out.exists() and not (out / MANIFEST).is_file():
+            raise UsageError(f"{out} exists and is no bundle: remove it or name another --out")
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out.parent):
             pass
@@ -41,7 +41,8 @@ def check_name(name: str | None, out: Path) -> None:
 def replacing(out: Path) -> Iterator[Path]:
     """A directory beside `out` that takes its place at the end, whole or not at all."""
     check_replaceable(out)
-    partial = out.with_name(f"{out.name}.partial")
+    # Hidden, for what is there is removed, and a user's own copy of a bundle may well be called OUT.old.
+    partial, old = (out.with_name(f".{out.name}.{what}") for what in ("partial", "old"))
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -49,7 +50,6 @@ def replacing(out: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    old = out.with_name(f"{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         out.rename(old)

@@ -22,7 +22,7 @@ DEFAULT_VALIDATION_SHARE = 0.1
 class StepSettings(BaseModel):
     """What one optimiser step depends on, but for its learning rate."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     batch_size: int = Field(default=32, ge=1, description="reviews per optimiser step")
     micro_batch_tokens: int | None = Field(
@@ -210,7 +210,7 @@ class RateTestSettings(StepSettings):
 class PackageSettings(BaseModel):
     """How the trained model becomes a bundle."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str | None = Field(
         default=None, pattern=NAME, description="name of the model; default: that of the directory"

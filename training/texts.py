@@ -8,7 +8,7 @@ from typing import Any
 
 from consumer.errors import UsageError
 from training.columns import TEXT_NAMES, find_column
-from training.readers import csv_rows, json_lines, quoting_of, read_table, separator_of, surplus
+from training.readers import check_header, csv_rows, json_lines, quoting_of, read_table, separator_of, surplus
 from training.table import BadRow
 
 STDIN = "-"
@@ -47,14 +47,14 @@ def read_texts(source: str, column: str | None, say: Callable[[str], None] = lam
         yield from _lines(source, sys.stdin.buffer)
         return
     path = Path(source)
-    if path.is_dir():
-        raise UsageError(f"{source} is a directory: give a file named {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise UsageError(f"{source} does not exist")
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"{source}: known are {', '.join(SUFFIXES)}; pipe anything else in as one text a line")
     try:
+        if path.is_dir():
+            raise UsageError(f"{source} is a directory: give a file named {', '.join(SUFFIXES)}")
+        if not path.is_file():
+            raise UsageError(f"{source} does not exist")
+        if suffix not in SUFFIXES:
+            raise UsageError(f"{source}: known are {', '.join(SUFFIXES)}; pipe anything else in as one text a line")
         if suffix in (".xlsx", ".parquet"):
             yield from _table(source, column, say)
             return
@@ -124,6 +124,7 @@ def _csv(source: str, column: str | None, say: Callable[[str], None]) -> Iterato
     rows = csv_rows(path, separator_of(path), quoting_of(path))
     for number, cells in enumerate(rows, start=1):
         if place is None:
+            check_header(path, cells)
             place, columns = text_column(source, cells, column, say), len(cells)
         elif bad := surplus(number, cells, columns):
             yield Row(source, number, None, bad.reason)

@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,27 @@ def test_held_out_rows_are_not_trained_on_and_have_the_shares_of_the_labels() ->
     assert hold_out(reviews(1200), 0.1, seed=2)[1] != held
 
 
+def test_rows_that_nearly_repeat_a_held_out_one_are_not_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """Else what is held out would be known by heart: each text is there a second time, with a word added."""
+    from training.fit import split
+    from training.leaks import find_leaks
+    from training.prepare import Prepared
+    from training.settings import FitSettings
+
+    texts = [" ".join(f"word{number}x{place}" for place in range(40)) for number in range(600)]
+    twice = replace(reviews(1200), texts=(*texts, *(f"{text} again" for text in texts)), labels=("neg", "pos") * 600)
+    settings = FitSettings(calibration_share=0.1, validation_share=0.1)
+    data, calibration, validation = split(Prepared(twice, reviews(3)), settings, 0.8)
+    assert calibration is not None
+    for held in (calibration, validation):
+        assert len(held) > 100
+        assert len(find_leaks(data.train, held, 0.8)) == 0
+    assert 800 < len(data.train) + len(calibration) + len(validation) < 1100
+    printed = capsys.readouterr().err
+    assert "more are left out, which nearly repeat rows that are held out" in printed
+    assert "they tell how it goes and are never trained on" in printed
+
+
 def test_too_few_rows_are_not_held_out(capsys: pytest.CaptureFixture[str]) -> None:
     """A small file trains on all of its rows, and the user is told that it is not calibrated; 0 is no fault."""
     assert hold_out(reviews(300), 0.05, seed=1) == (reviews(300), None)
@@ -209,6 +231,8 @@ def test_a_calibrated_copy_is_served_with_honest_probabilities(
             assert soft.label == sharp.label
             assert soft.score == pytest.approx(max(_softened(sharp.probabilities, found.temperature)))
             assert (sharp.unsure, soft.unsure) == (None, soft.score < found.threshold)
+    assert main(["evaluate", "--bundle", str(out), "--data", str(data)]) == 0
+    assert "was calibrated on" in capsys.readouterr().err
     card = (out / "MODEL_CARD.md").read_text()
     assert "## Calibration" in card
     assert "not calibrated" not in card
@@ -275,6 +299,17 @@ def test_reviews_that_the_bundle_was_made_from_are_refused(
     known = {"file": "train.xlsx", "sha256": hashlib.sha256(data.read_bytes()).hexdigest(), "rows": 300}
     bundle = seal(Path(shutil.copytree(pristine, tmp_path / "bundle")), training_data=[known])
     assert "is what tiny was trained or measured on" in refusal(capsys, calibrated(bundle, data, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_reviews_that_stand_in_the_training_file_are_found_by_their_texts(
+    pristine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Saved anew it is another file; --train finds it all the same, and can leave the rows out."""
+    data = write_overconfident(tmp_path / "saved-again.xlsx")
+    train = write_overconfident(tmp_path / "train.xlsx", 301)
+    code = calibrated(pristine, data, tmp_path / "out", "--train", str(train))
+    assert "of the test texts occur in the training file" in refusal(capsys, code)
     assert not (tmp_path / "out").exists()
 
 

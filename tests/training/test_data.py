@@ -191,6 +191,10 @@ def test_only_the_first_sheet_is_read_and_that_is_told(tmp_path: Path) -> None:
 def test_texts_without_a_letter_are_told_apart() -> None:
     """Reviews of emoji alone are not all the same review."""
     assert normalised(" 👍 👍") == "👍 👍" != normalised("👎")
+    assert normalised("great \N{HEAVY BLACK HEART}\N{VARIATION SELECTOR-16}!") == normalised("Great") == "great"
+    assert normalised("अच्छा") != normalised("अच्छी")
+    assert normalised("ดี, ดี") == "ดี ดี" != normalised("ดู ดู")
+    assert normalised("Cafe\N{COMBINING ACUTE ACCENT}") == normalised("café")
     assert normalised("Fine_film — really!") == normalised("fine film, REALLY") == "fine film really"
 
 

@@ -15,7 +15,7 @@ from consumer.engines import open_engine
 from tests.int8_size import graph_bytes, weight_bytes
 from tests.tiny_encoder import write_reviews, write_table
 from tests.tiny_trained import write_trained_bundle
-from tests.training_run import TrainedError, end_before_packaging, finish, interrupt_after, weights_of
+from tests.training_run import TrainedError, end_before_packaging, finish, interrupt_after, record_in, weights_of
 from training import checkpoint
 from training.cli import main
 
@@ -134,7 +134,6 @@ def test_the_int8_files_are_as_large_as_arithmetic_says(student: Path) -> None:
 
 def test_the_bundle_tells_from_whom_and_what_it_learnt(workplace: Path, student: Path) -> None:
     """Manifest, record and card name the teacher, its sum, the texts without labels, and the loss."""
-    from training.record import RunRecord
     from training.settings import DistilSettings
 
     manifest, teacher = load_bundle(student).manifest, load_bundle(workplace / "teacher")
@@ -144,7 +143,7 @@ def test_the_bundle_tells_from_whom_and_what_it_learnt(workplace: Path, student:
         ("test.xlsx", TESTED),
     ]
     assert manifest.base_model == "teacher"
-    record = RunRecord.read(student / "run.json")
+    record = record_in(student / "run.json")
     assert isinstance(record.settings, DistilSettings)
     assert (record.settings.width, record.settings.hidden_weight) == (16, 0.5)
     assert [(found.name, found.sha256) for found in record.teachers] == [("teacher", teacher.digest)]
@@ -394,7 +393,7 @@ def test_a_bundle_behind_nbsvm_is_the_base_of_the_student(workplace: Path, monke
     finish([*command, "--teacher", str(workplace / "teacher")])
 
 
-def test_a_student_is_not_gone_on_with_that_reads_other_tokens_or_texts(
+def test_a_student_is_not_gone_on_with_that_has_other_tokens_texts_or_teachers(
     workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else embeddings would be those of other words; how much is read when serving is no part of it."""
@@ -405,13 +404,15 @@ def test_a_student_is_not_gone_on_with_that_reads_other_tokens_or_texts(
     table.to_parquet(tmp_path / "unlabeled.parquet")
     options = {"unlabeled": str(tmp_path / "unlabeled.parquet"), "checkpoints": str(tmp_path / "run")}
     options |= {"vocabulary": "19", "hidden-weight": "0", "max-overlap": "0.06"}
+    linear = {"teacher": "nbsvm", "base": str(workplace / "teacher")}
     identities = [
         lesson_of(arguments(workplace, "again", **options | more), monkeypatch)[0].identity()
-        for more in ({}, {"max-length": "24"}, {"unlabeled-column": "other"}, {"vocabulary": "20"})
+        for more in ({}, {"max-length": "24"}, {"unlabeled-column": "other"}, {"vocabulary": "20"}, linear)
     ]
     assert identities[0] == identities[1]
     assert checkpoint.differences(identities[0], identities[2]) == ["unlabeled_sha256"]
     assert identities[0]["tokenizer_sha256"] != identities[3]["tokenizer_sha256"]
+    assert checkpoint.differences(identities[0], identities[4]) == ["teachers"]
 
 
 def test_a_teacher_of_other_labels_is_refused(

@@ -10,7 +10,7 @@ import pytest
 
 from consumer.bundle import Manifest, load_bundle
 from tests.tiny_encoder import make_base, write_reviews
-from tests.training_run import interrupt_after, kill_after, step_of, weights_of
+from tests.training_run import interrupt_after, kill_after, record_in, step_of, weights_of
 from training.cli import main
 
 # Exporting and quantising take their time on a busy machine, however small the model.
@@ -101,11 +101,10 @@ def test_a_bundle_holds_what_its_manifest_says_and_every_user_may_read_it(fitted
 def test_the_record_of_a_run_tells_how_its_bundle_was_made(fitted: Path) -> None:
     """Settings, sums, versions, curves and metrics: in the bundle and beside the checkpoints, without directories."""
     from training.data import file_sha256
-    from training.record import RunRecord
 
     manifest = load_bundle(fitted).manifest
-    record = RunRecord.read(fitted / "run.json")
-    beside = RunRecord.read(fitted.with_name("bundle.run") / "record.json")
+    record = record_in(fitted / "run.json")
+    beside = record_in(fitted.with_name("bundle.run") / "record.json")
     assert beside == record.model_copy(update={"created": beside.created})
     assert (record.settings.seed, record.settings.epochs, record.packaging.gate_rows) == (3, 5, 30)
     assert {name: (part.file, part.rows) for name, part in record.data.items()} == {
@@ -137,14 +136,13 @@ def test_every_log_loss_of_the_record_is_that_of_the_calibrated_answers(
     from training import calibrate
     from training.data import drawn, read_reviews
     from training.evaluate import classify_all, evaluate, open_classifier
-    from training.record import RunRecord
 
     # Given the fitted model with another temperature: it makes no mistake, and has none
     shutil.copytree(f"{fitted}.run", workplace / "warm.run")
     monkeypatch.setattr(calibrate, "fit_temperature", lambda *_: 2.0)
     assert main(arguments(workplace, "warm")) == 0
     # Then each figure is what the worker's answers give, on the gate rows for fp32
-    record, test = RunRecord.read(workplace / "warm" / "run.json"), read_reviews(workplace / "test.xlsx")
+    record, test = record_in(workplace / "warm" / "run.json"), read_reviews(workplace / "test.xlsx")
     for variant, rows in (("fp32", drawn(60, 30, record.settings.seed)), ("int8", range(60))):
         reviews = test.only(rows)
         with open_classifier(workplace / "warm", variant) as classifier:
@@ -156,25 +154,14 @@ def test_the_card_tells_the_epochs_that_were_trained_and_which_is_in_the_bundle(
     """A run that ended early did not train the epochs that were asked for."""
     from training.card import model_card
     from training.evaluate import evaluate
-    from training.record import RunRecord
 
-    record = RunRecord.read(fitted / "run.json")
+    record = record_in(fitted / "run.json")
     assert "Training: 5 epochs, batches of 16," in (fitted / "MODEL_CARD.md").read_text()
     settings = record.settings.model_copy(update={"epochs": 9, "select": "f1", "freeze": 1})
     early = record.model_copy(update={"settings": settings, "epochs": record.epochs[:4], "packaged_epoch": 2})
     card = model_card(load_bundle(fitted).manifest, evaluate([{"neg": 1, "pos": 0}], ["neg"], ("neg", "pos")), early)
     assert "Training: 4 epochs, of which that ending at 2 is the best by f1, batches of 16," in card
     assert "seed 3, the lowest 1 layers and the embeddings frozen." in card
-
-
-def test_what_is_no_run_record_is_refused(fitted: Path) -> None:
-    """Another JSON file, or none, is named in one line."""
-    from consumer.errors import UsageError
-    from training.record import RunRecord
-
-    for name in ("golden.json", "none.json"):
-        with pytest.raises(UsageError, match=f"{name} is no run record"):
-            RunRecord.read(fitted / name)
 
 
 def served_accuracy(manifest: Manifest) -> float:

@@ -46,6 +46,12 @@ def test_classes_are_taken_as_they_are(
     assert read_reviews(labelled(tmp_path / name, labels)).label_names == names
 
 
+def test_labels_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
+    """They would be classes of their own, and the accuracy a half of what it is."""
+    with pytest.raises(UsageError, match="the labels 'pos' and 'Pos' in 'Sentiment' differ in case only"):
+        read_reviews(labelled(tmp_path / "r.jsonl", ("pos", "neg", "Pos")))
+
+
 @pytest.mark.parametrize("labels", [(7.3, 2, 8, 4), ("7.3", "2"), ("7,3", "2,5"), (0.5, 1, 1.5)])
 def test_continuous_ratings_are_refused_with_advice(tmp_path: Path, labels: Sequence[object]) -> None:
     """Grades with fractions are no classes, however few of them there are."""

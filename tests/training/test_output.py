@@ -63,6 +63,8 @@ def test_a_file_that_can_be_written_is_left_to_its_writer(tmp_path: Path) -> Non
     for name in ("old.html", "new.html"):
         check_file("--report", tmp_path / name)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+    with pytest.raises(UsageError, match=r"/proc/new\.html cannot be written"):  # where not even root can write
+        check_file("--report", Path("/proc/new.html"))
     with pytest.raises(ZeroDivisionError), writing("--report", tmp_path / "new.html"):
         1 / 0  # noqa: B018 - it raises
 

@@ -13,6 +13,7 @@ from training.columns import Columns
 from training.data import read_reviews
 from training.readers import read_table
 from training.table import BadRow
+from training.texts import read_texts
 
 pytestmark = pytest.mark.training
 
@@ -194,6 +195,37 @@ def test_a_csv_file_that_cannot_be_split_is_refused(tmp_path: Path, content: str
     (tmp_path / "r.csv").write_text(content)
     with pytest.raises(UsageError, match=re.escape(message)):
         read_reviews(tmp_path / "r.csv")
+
+
+@pytest.mark.parametrize("name", ["r.xlsx", "r.csv", "r.tsv", "r.parquet"])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, name: str) -> None:
+    """In every format that can have them, for training and for labelling."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path, header = tmp_path / name, ("Reviews", "Sentiment", "Reviews")
+    separator = "\t" if name.endswith("tsv") else ","
+    if name.endswith("xlsx"):
+        write_table(path, [header, ("a", "pos", "b")])
+    elif name.endswith("parquet"):
+        pyarrow.parquet.write_table(pyarrow.table([["a"], ["pos"], ["b"]], names=list(header)), path)
+    else:
+        path.write_text(f"{separator.join(header)}\n{separator.join('abc')}\n")
+    for read in (read_reviews, lambda path: list(read_texts(str(path), None))):
+        with pytest.raises(UsageError, match=f"{name} has the column 'Reviews' twice: rename one of them"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("r" * 300 + ".csv", "File name too long"), ("r.csv", "Input/output error")]
+)
+def test_a_file_that_the_system_does_not_give_is_told_with_its_reason(tmp_path: Path, name: str, reason: str) -> None:
+    """It may be whole: advice to mend it would mislead."""
+    if len(name) < 10:
+        (tmp_path / name).symlink_to("/proc/self/mem")
+    for read in (read_reviews, lambda path: list(read_texts(str(path), None))):
+        with pytest.raises(UsageError, match=re.escape(f"{name} cannot be read ({reason})")):
+            read(tmp_path / name)
 
 
 def test_a_review_of_megabytes_is_read_from_csv(tmp_path: Path) -> None:

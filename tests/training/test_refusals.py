@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from consumer.errors import BundleError, GaveUp, ReviewsError, UsageError
-from tests.tiny_bundle import write_tiny_bundle
+from tests.tiny_bundle import seal, write_tiny_bundle
 from tests.tiny_encoder import NEUTRAL, make_base, write_reviews, write_table
 from training.cli import main
+from training.data import file_sha256
 
 pytestmark = pytest.mark.training
 
@@ -98,15 +99,20 @@ def test_a_directory_of_the_run_that_cannot_be_written_is_refused_before_anythin
 
 
 def test_a_bundle_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
-    """The older one is whole until the new one is, and nothing is left beside it."""
+    """The older one is whole until the new one is, and nothing is left beside it but what others have put there."""
     from training.sealing import replacing
 
     out = write_tiny_bundle(tmp_path / "out")
+    others = [tmp_path / f"out.{what}" / "thesis.txt" for what in ("old", "partial")]
+    for file in others:
+        file.parent.mkdir()
+        file.write_text("years of work")
     with replacing(out) as new:
         (new / "manifest.json").write_text("new")
         assert (out / "golden.json").is_file()
     assert (out / "manifest.json").read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.old", "out.partial"]
+    assert all(file.exists() for file in others)
     assert not (out / "golden.json").exists()
 
 
@@ -114,6 +120,7 @@ def test_a_bundle_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--epochs", "0"], "epochs: Input should be greater than 0"),
+        (["--epochs", "inf"], "epochs: Input should be a finite number"),
         (["--batch-size", "many"], "batch_size: Input should be a valid integer"),
         (["--train-max-length", "600"], "train_max_length is larger than max_length"),
         (["--keep", "int8,int4"], "keep.1: Input should be 'int8', 'bf16'"),
@@ -150,6 +157,7 @@ LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 26
         ("config.json", "{"),
         ("config.json", '{"model_type": "none-such"}'),
         ("tokenizer.json", LFS_POINTER),
+        ("tokenizer.json", "\udcff\udcfe"),
     ],
 )
 def test_a_base_whose_files_are_damaged_is_refused(
@@ -157,7 +165,7 @@ def test_a_base_whose_files_are_damaged_is_refused(
 ) -> None:
     """A checkout without large files, a download that broke off, a model of a kind that nobody knows: one line."""
     base = make_base(tmp_path / "base")
-    (base / file).write_text(content)
+    (base / file).write_bytes(content.encode(errors="surrogateescape"))
     command = ["fit", *files, "--out", str(tmp_path / "bundle"), "--base", str(base), "--max-length", "48"]
     assert "cannot be read" in refusal(capsys, [*command, "--train-max-length", "24"])
 
@@ -185,6 +193,55 @@ def test_more_tokens_than_the_base_has_positions_are_refused(
     assert "reads at most 64 tokens: set --max-length" in refusal(capsys, command)
     command = ["lr-find", *files[:2], "--base", str(base)]
     assert "reads at most 64 tokens: set --train-max-length" in refusal(capsys, command)
+
+
+def test_a_model_that_counts_positions_from_padding_reads_fewer_tokens() -> None:
+    """As many as transformers itself can give a position to."""
+    import torch
+    from transformers import AutoModel, RobertaConfig
+
+    from training.base import check_length
+
+    config = RobertaConfig(
+        vocab_size=9,
+        hidden_size=4,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=4,
+        max_position_embeddings=66,
+        pad_token_id=1,
+    )
+    model = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+    check_length(config, 64, "--max-length")
+    assert model(torch.full((1, 64), 5)).last_hidden_state.shape == (1, 64, 4)
+    with pytest.raises(UsageError, match="reads at most 64 tokens"):
+        check_length(config, 65, "--max-length")
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        model(torch.full((1, 65), 5))
+
+
+def test_a_model_that_has_learnt_the_test_file_is_not_measured_on_it(
+    tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the manifest of a base or a teacher tells; one that has learnt the same training file is told of."""
+    from training.prepare import DEFAULTS, check_unseen, prepare
+
+    train, test = (
+        {"file": path.name, "sha256": file_sha256(path), "rows": 40} for path in (Path(files[1]), Path(files[3]))
+    )
+    data, said = prepare(Path(files[1]), Path(files[3]), DEFAULTS, lambda _: None), list[str]()
+    # Given a base that is no bundle, and bundles, of which the last file in the manifest has only measured them
+    check_unseen(make_base(tmp_path / "base"), data, said.append)
+    assert said == []
+    check_unseen(seal(write_tiny_bundle(tmp_path / "same"), training_data=[train, test]), data, said.append)
+    assert "tiny was trained on train.xlsx, too: it may know rows that are held out" in said[0]
+    # When one has learnt what is to measure its successor, then that is refused, as base and as teacher
+    for learnt in ([test], [test, train]):
+        bundle = seal(write_tiny_bundle(tmp_path / f"learnt{len(learnt)}"), training_data=learnt)
+        make_base(bundle)
+        for command in (["fit", "--base", str(bundle)], ["distil", "--teacher", str(bundle), "--student", "half"]):
+            line = refusal(capsys, [*command, *files, "--out", str(tmp_path / "out")])
+            assert "tiny was trained on test.xlsx: an accuracy measured on it would be a fiction" in line
 
 
 def test_a_run_is_not_resumed_with_other_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,6 +363,24 @@ def test_a_full_disk_is_one_line_wherever_it_is_met(
     number = errno.EIO
     with pytest.raises(OSError, match="some file"):
         main(["inspect", "any.xlsx"])
+
+
+def test_weights_that_do_not_fit_on_the_disk_are_one_line(tmp_path: Path) -> None:
+    """As the libraries that write them say it, here under a limit to the size of files: one exception of ours."""
+    import resource
+
+    from training.base import find_base, load_classifier
+    from training.export import export_openvino, export_torch
+
+    model = load_classifier(find_base(str(make_base(tmp_path / "base"))), ("neg", "pos"), seed=1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for export, file in ((export_torch, "model.safetensors"), (export_openvino, "fp32.xml")):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
+        try:
+            with pytest.raises(GaveUp, match=f"{file} cannot be written .*: free some space"):
+                export(model, tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("error", [UsageError, BundleError, GaveUp])

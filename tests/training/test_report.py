@@ -232,6 +232,8 @@ def test_measuring_on_the_training_file_is_told(
     assert main(command) == 0
     assert "is what tiny was trained on" in capsys.readouterr().err
     assert "The model was trained on this file" in page.read_text()
+    assert evaluated(trained, data, capsys)["data"]["trained_on"] is True
+    assert evaluated(bundle, data, capsys)["data"]["trained_on"] is False
 
 
 def test_a_column_with_many_values_is_no_star_column(

@@ -13,12 +13,12 @@ from tests.training_run import (
     finish,
     kill_after,
     largest_difference,
+    record_in,
     step_of,
     weights_of,
     with_two_processes,
 )
 from training.cli import main
-from training.record import RunRecord
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
 
@@ -87,7 +87,7 @@ def test_a_killed_run_of_every_option_goes_on_to_the_same_weights(
     assert "training goes on from step" in capsys.readouterr().err
     for file in (CHECKPOINT, "best.safetensors"):
         assert weights_of(workplace / "killed", file) == weights_of(workplace / "whole", file)
-    whole, killed = (RunRecord.read(workplace / run / "record.json") for run in ("whole", "killed"))
+    whole, killed = (record_in(workplace / run / "record.json") for run in ("whole", "killed"))
     assert [epoch.validation for epoch in killed.epochs] == [epoch.validation for epoch in whole.epochs]
     assert [epoch.train_loss for epoch in killed.epochs] == [epoch.train_loss for epoch in whole.epochs]
     assert killed.packaged_epoch == whole.packaged_epoch
@@ -107,7 +107,7 @@ def test_two_processes_end_where_one_does(workplace: Path, train_only: None) -> 
     )
     assert err.count("training starts: ") == out.count("accuracy ") == 1
     # And it has learnt the same
-    one, two = (RunRecord.read(workplace / run / "record.json") for run in ("one", "two"))
+    one, two = (record_in(workplace / run / "record.json") for run in ("one", "two"))
     assert (one.machine.processes, two.machine.processes) == (1, 2)
     for alone, shared in zip(one.epochs, two.epochs, strict=True):
         assert shared.train_loss == pytest.approx(alone.train_loss, rel=1e-4)

@@ -14,7 +14,7 @@ from consumer.engines import open_engine
 from tests.tiny_bundle import seal
 from tests.tiny_encoder import make_base, write_reviews
 from tests.tiny_trained import LABELS, TORCH, write_trained_bundle
-from tests.training_run import end_before_packaging, finish, largest_difference, with_two_processes
+from tests.training_run import end_before_packaging, finish, largest_difference, record_in, with_two_processes
 from training.cli import main
 from training.settings import DistilSettings
 
@@ -88,8 +88,6 @@ def test_a_student_with_windows_becomes_a_bundle_that_the_worker_reads_by_window
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Learnt from a teacher with other windows; manifest, card and record tell both; other windows are another run."""
-    from training.record import RunRecord
-
     # Given a teacher with windows, when a student with others learns from it, hidden states as well
     assert main(arguments(workplace)) == 0
     # Then the worker accepts the bundle, and it has learnt what is behind the first window as well
@@ -113,7 +111,7 @@ def test_a_student_with_windows_becomes_a_bundle_that_the_worker_reads_by_window
     assert "the first 4 windows of so many tokens are read, of which each repeats 50% of the one before it" in card
     assert "16 tokens a window" in card
     assert f"- teacher `teacher`, SHA-256 `{load_bundle(workplace / 'teacher').digest}`" in card
-    record = RunRecord.read(workplace / "out" / "run.json")
+    record = record_in(workplace / "out" / "run.json")
     assert (record.settings.windows, record.teachers[0].name) == (manifest.windows, "teacher")
     # And the run is not gone on with under other windows
     capsys.readouterr()

@@ -13,6 +13,7 @@ from training.baselines.settings import BaselineSettings
 from training.baselines.words import Vocabulary, WordIds, padded
 from training.batches import rows_of_step, total_steps
 from training.device import best_device
+from training.output import storing
 
 MAX_GRADIENT_NORM = 1.0
 
@@ -87,7 +88,9 @@ class Network:
 
         words = json.dumps(self._vocabulary.words, ensure_ascii=False)
         (directory / "words.json").write_text(words, encoding="utf-8")
-        save_file(self._module.state_dict(), directory / "weights.safetensors")
+        path = directory / "weights.safetensors"
+        with storing(path):
+            save_file(self._module.state_dict(), path)
 
 
 def _tensor(rows: Sequence[WordIds]) -> torch.Tensor:

@@ -10,7 +10,7 @@ ModelName = Literal["nbsvm", "logreg", "fasttext", "bigru", "standard_gru", "ber
 class BaselineSettings(BaseModel):
     """Settings of the small models."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     models: tuple[ModelName, ...] = Field(
         default=("nbsvm", "logreg", "fasttext", "bigru", "standard_gru", "bert", "distilbert"),

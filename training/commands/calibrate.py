@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 
 from consumer.errors import UsageError
-from training.columns import Columns
-from training.options import add_columns
+from training.options import add_data_options, read_data_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, required=True, metavar="FILE", help="labelled reviews that it was not trained or tested on"
     )
-    add_columns(parser)
+    parser.add_argument(
+        "--train", type=Path, metavar="FILE", help="what the bundle was trained on: check --data for leaks"
+    )
+    add_data_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the copy; an older bundle is replaced")
     parser.add_argument(
         "--precision",
@@ -32,8 +34,14 @@ def run(arguments: argparse.Namespace) -> None:
     from training.calibrate import as_line
     from training.calibrated_copy import calibrated_copy
 
-    columns = Columns(arguments.text_column, arguments.label_column)
-    manifest = calibrated_copy(arguments.bundle, arguments.data, arguments.out, arguments.precision, columns)
+    manifest = calibrated_copy(
+        arguments.bundle,
+        arguments.data,
+        arguments.out,
+        arguments.precision,
+        train_file=arguments.train,
+        options=read_data_options(arguments),
+    )
     if manifest.calibration:
         print(as_line(manifest.calibration))  # noqa: T201
     print(f"{arguments.out}: {manifest.name} {manifest.version}, serves {manifest.served}")  # noqa: T201

@@ -33,13 +33,13 @@ def run(arguments: argparse.Namespace) -> None:
     with open_classifier(arguments.bundle, arguments.variant) as classifier:
         classifier.self_check()
         explanation = explain(classifier, text, arguments.label)
+    if arguments.json:
+        print(views.as_json(explanation))  # noqa: T201
+    else:
+        console = Console(highlight=False)
+        for line in (views.headline(explanation), *views.top_lines(explanation)):
+            console.print(line, markup=False, soft_wrap=True)
+        console.print(views.as_rich(explanation), soft_wrap=True)
     if page:
         with writing("--html", page):
             page.write_text(views.as_html(explanation, arguments.bundle.resolve().name), encoding="utf-8")
-    if arguments.json:
-        print(views.as_json(explanation))  # noqa: T201
-        return
-    console = Console(highlight=False)
-    for line in (views.headline(explanation), *views.top_lines(explanation)):
-        console.print(line, markup=False, soft_wrap=True)
-    console.print(views.as_rich(explanation), soft_wrap=True)

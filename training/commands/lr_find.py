@@ -31,18 +31,19 @@ def run(arguments: argparse.Namespace) -> None:
     settings = read_settings(RateTestSettings, arguments)
     from training.lr_find import find_rate
     from training.lr_plot import check_plot, plot_rate_test
+    from training.progress import say
 
     check_plot(arguments.out)
     test = find_rate(arguments.train, arguments.base, settings, Columns(arguments.text_column, arguments.label_column))
-    plot_rate_test(test, arguments.out)
     if arguments.json:
         print(json.dumps(test.as_json()))  # noqa: T201
-        return
-    end = "where it diverged" if test.diverged else "the highest one tried"
-    print(f"{len(test.rates)} steps, rates from {test.rates[0]:.1e} to {test.rates[-1]:.1e}, {end}")  # noqa: T201
-    if test.steepest is None:
-        print("no suggestion: the loss did not fall; try a higher --highest-rate or more --steps")  # noqa: T201
     else:
-        print(f"steepest descent at {test.steepest:.1e}: --learning-rate {test.steepest:.1e}")  # noqa: T201
-        print(f"a tenth of the rate of the lowest loss: --learning-rate {test.tenth_of_lowest:.1e}")  # noqa: T201
-    print(f"plot: {arguments.out}")  # noqa: T201
+        end = "where it diverged" if test.diverged else "the highest one tried"
+        print(f"{len(test.rates)} steps, rates from {test.rates[0]:.1e} to {test.rates[-1]:.1e}, {end}")  # noqa: T201
+        if test.steepest is None:
+            print("no suggestion: the loss did not fall; try a higher --highest-rate or more --steps")  # noqa: T201
+        else:
+            print(f"steepest descent at {test.steepest:.1e}: --learning-rate {test.steepest:.1e}")  # noqa: T201
+            print(f"a tenth of the rate of the lowest loss: --learning-rate {test.tenth_of_lowest:.1e}")  # noqa: T201
+    plot_rate_test(test, arguments.out)
+    say(f"plot: {arguments.out}")
