@@ -176,7 +176,7 @@ class Broker:
         Raises:
             NotPublished, GaveUp: as `publish`.
         """
-        if poll.group.generation_id < 0:
+        if not poll.in_group:
             return False
         moved = {}
         for partition in self._consumer.assignment() & self._assignment.readable:

@@ -54,6 +54,9 @@ class _Server(ThreadingHTTPServer):
             self.address_family = socket.AF_INET6
         super().__init__((host, port), handler)
 
+    def handle_error(self, *_: object) -> None:
+        """A client that is gone in the middle of its request is not worth a log line."""
+
     def process_request(self, request: Any, client_address: Any) -> None:
         # Each client is done, or dropped, in CLIENT_SECONDS; were one not, close() would still not wait for ever.
         if not self._free.acquire(timeout=2 * CLIENT_SECONDS):

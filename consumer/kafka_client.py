@@ -68,6 +68,7 @@ class Clients:
     def __call__(self, **configuration: Any) -> Any:
         """Build the network client that a consumer or producer asks for."""
         client = KafkaNetClient(**configuration)
+        kafka_fixes.create_no_topics(client)
         self._built.append(client)
         return client
 
@@ -90,7 +91,6 @@ def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
         isolation_level="read_committed",  # also makes a new owner wait for offsets that are being committed
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        allow_auto_create_topics=False,
         metadata_max_age_ms=int(settings.metadata_max_age_seconds * 1000),
         max_poll_records=settings.max_poll_records,
         # What was fetched of one partition is handed out before the next one's turn: with the default of 1 MiB, some
@@ -110,7 +110,6 @@ def new_reader(settings: WorkerSettings, clients: Clients) -> Any:
         group_id=None,
         isolation_level="read_committed",
         enable_auto_commit=False,
-        allow_auto_create_topics=False,
     )
 
 
@@ -127,10 +126,10 @@ def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
             if settings.is_exactly_once
             else {}
         ),
-        allow_auto_create_topics=False,
         delivery_timeout_ms=int(settings.max_poll_interval_seconds * 500),
         linger_ms=5,
-        batch_size=131_072,
+        # A larger one the broker may refuse; kafka-python cuts it in two then, and `flush` fails.
+        batch_size=min(131_072, settings.max_request_bytes),
         max_request_size=settings.max_request_bytes,
         max_block_ms=int(settings.request_timeout_seconds * 1000),
         retry_backoff_ms=5,  # the default of 100 sleeps up to 220 ms between two transactions

@@ -1,4 +1,4 @@
-"""Eight faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
+"""Ten faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
 
 Offsets that the group refused stay in the producer when its transaction is aborted, and go out with the *next* one, of
 a worker that is a member again: offsets of partitions that others own by then move backwards, and their records come
@@ -25,6 +25,13 @@ Where a broker has no record at the position of a consumer, be it deleted or los
 partition and tells nobody (row 23): it is noted. So is a log that is shorter than what was read of it, in which it goes
 back to where the log ended (row 31).
 
+A member that joins anew takes no notice of the answer, if that comes between two polls (row 22). It asks once more,
+and everybody else has to; a leader who asked because partitions were added even goes on with its old partitions, under
+the new generation, which the broker does not refuse. The answer is taken with the next poll, as in Kafka's own client.
+
+It asks brokers to create the topics that it names, whatever it is told (row 21): a topic that is deleted would be back,
+with other settings.
+
 It logs an error, ten times a second, while a transaction of somebody else decides a committed offset, which is normal
 when a partition changes hands.
 
@@ -33,18 +40,19 @@ Tied to kafka-python 3.0 by the bound in pyproject.toml.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from kafka import TopicPartition
 from kafka.consumer.fetcher import Fetcher
 from kafka.consumer.subscription_state import SubscriptionState
+from kafka.coordinator.consumer import ConsumerCoordinator
 from kafka.errors import KafkaTimeoutError
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.producer.transaction_manager import TransactionManager
 from kafka.record import memory_records
 from kafka.record.default_records import DefaultRecordBatch
-from kafka.structs import OffsetAndMetadata
+from kafka.structs import MemberState, OffsetAndMetadata
 
 
 class HeaderName(str):
@@ -223,6 +231,33 @@ def bump_epoch(producer: Any, timeout_seconds: float) -> None:
         time.sleep(0.005)
 
 
+def create_no_topics(client: Any) -> None:
+    """Let `client` ask for the topics that there are; its option for it goes nowhere."""
+    client.cluster.config["allow_auto_create_topics"] = False
+
+
+def _until_it_has_joined(need_rejoin: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda coordinator: coordinator.rejoining or need_rejoin(coordinator)
+
+
+def _taking_the_answer(join: Callable[..., Awaitable[bool]]) -> Callable[..., Awaitable[bool]]:
+    async def take_or_join(coordinator: Any, timeout_ms: Any = None) -> bool:
+        answer = coordinator._join_task
+        if answer is None or not answer.succeeded() or coordinator.state is not MemberState.REBALANCING:
+            return await join(coordinator, timeout_ms)
+        # The end of `join_group_async`, as if it had still waited.
+        coordinator._join_task = None
+        with coordinator._lock:
+            coordinator.rejoining = coordinator.rejoin_needed = False
+            coordinator.state = MemberState.STABLE
+            coordinator._enable_heartbeat()
+        joined = coordinator._generation
+        await coordinator._on_join_complete_async(joined.generation_id, joined.member_id, joined.protocol, answer.value)
+        return True
+
+    return take_or_join
+
+
 def retry_batches_after(producer: Any, milliseconds: int) -> None:
     """Wait longer before a batch is sent again than before a request of a transaction, which share one setting."""
     producer._accumulator.config["retry_backoff_ms"] = milliseconds
@@ -241,6 +276,8 @@ def apply() -> None:
     TransactionManager._complete_transaction = _and_forget_offsets(TransactionManager._complete_transaction)
     Fetcher.beginning_or_end_offset = _offsets_known
     Fetcher._handle_fetch_response = _counting(Fetcher._handle_fetch_response)
+    ConsumerCoordinator.need_rejoin = _until_it_has_joined(ConsumerCoordinator.need_rejoin)
+    ConsumerCoordinator.join_group_async = _taking_the_answer(ConsumerCoordinator.join_group_async)
     SubscriptionState.request_offset_reset = _noting(SubscriptionState.request_offset_reset)
     SubscriptionState.seek = _noting_what_is_cut_off(SubscriptionState.seek)
     SubscriptionState.assign_from_subscribed = _from_the_commits(SubscriptionState.assign_from_subscribed)

@@ -18,9 +18,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.errors import AuthorizationError, KafkaTimeoutError
+from kafka.errors import AuthorizationError, KafkaTimeoutError, RetriableError
 from kafka.structs import OffsetAndMetadata
 
+from consumer.errors import GaveUp
 from consumer.kafka_client import reason_of
 from consumer.settings import WorkerSettings
 
@@ -70,6 +71,7 @@ class Lineages:
 
         Raises:
             KafkaError: the results could not be looked at; nothing is safe to read yet.
+            GaveUp: results cannot be read, as a batch that was damaged on the disk of a broker.
         """
         if self._reader is None:
             return {}
@@ -148,8 +150,20 @@ class Lineages:
         for place in unread:
             self._reader.seek(place, after[place])
         while unread:
-            for place, records in self._reader.poll(timeout_ms=200).items():
+            for place, records in self._polled(min(unread).topic).items():
                 yield from ((place, dict(record.headers)) for record in records if record.offset < before[place])
             unread = {place for place in unread if (self._reader.position(place) or 0) < before[place]}
             if unread and time.monotonic() > deadline:
                 raise ResultsTimeoutError(f"no answer on {min(unread).topic}")
+
+    def _polled(self, topic: str) -> dict[TopicPartition, list[Any]]:
+        try:
+            polled: dict[TopicPartition, list[Any]] = self._reader.poll(timeout_ms=200)
+        except (RetriableError, AuthorizationError):
+            raise
+        except Exception as error:  # the client raises what its decoders raise
+            raise GaveUp(
+                f"cannot read the results on {topic}, with which committed offsets are compared: {reason_of(error)}; "
+                "see docs/runbook.md"
+            ) from error
+        return polled

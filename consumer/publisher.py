@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from kafka import TopicPartition
 from kafka.errors import KafkaError, ProducerFencedError
-from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
+from kafka.structs import ConsumerGroupMetadata, MemberState, OffsetAndMetadata
 
 from consumer import kafka_fixes
 from consumer.errors import GaveUp, ReviewsError
@@ -49,6 +49,14 @@ class Poll:
     restored: dict[int, int] = field(default_factory=dict)
     deleted: dict[int, int] = field(default_factory=dict)
 
+    @property
+    def in_group(self) -> bool:
+        """Whether it was taken as a member of the group.
+
+        While the group rebalances, the generation may be the new one already and the partitions still the old ones.
+        """
+        return bool(self.group.state == MemberState.STABLE)
+
 
 class Publisher:
     """The producer, and the offsets that are committed with what it sends. Used by one thread.
@@ -84,7 +92,7 @@ class Publisher:
             GaveUp: the outcome is unknown or the producer is unusable; only a new process is safe.
         """
         self._at("inferred")
-        if poll.group.generation_id < 0:  # 1
+        if not poll.in_group:  # 1
             raise NotPublished("this worker has left its group")
         offsets = {
             where: OffsetAndMetadata(offset, self._lineages.metadata(where.partition, offset), -1)
@@ -120,7 +128,8 @@ class Publisher:
         except KafkaError as error:
             refused = [future for future in sent if future.failed()]
             cause = reason_of(refused[0].exception if refused else error)
-            self._abort(cause, sequences_are_off=bool(refused))
+            # A batch that was refused and cut in two has not failed yet: whatever was sent may have left a hole.
+            self._abort(cause, sequences_are_off=bool(sent))
             raise NotPublished(cause) from error
 
     def _acknowledged(self, sent: Sequence[Any]) -> None:
@@ -153,4 +162,11 @@ class Publisher:
         value = NULL if record.value is None else record.value
         partition = record.partition % self._partitions[record.topic]
         headers = record.headers + self._lineages.headers(record.partition)
-        return self._producer.send(record.topic, value, record.key, headers, partition)
+        try:
+            return self._producer.send(record.topic, value, record.key, headers, partition)
+        except ValueError as error:
+            count = self._partitions[record.topic]
+            raise GaveUp(
+                f"{record.topic} no longer has the {count} partitions that it had at the start ({reason_of(error)}); "
+                "start the worker again"
+            ) from error

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import closing
 
-from kafka.structs import ConsumerGroupMetadata
+from kafka.structs import ConsumerGroupMetadata, MemberState
 
 from consumer.classifier import Classifier
 from consumer.health import Health
@@ -16,7 +16,7 @@ from consumer.stall import Progress
 from consumer.watchdog import Watchdog
 from consumer.worker import Worker
 
-GROUP = ConsumerGroupMetadata("g", 1, "m", None)
+GROUP = ConsumerGroupMetadata("g", 1, "m", None, MemberState.STABLE)
 
 
 class FakeBroker:

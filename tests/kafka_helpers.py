@@ -8,6 +8,7 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from consumer.local.cluster import LocalCluster
+from consumer.settings import WorkerSettings
 
 Header = tuple[str, bytes | None]
 
@@ -32,6 +33,19 @@ class Topics:
             *("--dead-letter-topic", self.dead_letter),
             *("--group-id", self.group),
         ]
+
+    def settings(self, **others: object) -> WorkerSettings:
+        """The settings of a worker that name them, and others."""
+        return WorkerSettings.model_validate(
+            {
+                "bootstrap_servers": self.bootstrap,
+                "input_topic": self.input,
+                "output_topic": self.output,
+                "dead_letter_topic": self.dead_letter,
+                "group_id": self.group,
+                **others,
+            }
+        )
 
 
 @dataclass(frozen=True)

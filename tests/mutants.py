@@ -48,7 +48,7 @@ MUTATIONS = (
             Change(
                 PUBLISHER,
                 """\
-        if poll.group.generation_id < 0:  # 1
+        if not poll.in_group:  # 1
             raise NotPublished("this worker has left its group")
 """,
                 """\
@@ -125,6 +125,26 @@ MUTATIONS = (
             Change(ASSIGNMENT, "seek_to_beginning", "seek_to_end"),
         ),
         "test_topics.py::test_row_22_partitions_that_are_added_are_read_from_their_start",
+    ),
+    Mutation(
+        "a leader forgets that it joins anew",
+        (Change(FIXES, "coordinator.rejoining or need_rejoin(coordinator)", "need_rejoin(coordinator)"),),
+        "test_topics.py::test_row_22_a_leader_takes_part_in_a_rebalance_that_ends_between_its_polls",
+    ),
+    Mutation(
+        "a poll taken while the group rebalances may commit",
+        (Change(PUBLISHER, "self.group.state == MemberState.STABLE", "self.group.generation_id >= 0"),),
+        "test_topics.py::test_row_22_a_leader_takes_part_in_a_rebalance_that_ends_between_its_polls",
+    ),
+    Mutation(
+        "clients ask for topics to be created",
+        (Change(CLIENT, "        kafka_fixes.create_no_topics(client)\n", ""),),
+        "test_topics.py::test_row_21_a_topic_that_is_deleted_under_a_worker_stays_deleted",
+    ),
+    Mutation(
+        "batches are larger than the topic takes",
+        (Change(CLIENT, "min(131_072, settings.max_request_bytes)", "131_072"),),
+        "test_sizes.py::test_row_15_many_results_for_one_partition_fit_a_small_limit",
     ),
     Mutation(
         "all workers share one transactional id",

@@ -9,6 +9,7 @@ from kafka.errors import KafkaError
 from consumer.demo import sample
 from consumer.demo.course import TOPICS
 from consumer.errors import GaveUp, KafkaUnusable
+from consumer.kafka_client import Clients
 from consumer.local.interrupts import Interrupts
 
 _TIMEOUT_SECONDS = 30
@@ -24,7 +25,7 @@ def produce(interrupts: Interrupts, bootstrap: str, rate: float) -> None:
     """
     try:
         producer = KafkaProducer(
-            bootstrap_servers=bootstrap, bootstrap_timeout_ms=10_000, allow_auto_create_topics=False, acks="all"
+            bootstrap_servers=bootstrap, bootstrap_timeout_ms=10_000, kafka_client=Clients(), acks="all"
         )
     except (KafkaError, ValueError) as error:
         raise KafkaUnusable(

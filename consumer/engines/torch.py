@@ -36,15 +36,14 @@ class TorchEngine:
             dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
         self._torch = torch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        file = {name.rpartition(".")[2]: bundle.path / name for name in bundle.manifest.variants[variant].files}
         try:
             # Given a directory, transformers would also look for adapters and other files that nobody has verified.
-            config = AutoConfig.from_pretrained(
-                bundle.path / "config.json", local_files_only=True, trust_remote_code=False
-            )
+            config = AutoConfig.from_pretrained(file["json"], local_files_only=True, trust_remote_code=False)
             with torch.device("meta"):
                 empty: Any = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
             model = type(empty).from_pretrained(
-                None, config=config, state_dict=load_file(bundle.path / "model.safetensors"), dtype=dtype
+                None, config=config, state_dict=load_file(file["safetensors"]), dtype=dtype
             )
         except Exception as error:  # transformers and safetensors raise many kinds
             raise BundleError(f"{bundle.path}: transformers cannot read variant {variant}") from error

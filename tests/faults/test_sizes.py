@@ -14,7 +14,6 @@ from consumer.broker import Broker
 from consumer.errors import GaveUp
 from consumer.outcomes import Outgoing
 from consumer.publisher import NotPublished, Poll
-from consumer.settings import WorkerSettings
 from tests.harness import Harness
 from tests.kafka_helpers import Record, produce, read_all
 from tests.worker_process import wait_until
@@ -140,6 +139,24 @@ def test_row_15_a_refused_poll_is_taken_again(harness: Harness) -> None:
     assert "OutOfOrderSequence" not in worker.log
 
 
+def test_row_15_many_results_for_one_partition_fit_a_small_limit(harness: Harness) -> None:
+    """Together they are larger than what the topic takes at once, each is small: that is no reason to fail."""
+    # Given an output topic that takes little more than the worker is told, and a backlog in one partition
+    with harness.kafka.admin() as admin:
+        admin.alter_configs([ConfigResource("topic", harness.topics.output, {"max.message.bytes": "70000"})])
+    filler = "x" * 400
+    harness.produce_records(
+        [
+            Record(json.dumps({"text": "good", "id": f"r-{n}", "note": filler}).encode(), partition=0)
+            for n in range(2000)
+        ]
+    )
+    # When it comes in polls of hundreds, then all are published at the first attempt
+    worker = harness.worker(max_request_bytes=65_536, max_poll_records=500)
+    assert harness.finish().predicted == 2000
+    assert "not published" not in worker.log
+
+
 @pytest.mark.smoke
 def test_row_15_a_commit_that_lost_a_record_is_not_believed(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """kafka-python commits without a record that the broker refused for its sequence number; the worker does not."""
@@ -147,9 +164,7 @@ def test_row_15_a_commit_that_lost_a_record_is_not_believed(harness: Harness, mo
     with harness.kafka.admin() as admin:
         admin.alter_configs([ConfigResource("topic", harness.topics.dead_letter, {"max.message.bytes": "500"})])
     harness.produce(4)
-    topics = {f"{kind}_topic": getattr(harness.topics, kind) for kind in ("input", "output", "dead_letter")}
-    settings = {"bootstrap_servers": harness.topics.bootstrap, "group_id": harness.topics.group, **topics}
-    broker = Broker(WorkerSettings.model_validate(settings))
+    broker = Broker(harness.topics.settings())
     broker.connect()
     poll = _first_poll(broker)
     monkeypatch.setattr(kafka_fixes, "bump_epoch", lambda *_: None)

@@ -2,12 +2,15 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from kafka import TopicPartition
 
+from consumer import kafka_fixes
+from consumer.broker import Broker
 from consumer.local.broker import LocalBroker
+from consumer.publisher import NotPublished, Poll
 from tests.fake_worker import Script
 from tests.harness import Harness
 from tests.kafka_helpers import Record, internal, produce, read_all
@@ -104,6 +107,42 @@ def test_row_21_a_missing_topic_ends_the_start(harness_on: Callable[..., Harness
             assert harness.topics.output not in admin.list_topics()
 
 
+def test_row_21_a_topic_that_is_deleted_under_a_worker_stays_deleted(harness_on: Callable[..., Harness]) -> None:
+    """It looks for the topic and has something to send to it, and does not make it anew, with settings of nobody."""
+    # Given a broker that would create topics for anybody who asks, and a worker at work
+    with LocalBroker(properties={"auto.create.topics.enable": "true"}) as generous:
+        harness = harness_on(generous)
+        harness.produce(40)
+        worker = harness.worker(metadata_max_age_seconds=1)
+        harness.await_done()
+        # When the dead letters are deleted, and a record has to go there
+        with generous.admin() as admin:
+            admin.delete_topics([harness.topics.dead_letter])
+            wait_until(lambda: harness.topics.dead_letter not in admin.list_topics(), 30, "the topic is gone")
+        harness.produce_records([Record(b"broken", partition=0)])
+        # Then the worker gives up, and the topic is not there
+        assert worker.wait_exit(150) == 5
+        with generous.admin() as admin:
+            assert harness.topics.dead_letter not in admin.list_topics()
+        assert harness.committed() == 40
+
+
+def test_row_19_a_topic_that_has_fewer_partitions_than_at_the_start_is_named(harness: Harness) -> None:
+    """The dead letters were made anew with one partition under a worker: it says so, and its successor goes on."""
+    harness.produce(40)
+    worker = harness.worker(metadata_max_age_seconds=1)
+    harness.await_done()
+    with harness.kafka.admin() as admin:
+        admin.delete_topics([harness.topics.dead_letter])
+        wait_until(lambda: harness.topics.dead_letter not in admin.list_topics(), 30, "the topic is gone")
+    harness.kafka.create_topics({harness.topics.dead_letter: 1})
+    harness.produce_records([Record(b"broken", partition=3)])
+    assert worker.wait_exit(150) == 5
+    assert f"{harness.topics.dead_letter} no longer has the 4 partitions that it had at the start" in worker.last_line
+    harness.worker()
+    assert harness.finish().dead == 1
+
+
 def test_row_23_a_worker_that_retention_overtakes_while_it_runs_counts_too(harness: Harness) -> None:
     """The records are deleted under a worker that is slow, not stopped: it says how many, and labels the rest."""
     # Given a worker that has read, and waits within a commit while more comes and is deleted
@@ -160,6 +199,55 @@ def test_row_22_added_partitions_may_go_to_a_worker_that_has_not_heard_of_them(h
     # Then both go on, and all of them are labelled
     assert harness.finish().checked == 400
     assert all("KeyError" not in worker.log for worker in harness.workers)
+
+
+@pytest.mark.smoke
+def test_row_22_a_leader_takes_part_in_a_rebalance_that_ends_between_its_polls(harness: Harness) -> None:
+    """Its JoinGroup is answered while it does something else: it has the new partitions then, and no one else's."""
+    # Given two members, of which the one that assigns is told of new partitions, and asks to join anew
+    brokers = [Broker(harness.topics.settings(instance_id=name, metadata_max_age_seconds=1)) for name in ("a", "b")]
+    try:
+        for each in brokers:
+            each.connect()
+        _await_shares(brokers, 4)
+        leader, other = sorted(brokers, key=lambda each: not each._consumer._coordinator._is_leader)
+        with harness.kafka.admin() as admin:
+            admin.create_partitions({harness.topics.input: 6})
+        harness.partitions = 6
+        polls: list[Poll] = []
+
+        def asks_to_join() -> bool:
+            polls.append(leader.poll(10, 0.1))
+            return bool(leader._consumer._coordinator.rejoining)
+
+        wait_until(asks_to_join, 60, "the leader asks to join anew")
+        # When the other one joins, and the broker answers both between two polls of the leader
+        joined = kafka_fixes.times_assigned(other._consumer)
+        wait_until(
+            lambda: bool(other.poll(10, 0.2)) and kafka_fixes.times_assigned(other._consumer) > joined, 60, "it joins"
+        )
+        generation = other._consumer.group_metadata().generation_id
+        wait_until(lambda: leader._consumer.group_metadata().generation_id == generation, 60, "the leader is answered")
+        # Then a poll of meanwhile commits nothing, and each partition comes to have one owner
+        assert not polls[-1].in_group
+        with pytest.raises(NotPublished, match="left its group"):
+            leader.publish(polls[-1], [])
+        assert not leader.settle(polls[-1])
+        _await_shares(brokers, 6)
+    finally:
+        for each in brokers:
+            each.close(5)
+
+
+def _await_shares(brokers: Sequence[Broker], partitions: int) -> None:
+    """Poll until each has as many of the partitions as the others, and each partition one owner."""
+
+    def shared() -> bool:
+        owned = [each.assignment() for each in brokers if each.poll(10, 0.2)]
+        equal = all(len(one) == partitions / len(brokers) for one in owned)
+        return equal and sorted(number for one in owned for number in one) == list(range(partitions))
+
+    wait_until(shared, 60, f"{partitions} partitions are shared out")
 
 
 def test_row_30_partitions_that_wait_for_their_turn_are_not_stalled(harness: Harness) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,3 +148,18 @@ def test_a_model_that_transformers_does_not_know_is_refused(path: Path, tmp_path
     with pytest.raises(BundleError, match="transformers cannot read variant torch"):
         open_engine(load_bundle(broken), "torch")
     assert not (tmp_path / "ran").exists()
+
+
+def test_only_the_files_that_the_manifest_names_are_opened(path: Path, tmp_path: Path) -> None:
+    """Others of the usual names, which nobody has verified, may lie beside them."""
+    from training.export import VARIANTS
+
+    bundle = Path(shutil.copytree(path, tmp_path / "bundle"))
+    (bundle / "verified").mkdir()
+    files = [(bundle / name).rename(bundle / "verified" / name) for name in VARIANTS["torch"].files]
+    names = tuple(file.relative_to(bundle).as_posix() for file in files)
+    variants = {"fp32": VARIANTS["fp32"], "torch": VARIANTS["torch"].model_copy(update={"files": names})}
+    seal(bundle, max_length=MAX_LENGTH, variants=variants)
+    for file in files:
+        (bundle / file.name).write_text("not verified")
+    open_engine(load_bundle(bundle), "torch").close()

@@ -1,6 +1,7 @@
 """The probes tell the truth, scrapes are cheap, and a hung loop ends the process."""
 
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -120,6 +121,16 @@ def test_a_loop_that_does_not_turn_is_neither_live_nor_ready(server: HealthServe
 def test_unknown_paths_are_not_found(server: HealthServer) -> None:
     """The answer names the three that exist."""
     assert get(server, "/") == (404, "/live /ready /metrics\n")
+
+
+def test_a_client_that_is_gone_at_once_leaves_no_trace(server: HealthServer, capfd: pytest.CaptureFixture[str]) -> None:
+    """Load balancers and port scanners reset their connections; each would be a stack trace between lines of JSON."""
+    for _ in range(20):
+        with socket.create_connection((server.host, server.port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert get(server, "/live")[0] == 200
+    wait_until(lambda: server._server._free._value == CLIENTS, 10, "all are done")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_ipv6_address_is_listened_on(health: Health) -> None:

@@ -1,15 +1,17 @@
 """Whose commit it is, and how far its results are compared; that on a real broker is row 31 of tests/faults."""
 
 import logging
+import zlib
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kafka import TopicPartition
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import CorruptRecordError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata
 
 from consumer import lineage
+from consumer.errors import GaveUp
 from consumer.lineage import HEADER, Lineages
 from consumer.settings import WorkerSettings
 
@@ -22,16 +24,17 @@ class Results:
 
     Args:
         silent: no record ever comes.
+        damage: what is raised where records are asked for.
 
     Attributes:
         asked: whether anything was looked at.
         seconds: how long the polls took, by a clock that only they move: one second each.
     """
 
-    def __init__(self, *, silent: bool = False) -> None:
+    def __init__(self, *, silent: bool = False, damage: Exception | None = None) -> None:
         self.asked = False
         self.seconds = 0.0
-        self._silent = silent
+        self._silent, self._damage = silent, damage
         self._position = 0
 
     def beginning_offsets(self, places: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
@@ -59,6 +62,8 @@ class Results:
     def poll(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
         """One record."""
         self.seconds += 1
+        if self._damage:
+            raise self._damage
         if self._silent:
             return {}
         offset, self._position = self._position, self._position + 1
@@ -118,3 +123,10 @@ def test_results_that_do_not_come_at_all_are_asked_for_again(monkeypatch: pytest
     monkeypatch.setattr(lineage, "time", SimpleNamespace(monotonic=lambda: reader.seconds))
     with pytest.raises(KafkaTimeoutError, match=r"reviews\.labeled"):
         lineages(reader).adopt({0: OffsetAndMetadata(41, f"lineage={NAME} offset=41", -1)})
+
+
+@pytest.mark.parametrize("damage", [CorruptRecordError("failed crc check"), zlib.error("invalid block")])
+def test_results_that_cannot_be_read_end_the_worker_with_their_cause(damage: Exception) -> None:
+    """They would be damaged the next time as well: a person has to decide, and is told where to look."""
+    with pytest.raises(GaveUp, match=r"cannot read the results on reviews\.labeled, .*; see docs/runbook\.md"):
+        lineages(Results(damage=damage)).adopt({0: OffsetAndMetadata(41, f"lineage={NAME} offset=41", -1)})
