@@ -56,7 +56,7 @@ def test_row_14_a_worker_with_bounded_memory_survives_or_gives_up(harness: Harne
     harness.produce(20)
     worker = harness.worker().wait_ready()
     harness.await_done()
-    used = psutil.Process(worker.process.pid).memory_info().rss
+    used = psutil.Process(worker.process.pid).memory_info().data  # what that limit counts; most of it untouched
     resource.prlimit(worker.process.pid, resource.RLIMIT_DATA, (used + 100_000_000, used + 100_000_000))
     (bomb,) = _bomb(harness, 300_000_000)
     # Then it gives up, and has committed nothing of it
