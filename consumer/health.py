@@ -2,6 +2,7 @@
 
 import io
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -54,8 +55,10 @@ class _Server(ThreadingHTTPServer):
             self.address_family = socket.AF_INET6
         super().__init__((host, port), handler)
 
-    def handle_error(self, *_: object) -> None:
-        """A client that is gone in the middle of its request is not worth a log line."""
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that is gone in the middle of its request is not worth a log line.
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         # Each client is done, or dropped, in CLIENT_SECONDS; were one not, close() would still not wait for ever.
