@@ -19,7 +19,7 @@ from training.compare_report import write_report
 from training.data import draw, file_sha256
 from training.freeze import check_layers
 from training.kept_answers import key_sha256
-from training.output import check_directory
+from training.output import check_directory, writing
 from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
 from training.progress import say
 from training.settings import FitSettings
@@ -203,10 +203,8 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
         seed=seed,
         skipped=skipped,
     )
-    try:
+    with writing("--out", out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out {out} cannot be made ({error.strerror})") from error
     found = read_results(out)
     if found is None:
         return new

@@ -304,7 +304,7 @@ def test_a_limit_draws_from_the_whole_file(files: list[str], tmp_path: Path) -> 
         (["--models", "distilbert", "--base-distilbert", "."], "lacks config.json"),
         (["--vectors", "none.txt"], "--vectors none.txt does not exist"),
         (["--limit", "10"], "needed are 8: raise --limit"),
-        (["--out", "/dev/null"], "cannot be made"),
+        (["--out", "/dev/null"], "--out /dev/null cannot be written (Not a directory)"),
     ],
 )
 def test_what_cannot_be_compared_is_said_before_anything_is_trained(
