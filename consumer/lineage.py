@@ -54,6 +54,7 @@ class Lineages:
         self._reader = reader
         self._partitions = partitions
         self._names: dict[int, str] = {}
+        self._told = False
 
     def headers(self, partition: int) -> list[tuple[str, bytes]]:
         """For each result of a record of this source partition."""
@@ -86,7 +87,11 @@ class Lineages:
         try:
             last = self._last_results(known) if known else {}
         except AuthorizationError as error:
-            log.warning("committed offsets are not compared with results: no right to read them (%s)", reason_of(error))
+            if not self._told:  # partitions may be taken over one by one, and again with every rebalance
+                log.warning(
+                    "committed offsets are not compared with results: no right to read them (%s)", reason_of(error)
+                )
+            self._told = True
             return {}
         return {
             partition: offset + 1
