@@ -112,5 +112,5 @@ def export_int8(bundle: Path, calibration: Sequence[TokenIds]) -> None:
 def _save(model: Any, path: Path) -> None:
     import openvino as ov
 
-    with storing(path):
+    with storing(path, (OSError, RuntimeError)):
         ov.save_model(model, path, compress_to_fp16=False)

@@ -9,6 +9,9 @@ from safetensors import SafetensorError
 
 from consumer.errors import GaveUp, UsageError
 
+#: What Python and safetensors raise where a file cannot be written.
+UNWRITTEN = (OSError, SafetensorError)
+
 
 def check_file(option: str, path: Path) -> None:
     """See that a file can be written to `path`, which `option` names.
@@ -50,15 +53,15 @@ def writing(option: str, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def storing(path: Path) -> Iterator[None]:
-    """Around a library that writes `path`.
+def storing(path: Path, failures: tuple[type[Exception], ...] = UNWRITTEN) -> Iterator[None]:
+    """Around a library that writes `path`, and raises one of `failures` where it cannot.
 
     Raises:
-        GaveUp: in the place of whatever it raises where it cannot, as on a full disk.
+        GaveUp: in the place of these, as on a full disk.
     """
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:  # the last one is OpenVINO's
+    except failures as error:
         raise GaveUp(
             f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): free some space or mend its "
             "directory; the same command then goes on from what is there"
@@ -80,7 +83,7 @@ def whole(path: Path, suffix: str = ".partial") -> Iterator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield partial
             partial.replace(path)
-        except (OSError, SafetensorError):
+        except UNWRITTEN:
             with suppress(OSError):
                 partial.unlink()
             raise
