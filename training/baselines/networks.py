@@ -11,7 +11,7 @@ from torch import nn
 
 from training.baselines.settings import BaselineSettings
 from training.baselines.words import Vocabulary, WordIds, padded
-from training.batches import rows_of_step, total_steps
+from training.batches import rows_of_like_length, total_steps
 from training.device import best_device
 from training.output import storing
 
@@ -51,10 +51,11 @@ class Network:
         optimizer = torch.optim.Adam(module.parameters(), lr=settings.small_learning_rate)
         batch_size = settings.small_batch_size
         steps = total_steps(len(rows), settings.small_epochs, batch_size)
+        lengths = [len(row) for row in rows]
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = settings.small_learning_rate * (1 - step / steps)
-            batch = rows_of_step(step, len(rows), batch_size, self._seed)
+            batch = rows_of_like_length(step, lengths, batch_size, self._seed)
             logits = module(_tensor([rows[row] for row in batch]).to(device))
             loss = nn.functional.cross_entropy(logits, torch.tensor([targets[row] for row in batch], device=device))
             optimizer.zero_grad(set_to_none=True)
