@@ -95,11 +95,13 @@ def _distillation(record: RunRecord) -> str:
     settings = record.settings
     if not isinstance(settings, DistilSettings):
         return ""
+    attention = f" + {settings.attention_weight:g} x its attention" if settings.attention_weight else ""
     teachers = "".join(f"- teacher `{teacher.name}`, SHA-256 `{teacher.sha256}`\n" for teacher in record.teachers)
     return f"""
 {teachers}
 Loss: {settings.soft_weight:g} x the answers of the teachers, their mean, at temperature {settings.temperature:g}, + \
-{settings.label_weight:g} x the labels + {settings.hidden_weight:g} x the last hidden state of the first teacher.
+{settings.label_weight:g} x the labels + {settings.hidden_weight:g} x the last hidden state of the first teacher\
+{attention}.
 """
 
 

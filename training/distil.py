@@ -1,13 +1,16 @@
 """`review-training distil`: teachers, labelled files and texts without labels in, the bundle of a small student out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from tokenizers import Tokenizer
 
 from consumer.bundle import Manifest
+from consumer.encoder import Encoder
 from consumer.engines import Logits
 from consumer.errors import UsageError
 from training.base import Base, check_length, find_base, quiet_transformers
@@ -27,10 +30,10 @@ from training.record import BaseRecord
 from training.run import Interrupted, find_start
 from training.sealing import check_name, check_replaceable
 from training.settings import DistilSettings, PackageSettings
-from training.step import TrainingRows, label_weights
+from training.step import TrainingRows, attention_shown, label_weights
 from training.student import make_student, student_shape
 from training.teacher import Answers, Teacher, check_exists, find_teacher
-from training.teacher_cache import answers_of
+from training.teacher_cache import answers_of, joined_answers
 from training.unlabeled import read_unlabeled
 
 
@@ -56,7 +59,7 @@ def distil(
         train_file: labelled reviews, see `training.data.read_reviews`.
         test_file: labelled reviews that only measure.
         teachers: bundles, checkpoint directories, or `nbsvm`, which is learnt here; their logits are averaged, hidden
-            states are those of the first that is a directory.
+            states and attention are those of the first that is a directory.
         out: directory of the bundle; an older bundle there is replaced.
         settings: what determines the student and its weights.
         packaging: what determines the bundle.
@@ -91,16 +94,26 @@ def distil(
     models = [path for path in teachers if str(path) != NBSVM]
     if settings.hidden_weight and not models:
         raise UsageError(f"{NBSVM} has no hidden states: name another --teacher too, or leave out --hidden-weight")
+    if settings.attention_weight and not models:
+        raise UsageError(f"{NBSVM} has no attention: name another --teacher too, or leave out --attention-weight")
     base = find_base(base_name) if base_name else _base_of(models)
     shape = student_shape(settings, base)
     prepared = prepare(train_file, test_file, data_options, say)
     for model_directory in dict.fromkeys((base.directory, *models)):
         check_unseen(model_directory, prepared, say)
     labels = prepared.train.label_names
-    wants_hidden = [settings.hidden_weight > 0 and place == 0 for place in range(len(models))]
     found = [
-        find_teacher(path, labels, settings, hidden=hidden) for path, hidden in zip(models, wants_hidden, strict=True)
+        find_teacher(
+            path,
+            labels,
+            settings,
+            hidden=settings.hidden_weight > 0 and place == 0,
+            attention=settings.attention_weight > 0 and place == 0,
+        )
+        for place, path in enumerate(models)
     ]
+    if settings.attention_weight:
+        _check_tokenizer(models[0], base)
     records = [BaseRecord(name=teacher.name, sha256=teacher.digest) for teacher in found]
     if learns_nbsvm := len(models) < len(teachers):
         records.append(BaseRecord(name=NBSVM, sha256=prepared.train.sha256))
@@ -109,6 +122,7 @@ def distil(
     )
     data, calibration, validation = split(prepared, settings, data_options.near)
     learnt = data.train.texts + (unlabeled.texts if unlabeled else ())
+    original = base
     model, base = make_student(
         base, shape, labels=labels, texts=learnt, settings=settings, directory=directory / "student"
     )
@@ -136,14 +150,17 @@ def distil(
         files = [prepared.train, *([unlabeled] if unlabeled else [])]
         # nbsvm first: what it refuses is better heard before the night.
         linear = [nbsvm_logits(data.train, learnt[len(data.train) :], settings.seed)] if learns_nbsvm else []
-        asked, hidden = _ask(found, files, learnt, cache, ranks)
-        rows, taught = _lesson(plan, Answers(_mean([*linear, *asked]), hidden))
+        answers = _together(linear, _ask(found, files, learnt, cache, ranks))
+        if answers.attention is not None:
+            answers.attention[~_read_alike(learnt, original, base, settings)] = 0
+        rows, taught = _lesson(plan, answers)
         width = taught.hidden.shape[1] if taught.hidden is not None else None
         torch.manual_seed(settings.seed)
         mapped = add_map(model, width)
         model.to(ranks.device)
         objective = Distillation(taught, settings, label_weights(model, rows, settings), mapped)
-        state = train(plan, rows, ranks, objective)
+        with attention_shown(model, objective.attention):
+            state = train(plan, rows, ranks, objective)
     drop_map(model)
     return conclude(plan, state, ranks) if ranks.first else None
 
@@ -163,32 +180,66 @@ def _base_of(teachers: Sequence[Path]) -> Base:
         ) from None
 
 
+def _check_tokenizer(teacher: Path, base: Base) -> None:
+    """Raise `UsageError` where `teacher` cuts texts into other tokens than `base`."""
+    theirs, ours = (Tokenizer.from_str(text) for text in (Base("", teacher, "").tokenizer_json, base.tokenizer_json))
+    for tokenizer in (theirs, ours):
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+    if theirs.to_str() != ours.to_str():
+        raise UsageError(
+            f"the teacher {teacher} has another tokenizer than {base.name}, so that their attention cannot be "
+            "compared: leave out --attention-weight, or --base"
+        )
+
+
+def _read_alike(texts: Sequence[str], base: Base, student: Base, settings: DistilSettings) -> npt.NDArray[np.bool_]:
+    """Of each text, whether the student reads the same tokens of it as its base; it may lack some in its vocabulary."""
+    ids, own_ids = (Tokenizer.from_str(one.tokenizer_json).get_vocab() for one in (base, student))
+    if ids == own_ids:
+        return np.ones(len(texts), dtype=np.bool_)
+    in_base = np.zeros(max(own_ids.values()) + 1, dtype=np.int32)
+    for token, number in own_ids.items():
+        in_base[number] = ids[token]
+    theirs, ours = (
+        Encoder(one.tokenizer_json, settings.train_max_length, settings.truncation).encode(texts)
+        for one in (base, student)
+    )
+    alike = np.array(
+        [np.array_equal(one.windows[0], in_base[other.windows[0]]) for one, other in zip(theirs, ours, strict=True)]
+    )
+    if not alike.all():
+        say(f"{(~alike).sum()} texts teach no attention: tokens of theirs are not in the vocabulary of the student")
+    return alike
+
+
 def _ask(
     teachers: Sequence[Teacher], files: Sequence[Reviews], texts: Sequence[str], cache: Path, ranks: Ranks
-) -> tuple[list[Logits], npt.NDArray[np.float16] | None]:
-    """Each teacher's logits for `texts`, which are all in `files`, columns as the sorted labels; and hidden states.
+) -> list[Answers]:
+    """Each teacher's answers to `texts`, which are all in `files`, the columns of logits as the sorted labels.
 
     All texts of a file are asked for, those too that are held out with this seed and not with another.
     """
     rows = {text: row for row, text in enumerate(text for file in files for text in file.texts)}
     order = [rows[text] for text in texts]
-    logits: list[Logits] = []
-    hidden: npt.NDArray[np.float16] | None = None
+    found: list[Answers] = []
     for teacher in teachers:
         try:
             parts = [answers_of(teacher, file.texts, file.sha256, cache, ranks) for file in files]
         except KeyboardInterrupt:
             raise Interrupted("stopped while teachers are asked; the same command goes on from there") from None
-        columns = np.argsort(teacher.labels)
-        logits.append(np.concatenate([part.logits for part in parts])[order][:, columns])
-        found = [part.hidden for part in parts if part.hidden is not None]
-        hidden = np.concatenate(found)[order] if found else hidden
-    return logits, hidden
+        whole = joined_answers(parts)
+        ordered = {name: tensor[order] for name, tensor in vars(whole).items() if tensor is not None}
+        ordered["logits"] = ordered["logits"][:, np.argsort(teacher.labels)]
+        found.append(Answers(**ordered))
+    return found
 
 
-def _mean(logits: Sequence[Logits]) -> Logits:
-    """The mean over teachers, each of whose answers is known up to a constant."""
-    return np.asarray(np.mean([one - one.mean(axis=1, keepdims=True) for one in logits], axis=0))
+def _together(linear: Sequence[Logits], asked: Sequence[Answers]) -> Answers:
+    """The mean of all logits, each of which is known up to a constant, with what else the first of `asked` gave."""
+    logits = [*linear, *(answers.logits for answers in asked)]
+    mean = np.asarray(np.mean([one - one.mean(axis=1, keepdims=True) for one in logits], axis=0))
+    return replace(asked[0], logits=mean) if asked else Answers(mean)
 
 
 def _lesson(plan: Plan, answers: Answers) -> tuple[TrainingRows, Taught]:
@@ -203,4 +254,5 @@ def _lesson(plan: Plan, answers: Answers) -> tuple[TrainingRows, Taught]:
         say(f"{failed} texts are left out: a teacher failed on them")
     rows = TrainingRows([reviews[row] for row in good], [labels[row] for row in good], encoded.pad_id)
     hidden = None if answers.hidden is None else torch.from_numpy(answers.hidden[good])
-    return rows, Taught(torch.from_numpy(answers.logits[good]), hidden)
+    attention = None if answers.attention is None else torch.from_numpy(answers.attention[good])
+    return rows, Taught(torch.from_numpy(answers.logits[good]), hidden, attention)

@@ -1,4 +1,4 @@
-"""The loss of a student: its teacher's answers, the teacher's last hidden state, and the labels.
+"""The loss of a student: its teacher's answers, the teacher's last hidden state and attention, and the labels.
 
     soft     T^2 x KL(softmax(teacher / T) || softmax(student / T))      Hinton, Vinyals, Dean 2015, "Distilling the
              Knowledge in a Neural Network", section 2: T^2 keeps the gradients of the size that they have at T = 1
@@ -7,6 +7,10 @@
              Distillation", section 3.2; so a teacher may cut texts into other tokens than the student, and its states
              are few enough to be kept. The map, where the widths differ, is learnt with the student and thrown away
              after it: Jiao et al. 2020, "TinyBERT", equation 8
+    attention  KL(teacher || student) of what the first token attends to in the last layer, the mean over its heads:
+             distributions over tokens, as in Wang et al. 2020, "MiniLM", section 3.1, but of that token and that mean
+             alone, for the reasons above; and so the numbers of heads may differ. It adds nothing for a row of which
+             the two read other tokens
     label    cross-entropy, of the rows that have a label
 
 The loss of a step is the mean over all its rows of the weighted sum; a row without a label adds no label term to it.
@@ -27,13 +31,21 @@ from training.settings import DistilSettings
 #: The student's attribute that holds the learnt map: the checkpoints of the run hold it too, the bundle does not.
 MAP = "hidden_map"
 
+#: Keeps the logarithm of a share of attention that was rounded to 0 finite.
+_LEAST_SHARE = 1e-9
+
 
 @dataclass(frozen=True)
 class Taught:
-    """Answers of the teacher to every row: `logits` (rows, labels) and, where wanted, `hidden` (rows, its width)."""
+    """Answers of the teacher to every row: `logits` (rows, labels) and, where wanted, the other two.
+
+    `hidden` (rows, its width); `attention` (rows, tokens that are read at most), 0 where there is no token, and all 0
+    in a row that does not count.
+    """
 
     logits: torch.Tensor
     hidden: torch.Tensor | None = None
+    attention: torch.Tensor | None = None
 
 
 class Distillation:
@@ -56,6 +68,7 @@ class Distillation:
         self._taught, self._settings, self._weights = taught, settings, weights
         self._map = map_to_teacher or nn.Identity()
         self.hidden = taught.hidden is not None
+        self.attention = taught.attention is not None
 
     def divisor(self, rows: Sequence[int]) -> float:
         """Every row counts the same, labelled or not."""
@@ -74,6 +87,9 @@ class Distillation:
             wanted = self._taught.hidden[index].to(logits.device).float()
             likeness = nn.functional.cosine_similarity(self._map(outputs.hidden), wanted)
             loss = loss + settings.hidden_weight * (1 - likeness).sum()
+        if outputs.attention is not None and self._taught.attention is not None:
+            wanted = self._taught.attention[index, : outputs.attention.shape[1]].to(logits.device).float()
+            loss = loss + settings.attention_weight * attention_loss(outputs.attention, wanted)
         return loss
 
 
@@ -81,6 +97,12 @@ def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) 
     """`soft` as above, summed over the rows; both are logits of shape (rows, labels)."""
     ours, theirs = (torch.log_softmax(logits / temperature, dim=1) for logits in (student, teacher))
     return temperature**2 * nn.functional.kl_div(ours, theirs, reduction="sum", log_target=True)
+
+
+def attention_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """`attention` as above, summed over the rows; both are shares of attention, (rows, tokens)."""
+    ours = student.clamp(min=_LEAST_SHARE).log()
+    return (torch.xlogy(teacher, teacher) - teacher * ours).sum()
 
 
 def add_map(model: Any, teacher_width: int | None) -> nn.Module | None:

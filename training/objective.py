@@ -16,19 +16,22 @@ class Outputs:
     """What a model answers to reviews, fp32: `logits` (rows, labels); `labels` (rows,) are those of the reviews.
 
     `hidden` (rows, width) is the state of the last layer at the first token, where it is asked for. Of a review of
-    several windows, logits and state are the means over them.
+    several windows, logits and state are the means over them. `attention` (rows, tokens of the longest), where it is
+    asked for, is what the first token attends to in the last layer, the mean over its heads; 0 at padding.
     """
 
     logits: torch.Tensor
     labels: torch.Tensor
     hidden: torch.Tensor | None = None
+    attention: torch.Tensor | None = None
 
 
 class Objective(Protocol):
     """A loss that is a sum over rows, so that micro-batches and processes can add it up."""
 
-    #: Whether it looks at hidden states.
+    #: Whether it looks at hidden states, and at attention.
     hidden: bool
+    attention: bool
 
     def divisor(self, rows: Sequence[int]) -> float:
         """What the sum over the `rows` of a whole step is divided by."""
@@ -47,7 +50,7 @@ class LabelLoss:
         weights: of each label, (labels,); None: all count the same.
     """
 
-    hidden = False
+    hidden = attention = False
 
     def __init__(self, labels: Sequence[int], weights: torch.Tensor | None = None) -> None:
         self._labels, self._weights = labels, weights

@@ -180,16 +180,33 @@ class DistilSettings(FitSettings):
         ge=0,
         description="weight of the first teacher's last hidden state, which needs its torch weights",
     )
+    attention_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of what the first teacher's first token attends to; it has to read the very tokens that "
+        "the student does, and needs its torch weights",
+    )
     teacher_max_length: int | None = Field(
         default=None,
         ge=8,
         description="tokens that a teacher reads of a text, or in a window (default: as many as it is served with)",
     )
 
+    def identity(self) -> dict[str, Any]:
+        """As that of `FitSettings`; a run from before there was an attention term goes on without one."""
+        found = super().identity()
+        return found if self.attention_weight else {key: found[key] for key in found if key != "attention_weight"}
+
     @model_validator(mode="after")
     def _learns(self) -> Self:
-        if not self.soft_weight + self.hidden_weight:
-            raise ValueError("soft_weight and hidden_weight are both 0: nothing is left to learn from a teacher")
+        if not self.soft_weight + self.hidden_weight + self.attention_weight:
+            raise ValueError(
+                "soft_weight, hidden_weight and attention_weight are all 0: nothing is left to learn from a teacher"
+            )
+        if self.attention_weight and self.truncation is Truncation.WINDOWS:
+            raise ValueError("attention_weight is for texts that are read at once: set truncation to head or head_tail")
+        if self.attention_weight and self.teacher_max_length not in (None, self.train_max_length):
+            raise ValueError("attention_weight needs a teacher_max_length that is train_max_length: leave it out")
         return self
 
 

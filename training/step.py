@@ -1,9 +1,11 @@
 """One optimiser step: its reviews in micro-batches, their gradients added up, clipped, applied."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,14 +72,25 @@ class TrainingRows:
         return inputs, torch.tensor([self.labels[row] for row in rows], device=device)
 
     def outputs(
-        self, model: nn.Module, rows: Sequence[int], device: torch.device, precision: Precision, *, hidden: bool = False
+        self,
+        model: nn.Module,
+        rows: Sequence[int],
+        device: torch.device,
+        precision: Precision,
+        *,
+        hidden: bool = False,
+        attention: bool = False,
     ) -> Outputs:
-        """What `model` answers to the reviews, with its last hidden states only where `hidden` asks for them."""
+        """What `model` answers to the reviews, with hidden states and attention only where they are asked for.
+
+        For `attention` the model has to be set to compute it (`attention_shown`), and each review has one window.
+        """
         inputs, labels = self.tensors(rows, device)
         with autocast(device, precision):
-            found = model(**inputs, output_hidden_states=hidden)
+            found = model(**inputs, output_hidden_states=hidden, output_attentions=attention)
         states = self._means(found.hidden_states[-1][:, 0].float(), rows) if hidden else None
-        return Outputs(self._means(found.logits.float(), rows), labels, states)
+        attended = found.attentions[-1][:, :, 0].float().mean(dim=1) if attention else None
+        return Outputs(self._means(found.logits.float(), rows), labels, states, attended)
 
     def _means(self, windows: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
         """Of (windows, values) the mean over the windows of each review, (rows, values)."""
@@ -107,6 +120,19 @@ def label_weights(model: nn.Module, rows: TrainingRows, settings: StepSettings) 
         return None
     labels: int = model.config.num_labels  # type: ignore[union-attr, assignment]
     return balanced_weights(rows.labels, labels).to(next(model.parameters()).device)
+
+
+@contextmanager
+def attention_shown(model: Any, wanted: bool = True) -> Iterator[None]:
+    """Where `wanted`, let `model` compute attention in the way that gives it out, which fused kernels do not."""
+    before = model.config._attn_implementation
+    if wanted:
+        model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        if wanted:
+            model.set_attn_implementation(before)
 
 
 class Stepper:
@@ -159,10 +185,16 @@ class Stepper:
         return loss
 
     def _backward(self, group: Sequence[int], whole: float) -> torch.Tensor:
+        objective = self._objective
         outputs = self._rows.outputs(
-            self._model, group, self._device, self._settings.precision, hidden=self._objective.hidden
+            self._model,
+            group,
+            self._device,
+            self._settings.precision,
+            hidden=objective.hidden,
+            attention=objective.attention,
         )
-        loss = self._objective.total(outputs, group) / whole
+        loss = objective.total(outputs, group) / whole
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

@@ -23,7 +23,7 @@ from consumer.errors import UsageError
 from training.base import FILES, readable
 from training.data import file_sha256
 from training.settings import DistilSettings, StepSettings
-from training.step import TrainingRows, micro_batch_tokens
+from training.step import TrainingRows, attention_shown, micro_batch_tokens
 
 #: Tokens that a checkpoint reads, if its positions allow: how long it was served nobody has written down.
 CHECKPOINT_LENGTH = 512
@@ -34,10 +34,15 @@ _LEAST = 1e-30
 
 @dataclass(frozen=True)
 class Answers:
-    """To texts: `logits` (texts, labels), NaN where the model failed; `hidden` (texts, width), the first token's."""
+    """To texts: `logits` (texts, labels), NaN where the model failed; `hidden` (texts, width), the first token's.
+
+    `attention` (texts, tokens that are read at most): what the first token attends to in the last layer, the mean over
+    its heads; 0 behind the last token.
+    """
 
     logits: npt.NDArray[np.float32]
     hidden: npt.NDArray[np.float16] | None = None
+    attention: npt.NDArray[np.float16] | None = None
 
 
 class Asked(Protocol):
@@ -53,7 +58,8 @@ class Teacher:
     """A model that is not loaded yet: what its answers depend on.
 
     `digest` is the SHA-256 of all its files, `labels[i]` names the i-th logit. `variant` is that of a bundle; None: its
-    torch weights are read by transformers, which alone gives hidden states. `temperature` divides the logits.
+    torch weights are read by transformers, which alone gives hidden states and attention. `temperature` divides the
+    logits.
     """
 
     path: Path
@@ -64,6 +70,7 @@ class Teacher:
     windows: Windows | None = None
     variant: str | None = None
     hidden: bool = False
+    attention: bool = False
     temperature: float = 1.0
 
     @property
@@ -81,7 +88,8 @@ class Teacher:
             "variant": self.variant or "transformers",
             "hidden": self.hidden,
         }
-        return key | ({"windows": self.windows.model_dump()} if self.windows else {})
+        key |= {"windows": self.windows.model_dump()} if self.windows else {}
+        return key | ({"attention": True} if self.attention else {})
 
     @contextmanager
     def loaded(self, device: Any) -> Iterator[Asked]:
@@ -102,7 +110,9 @@ class Teacher:
             engine.close()
 
 
-def find_teacher(path: Path, labels: tuple[str, ...], settings: DistilSettings, *, hidden: bool) -> Teacher:
+def find_teacher(
+    path: Path, labels: tuple[str, ...], settings: DistilSettings, *, hidden: bool, attention: bool = False
+) -> Teacher:
     """Find the bundle or checkpoint directory `path`, which has to know `labels`.
 
     Args:
@@ -111,21 +121,26 @@ def find_teacher(path: Path, labels: tuple[str, ...], settings: DistilSettings, 
         labels: those of the student.
         settings: how much is read of a text, and by a checkpoint which part of it.
         hidden: whether its hidden states are wanted.
+        attention: whether its attention is wanted; it then reads what the student reads while it is trained.
 
     Raises:
-        UsageError: it is neither, answers with other labels, reads fewer tokens, or has no hidden states to give.
+        UsageError: it is neither, answers with other labels, reads fewer tokens, or has no hidden states or attention
+            to give.
         BundleError: the bundle is damaged.
     """
-    teacher = _bundle(path, hidden) if (path / MANIFEST).is_file() else _checkpoint(path, settings, hidden)
+    inside = hidden or attention
+    teacher = _bundle(path, inside) if (path / MANIFEST).is_file() else _checkpoint(path, settings)
     if set(teacher.labels) != set(labels):
         raise UsageError(
             f"the teacher {path} answers {', '.join(teacher.labels)}, but the training file has {', '.join(labels)}: "
             "name a teacher that was trained for these labels"
         )
-    length = settings.teacher_max_length or teacher.max_length
+    length = settings.train_max_length if attention else settings.teacher_max_length or teacher.max_length
     if length > teacher.max_length:
-        raise UsageError(f"the teacher {path} reads at most {teacher.max_length} tokens: lower --teacher-max-length")
-    return replace(teacher, max_length=length)
+        option = "--train-max-length" if attention else "--teacher-max-length"
+        raise UsageError(f"the teacher {path} reads at most {teacher.max_length} tokens: lower {option}")
+    teacher = replace(teacher, max_length=length, hidden=hidden, attention=attention)
+    return replace(teacher, truncation=settings.truncation, windows=None) if attention else teacher
 
 
 def check_exists(path: Path) -> None:
@@ -134,15 +149,16 @@ def check_exists(path: Path) -> None:
         raise UsageError(f"the teacher {path} does not exist: name a bundle or a checkpoint directory")
 
 
-def _bundle(path: Path, hidden: bool) -> Teacher:
+def _bundle(path: Path, inside: bool) -> Teacher:
+    """`inside`: hidden states or attention are wanted."""
     import torch
 
     bundle = load_bundle(path)
     manifest = bundle.manifest
-    if hidden and "torch" not in manifest.variants:
+    if inside and "torch" not in manifest.variants:
         raise UsageError(
-            f"the bundle {path} has no torch weights, so no hidden states: make it with --keep torch, name a "
-            "checkpoint as the first teacher, or leave out --hidden-weight"
+            f"the bundle {path} has no torch weights, so no hidden states and no attention: make it with --keep torch, "
+            "name a checkpoint as the first teacher, or leave out --hidden-weight and --attention-weight"
         )
     # OpenVINO would leave a GPU idle.
     variant = "torch" if torch.cuda.is_available() and "torch" in manifest.variants else manifest.served
@@ -153,13 +169,12 @@ def _bundle(path: Path, hidden: bool) -> Teacher:
         manifest.max_length,
         manifest.truncation,
         manifest.windows,
-        None if hidden else variant,
-        hidden,
-        manifest.calibration.temperature if manifest.calibration else 1.0,
+        None if inside else variant,
+        temperature=manifest.calibration.temperature if manifest.calibration else 1.0,
     )
 
 
-def _checkpoint(path: Path, settings: DistilSettings, hidden: bool) -> Teacher:
+def _checkpoint(path: Path, settings: DistilSettings) -> Teacher:
     check_exists(path)
     if missing := [file for file in FILES if not (path / file).is_file()]:
         raise UsageError(f"the teacher {path} is no bundle, and as a checkpoint it lacks {', '.join(missing)}")
@@ -179,7 +194,6 @@ def _checkpoint(path: Path, settings: DistilSettings, hidden: bool) -> Teacher:
         min(CHECKPOINT_LENGTH, config.get("max_position_embeddings", CHECKPOINT_LENGTH)),
         settings.truncation,
         settings.windows,
-        hidden=hidden,
     )
 
 
@@ -215,12 +229,15 @@ def _transformer(teacher: Teacher, device: Any) -> Asked:
         rows = TrainingRows(encoder.encode(texts), [0] * len(texts), encoder.pad_id)
         logits = np.empty((len(texts), len(teacher.labels)), dtype=np.float32)
         hidden = np.empty((len(texts), model.config.hidden_size), dtype=np.float16)
+        attention = np.zeros((len(texts), teacher.max_length), dtype=np.float16)
         for group in rows.groups(range(len(texts)), budget):
-            with torch.inference_mode():
-                outputs = rows.outputs(model, group, device, "auto", hidden=teacher.hidden)
+            with torch.inference_mode(), attention_shown(model, teacher.attention):
+                outputs = rows.outputs(model, group, device, "auto", hidden=teacher.hidden, attention=teacher.attention)
             logits[group] = outputs.logits.cpu().numpy() / teacher.temperature
             if outputs.hidden is not None:
                 hidden[group] = outputs.hidden.cpu().numpy()
-        return Answers(logits, hidden if teacher.hidden else None)
+            if outputs.attention is not None:
+                attention[group, : outputs.attention.shape[1]] = outputs.attention.cpu().numpy()
+        return Answers(logits, hidden if teacher.hidden else None, attention if teacher.attention else None)
 
     return ask

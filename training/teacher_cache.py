@@ -1,9 +1,9 @@
 """What teachers said, kept on disk in shards: a run that is killed asks on where it stopped, and no text twice.
 
-A shard is a safetensors file with `logits` and, where wanted, `hidden` of `SHARD` texts; its header is the key of what
-it holds: the teacher's digest, the texts' SHA-256 (with that of their file, for people) and what they depend on. The
-name of the directory is the sum of that key, so that another teacher, text or setting never finds these answers; a
-shard with another key in its header, or damaged, is asked for anew.
+A shard is a safetensors file with `logits` and, where wanted, `hidden` and `attention` of `SHARD` texts; its header is
+the key of what it holds: the teacher's digest, the texts' SHA-256 (with that of their file, for people) and what they
+depend on. The name of the directory is the sum of that key, so that another teacher, text or setting never finds these
+answers; a shard with another key in its header, or damaged, is asked for anew.
 """
 
 import json
@@ -62,7 +62,7 @@ def answers_of(teacher: Teacher, texts: Sequence[str], file_sha256: str, directo
     while any(_read(_shard(cache, start), key) is None for start in missing):
         time.sleep(LOOK_SECONDS)
     shards = [_read(_shard(cache, start), key) for start in starts]
-    return _joined([shard for shard in shards if shard is not None])
+    return joined_answers([shard for shard in shards if shard is not None])
 
 
 def _rows(texts: Sequence[str], starts: Iterable[int]) -> int:
@@ -74,9 +74,7 @@ def _shard(cache: Path, start: int) -> Path:
 
 
 def _write(path: Path, key: dict[str, Any], answers: Answers) -> None:
-    tensors: dict[str, Any] = {"logits": answers.logits}
-    if answers.hidden is not None:
-        tensors["hidden"] = answers.hidden
+    tensors = {name: tensor for name, tensor in vars(answers).items() if tensor is not None}
     with whole(path, f".{os.getpid()}.partial") as partial:  # two runs may ask the same
         save_file(tensors, partial, metadata={"key": json.dumps(key)})
 
@@ -87,11 +85,13 @@ def _read(path: Path, key: dict[str, Any]) -> Answers | None:
         with safe_open(path, "np") as file:
             if json.loads((file.metadata() or {}).get("key", "null")) != key:
                 return None
-            return Answers(file.get_tensor("logits"), file.get_tensor("hidden") if key["hidden"] else None)
+            wanted = [name for name in ("hidden", "attention") if key.get(name)]
+            return Answers(**{name: file.get_tensor(name) for name in ("logits", *wanted)})
     except (FileNotFoundError, SafetensorError, ValueError):
         return None
 
 
-def _joined(shards: Sequence[Answers]) -> Answers:
-    hidden = [shard.hidden for shard in shards if shard.hidden is not None]
-    return Answers(np.concatenate([shard.logits for shard in shards]), np.concatenate(hidden) if hidden else None)
+def joined_answers(shards: Sequence[Answers]) -> Answers:
+    """The answers of all `shards`, of which each has what the first one has."""
+    names = [name for name, tensor in vars(shards[0]).items() if tensor is not None]
+    return Answers(**{name: np.concatenate([getattr(shard, name) for shard in shards]) for name in names})

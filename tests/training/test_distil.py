@@ -1,5 +1,6 @@
 """From a teacher, two spreadsheets and texts without labels to the bundle of a small student that the worker serves."""
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ from consumer.bundle import load_bundle
 from consumer.classifier import Classifier, Scored
 from consumer.engines import open_engine
 from tests.int8_size import graph_bytes, weight_bytes
-from tests.tiny_encoder import write_reviews, write_table
+from tests.tiny_encoder import make_base, write_reviews, write_table
 from tests.tiny_trained import write_trained_bundle
 from tests.training_run import TrainedError, end_before_packaging, finish, interrupt_after, record_in, weights_of
 from training import checkpoint
@@ -232,9 +233,78 @@ def test_several_teachers_are_averaged_by_label(workplace: Path, monkeypatch: py
 
     monkeypatch.setattr(distil, "answers_of", answer)
     texts = (file.texts[5], file.texts[2])
-    logits, _ = distil._ask([one, other], [file], texts, workplace, Ranks())
+    asked = distil._ask([one, other], [file], texts, workplace, Ranks())
     # (1, 3) is (-1, 1) about its mean, and neg 5, pos 9 is (-2, 2): (-1.5, 1.5), times the row of the text
-    assert distil._mean(logits).tolist() == [[-7.5, 7.5], [-3.0, 3.0]]
+    assert distil._together([], asked).logits.tolist() == [[-7.5, 7.5], [-3.0, 3.0]]
+
+
+ATTENTIVE = {"hidden-weight": "0", "attention-weight": "20", "max-overlap": "0.06"}
+
+
+def test_a_student_learns_what_its_teacher_attends_to(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its attention comes closer to the teacher's than without that term; a stopped run goes on; papers tell it."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from consumer.encoder import Encoder, Truncation
+
+    def attention_of(bundle: Path, texts: Sequence[str]) -> Any:
+        model: Any = AutoModelForSequenceClassification.from_pretrained(bundle, attn_implementation="eager").eval()
+        encoded = Encoder((bundle / "tokenizer.json").read_text(), 24, Truncation.HEAD_TAIL).encode(texts)
+        ids = [torch.from_numpy(text.windows[0].astype("int64"))[None] for text in encoded]
+        with torch.no_grad():
+            return [model(input_ids=one, output_attentions=True).attentions[-1][0, :, 0].mean(dim=0) for one in ids]
+
+    command = arguments(workplace, "attentive", **ATTENTIVE)
+    with monkeypatch.context() as patched:
+        interrupt_after(3 * 16, patched)
+        assert main(command) == 130
+    assert main(command) == 0
+    assert f"goes on from step 3 of {STEPS}" in capsys.readouterr().err
+    assert main(arguments(workplace, "inattentive", **ATTENTIVE | {"attention-weight": "0"})) == 0
+    texts = texts_of(workplace / "test.xlsx")
+    theirs = attention_of(workplace / "teacher", texts)
+    apart = {
+        name: sum((one.log() - other.log()) @ one for one, other in zip(theirs, found, strict=True)).item() / len(texts)
+        for name in ("attentive", "inattentive")
+        for found in [attention_of(workplace / name, texts)]
+    }
+    assert apart["attentive"] < 0.5 * apart["inattentive"]
+    card = (workplace / "attentive" / "MODEL_CARD.md").read_text()
+    assert "+ 0 x the last hidden state of the first teacher + 20 x its attention.\n" in card
+    assert "its attention" not in (workplace / "inattentive" / "MODEL_CARD.md").read_text()
+    # And what is shipped computes attention as any other model does
+    classifier = Classifier(bundle := load_bundle(workplace / "attentive"), open_engine(bundle, bundle.manifest.served))
+    classifier.self_check()
+    classifier.close()
+
+
+@pytest.mark.parametrize("size", ["", "17"])
+def test_texts_that_a_smaller_vocabulary_cuts_otherwise_teach_no_attention(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], size: str
+) -> None:
+    """They are counted; what the others teach is a share of attention for each token, which add up to one."""
+    from training import distil
+
+    def stop(_plan: Any, rows: Any, _ranks: Any, objective: Any) -> None:
+        lessons.append((rows, objective._taught.attention))
+        raise TrainedError
+
+    lessons: list[tuple[Any, Any]] = []
+    monkeypatch.setattr(distil, "train", stop)
+    finish(arguments(workplace, "aligned", **ATTENTIVE, vocabulary=size))
+    [(rows, attention)] = lessons
+    assert attention.shape == (TRAINED + EXTRA, 24)
+    # The vocabulary is smaller than the words in use by three
+    unknown = [bool((review.windows[0] == 1).any()) for review in rows.reviews]
+    assert (0 < sum(unknown) < TRAINED + EXTRA) == bool(size)
+    said = f"{sum(unknown)} texts teach no attention: tokens of theirs are not in the vocabulary of the student"
+    assert (said in capsys.readouterr().err) == bool(size)
+    for lacks, length, shares in zip(unknown, rows.lengths, attention, strict=True):
+        assert shares.sum().item() == pytest.approx(0 if lacks else 1, abs=5e-3)
+        assert int((shares > 0).sum()) == (0 if lacks else length)
 
 
 def lesson_of(command: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any, Any]:
@@ -356,6 +426,10 @@ def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
     write_table(tmp_path / "empty.xlsx", [("text", "date"), (None, 2)])
     (tmp_path / "same.txt").write_text("\n".join(texts_of(workplace / "train.xlsx")))
     write_tiny_bundle(tmp_path / "int8")
+    base = make_base(tmp_path / "base")
+    tokenizer = json.loads((base / "tokenizer.json").read_bytes())
+    tokenizer["normalizer"]["lowercase"] = False
+    (base / "tokenizer.json").write_text(json.dumps(tokenizer))
     others = {"train": str(tmp_path / "other.xlsx"), "test": str(tmp_path / "other.xlsx"), "drop-leaked": ""}
     for changed, words in (
         ({"width": "64"}, "a student of width 64 is wider than its base, which has 32"),
@@ -373,6 +447,9 @@ def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
         ({"teacher": str(tmp_path / "int8")}, "has no torch weights that a student could start from"),
         ({"teacher": str(tmp_path / "int8"), "base": str(workplace / "teacher")}, "so no hidden states"),
         ({"soft-weight": "0", "hidden-weight": "0"}, "nothing is left to learn from a teacher"),
+        ({"teacher": "nbsvm", **ATTENTIVE}, "nbsvm has no attention: name another --teacher too"),
+        ({"base": str(tmp_path / "base"), **ATTENTIVE}, "has another tokenizer than base"),
+        ({"truncation": "windows", **ATTENTIVE}, "attention_weight is for texts that are read at once"),
         ({"max-length": "512"}, "reads at most 64 tokens"),
         (others | {"unlabeled": "", "test": str(workplace / "test.xlsx")}, "has labels that"),
     ):

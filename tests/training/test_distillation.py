@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from consumer.encoder import Truncation
 from training.settings import DistilSettings
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ def total(settings: DistilSettings, labels: list[int], **given: Any) -> "Tensor"
     from training.objective import Outputs
 
     rows = list(range(len(labels)))
-    taught = Taught(torch.tensor([SURE] * len(rows)), given.pop("hidden", None))
-    outputs = Outputs(torch.tensor([EVEN] * len(rows)), torch.tensor(labels), given.pop("state", None))
+    taught = Taught(torch.tensor([SURE] * len(rows)), given.pop("hidden", None), given.pop("attention", None))
+    seen = given.pop("state", None), given.pop("attended", None)
+    outputs = Outputs(torch.tensor([EVEN] * len(rows)), torch.tensor(labels), *seen)
     return Distillation(taught, settings, **given).total(outputs, rows)
 
 
@@ -84,9 +86,40 @@ def test_the_hidden_term_compares_directions_through_the_map() -> None:
     assert without.item() == pytest.approx(10)
 
 
+def test_the_attention_term_is_the_divergence_of_what_is_attended_to() -> None:
+    """By hand for a row of three tokens, one of which neither sees; nothing for a row that does not count."""
+    import torch
+
+    settings = DistilSettings(soft_weight=0, label_weight=0, attention_weight=3)
+    # Four tokens are read at most, of these rows three.
+    theirs = torch.tensor([[0.5, 0.5, 0, 0], [0, 0, 0, 0]], dtype=torch.float16)
+    ours = torch.tensor([[0.25, 0.75, 0.0], [0.1, 0.2, 0.7]], requires_grad=True)
+    found = total(settings, [0, 1], attention=theirs, attended=ours)
+    assert found.item() == pytest.approx(3 * (0.5 * math.log(2) + 0.5 * math.log(2 / 3)), rel=1e-5)
+    found.backward()  # type: ignore[no-untyped-call]
+    assert ours.grad is not None
+    assert ours.grad[0, 0] < ours.grad[0, 1] < 0
+    assert not ours.grad[1].any()
+    assert total(settings, [0], attention=theirs[:1], attended=torch.tensor([[0.5, 0.5, 0]])).item() == pytest.approx(0)
+    # A token that the student's arithmetic rounds to nothing costs much, but not without end
+    blind = total(settings, [0], attention=theirs[:1], attended=torch.tensor([[0.0, 1.0, 0.0]])).item()
+    assert 20 < blind < 60
+
+
+def test_a_run_from_before_the_attention_term_goes_on_without_one() -> None:
+    """A checkpoint of such a run does not name it."""
+    assert "attention_weight" not in DistilSettings().identity()
+    assert DistilSettings(attention_weight=0.5).identity()["attention_weight"] == 0.5
+
+
 def test_settings_that_learn_nothing_from_a_teacher_are_refused() -> None:
     """Labels alone are what fit is for; an impossible temperature is named."""
     with pytest.raises(ValueError, match="nothing is left to learn from a teacher"):
         DistilSettings(soft_weight=0)
+    with pytest.raises(ValueError, match="for texts that are read at once"):
+        DistilSettings(attention_weight=1, truncation=Truncation.WINDOWS)
+    with pytest.raises(ValueError, match="needs a teacher_max_length that is train_max_length"):
+        DistilSettings(attention_weight=1, teacher_max_length=24)
+    assert DistilSettings(soft_weight=0, attention_weight=1, teacher_max_length=24, train_max_length=24)
     with pytest.raises(ValueError, match="temperature"):
         DistilSettings(temperature=0)

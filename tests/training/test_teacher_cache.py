@@ -58,11 +58,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def find(path: Path, *, hidden: bool = False, **given: Any) -> Any:
+def find(path: Path, *, hidden: bool = False, attention: bool = False, **given: Any) -> Any:
     """The teacher at `path`."""
     from training.teacher import find_teacher
 
-    return find_teacher(path, LABELS, DistilSettings(**given), hidden=hidden)
+    return find_teacher(path, LABELS, DistilSettings(**given), hidden=hidden, attention=attention)
 
 
 def answers(teacher: Any, cache: Path, texts: Sequence[str] = TEXTS) -> Any:
@@ -221,6 +221,47 @@ def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(
     assert np.allclose(answers(plain, tmp_path, texts).logits, found.logits, atol=1e-4)
 
 
+def test_a_teacher_tells_what_its_first_token_attends_to(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mean over the heads of the last layer, of what the student reads; kept, and not asked for twice."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from consumer.encoder import Encoder, Truncation
+    from training import teacher
+
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    texts = ("the film was good good", "bad awful plot " * 20, "the story")
+    plain = find(trained, hidden=True)
+    # The bundle reads both ends of 48 tokens; the student reads the first 16.
+    asked = find(trained, attention=True, hidden=True, train_max_length=16, truncation=Truncation.HEAD)
+    assert (plain.max_length, plain.truncation) == (48, Truncation.HEAD_TAIL)
+    assert (asked.max_length, asked.truncation) == (16, Truncation.HEAD)
+    found = answers(asked, tmp_path, texts)
+    assert found.attention.shape == (3, 16)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(trained, attn_implementation="eager").eval()
+    for row, text in enumerate(Encoder((trained / "tokenizer.json").read_text(), 16, Truncation.HEAD).encode(texts)):
+        ids = torch.from_numpy(text.windows[0].astype("int64"))[None]
+        with torch.no_grad():
+            seen = model(input_ids=ids, output_attentions=True, output_hidden_states=True)
+        attended = seen.attentions[-1][0, :, 0].mean(dim=0).numpy()
+        assert found.attention[row, : text.tokens] == pytest.approx(attended, abs=1e-3)
+        assert not found.attention[row, text.tokens :].any()
+        assert found.hidden[row] == pytest.approx(seen.hidden_states[-1][0, 0].numpy(), abs=2e-3)
+    assert "attention" not in plain.key()
+    assert asked.key()["attention"] is True
+
+    def again(*_: Any) -> None:
+        raise AssertionError("the answers are in the cache")
+
+    monkeypatch.setattr(teacher, "_transformer", again)
+    kept = answers(asked, tmp_path, texts)
+    assert all(np.array_equal(vars(kept)[name], vars(found)[name]) for name in vars(found))
+    with pytest.raises(AssertionError, match="in the cache"):
+        answers(find(trained, attention=True, train_max_length=16), tmp_path, texts)
+
+
 @contextmanager
 def refused(words: str) -> Iterator[None]:
     """A usage error with these words, on one line."""
@@ -244,8 +285,11 @@ def test_teachers_that_cannot_teach_are_refused(bundle: Path, trained: Path, tmp
         find(write_tiny_bundle(tmp_path / "others", labels=("bad", "good")))
     with refused("reads at most 40 tokens: lower --teacher-max-length"):
         find(bundle, teacher_max_length=64)
-    with refused("has no torch weights, so no hidden states"):
-        find(bundle, hidden=True)
+    for wanted in ("hidden", "attention"):
+        with refused("has no torch weights, so no hidden states and no attention"):
+            find(bundle, **{wanted: True})
+    with refused("reads at most 48 tokens: lower --train-max-length"):
+        find(trained, attention=True, train_max_length=50)
     assert find(trained, hidden=True).hidden
     (tmp_path / "empty" / "config.json").write_text("[]")
     for name in ("tokenizer.json", "model.safetensors"):
