@@ -118,7 +118,8 @@ class Manifest(_Part):
 
     `measured_only` has the accuracy of variants that were measured when the bundle was made but are not shipped in it.
     Without `calibration` the probabilities are those of the model as it was trained, and no prediction is unsure.
-    `windows` are for `truncation` by windows of `max_length` tokens.
+    `windows` are for `truncation` by windows of `max_length` tokens. `training_data` names the files that the bundle
+    was made from, the test file last.
     """
 
     format: Literal[1] = 1
@@ -149,6 +150,14 @@ class Manifest(_Part):
         if missing := sorted(needed - set(self.files)):
             raise ValueError(f"no checksum for {missing}")
         return self
+
+    @property
+    def learnt_from(self) -> tuple[Source, ...]:
+        """The files that the model was trained on: the training file first, then texts without labels.
+
+        A bundle that names one file alone has learnt that.
+        """
+        return self.training_data[:-1] or self.training_data
 
 
 class GoldenText(_Part):

@@ -140,7 +140,7 @@ def check_unseen(directory: Path, data: Prepared, say: Callable[[str], None]) ->
     except (OSError, ValueError):
         return
     name = manifest.name
-    learnt = {part.sha256 for part in manifest.training_data[:-1] or manifest.training_data}
+    learnt = {part.sha256 for part in manifest.learnt_from}
     if data.test.sha256 in learnt:
         raise UsageError(
             f"{name} was trained on {data.test.path.name}: an accuracy measured on it would be a fiction; start from "

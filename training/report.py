@@ -144,7 +144,7 @@ def evaluate_file(
     manifest = loaded.manifest
     reviews, dropped = prepare_test(file, train_file, options, say)
     refuse_unknown_labels(reviews, manifest.labels)
-    known = bool(manifest.training_data) and reviews.sha256 == manifest.training_data[0].sha256
+    known = reviews.sha256 in {part.sha256 for part in manifest.learnt_from}
     if known:
         say(f"{file} is what {manifest.name} was trained on: these figures say nothing about other texts")
     calibrated_on = manifest.calibration is not None and reviews.sha256 == manifest.calibration.data.sha256

@@ -70,7 +70,7 @@ def measure_encoder(
     with open_classifier(directory, None) as classifier:
         _, speed = _timed(_classifying(classifier), data.test.texts[:SPEED_ROWS], f"{name}: timing")
     manifest = load_bundle(directory).manifest
-    note = f"from {manifest.base_model}, trained on {manifest.training_data[0].rows} rows"
+    note = f"from {manifest.base_model}, trained on {manifest.learnt_from[0].rows} rows"
     return _of_bundle(name, identity, directory, evaluation, seconds=seconds, speed=speed, note=note)
 
 
@@ -82,10 +82,9 @@ def measure_bundle(name: str, bundle: Path, test: Reviews, identity: dict[str, A
         answers, speed = _timed(_classifying(classifier), test.texts, name)
     evaluation = evaluate(answers, test.labels, manifest.labels)
     note = "not trained here"
-    if manifest.training_data:
-        made_from = manifest.training_data[0]
-        note += f": {made_from.rows} rows of {made_from.file}"
-        if made_from.sha256 == test.sha256:
+    if learnt := manifest.learnt_from:
+        note += f": {learnt[0].rows} rows of {learnt[0].file}"
+        if test.sha256 in {part.sha256 for part in learnt}:
             note += ", WHICH IS THE TEST FILE"
             say(f"{name}: this bundle was trained on the test file; its accuracy here is a fiction")
     return _of_bundle(name, identity, bundle, evaluation, seconds=None, speed=speed, note=note)
