@@ -1,9 +1,12 @@
 """Command line of the worker: `review-consumer COMMAND --help` lists each setting with its default and unit."""
 
 import argparse
+import logging
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,13 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit codes are those of consumer/errors.py, and 130 for Ctrl-C outside the worker."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments[:1] == ["run"]:
+        stop_before_it_begins()
     try:
-        return _run(sys.argv[1:] if argv is None else list(argv))
+        return _run(arguments)
     except ReviewsError as error:
-        print(f"review-consumer: {error}", file=sys.stderr)  # noqa: T201
+        tell(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -32,8 +38,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         frames = reversed(traceback.extract_tb(error.__traceback__))
         places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
         message = f"unexpected {type(error).__name__} at {places}; start again, and please report this"
-        print(f"review-consumer: {message}", file=sys.stderr)  # noqa: T201
+        tell(message)
         return GaveUp.exit_code
+
+
+def stop_before_it_begins() -> None:
+    """Until the worker has a loop to stop. As process 1 of a container a signal without a handler would be ignored."""
+
+    def stop(*_: object) -> None:
+        # Nobody may be left to read it, or the signal may have come in the middle of another line.
+        with suppress(OSError, RuntimeError):
+            sys.stderr.write("review-consumer: stopped before it began\n")
+        sys.exit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def tell(last_words: str) -> None:
+    """Say why the program ends, in the log where its lines are JSON."""
+    from consumer import logs
+
+    if logs.is_json():
+        logging.getLogger("consumer").critical(last_words)
+    else:
+        print(f"review-consumer: {last_words}", file=sys.stderr)  # noqa: T201
 
 
 def _run(arguments: Sequence[str]) -> int:

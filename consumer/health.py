@@ -107,7 +107,8 @@ class HealthServer:
             self._server = _Server(host, port, _handler(health, _cached(registry)))
         except (OSError, OverflowError) as error:
             raise UsageError(
-                f"cannot listen on {host}:{port} ({error}); set another metrics_port, or 0 for any free one"
+                f"cannot listen on {host}:{port} ({error}); set another metrics_host, or another metrics_port (0: any "
+                "free one)"
             ) from error
         self.host, self.port = host, self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True)

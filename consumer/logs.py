@@ -52,6 +52,11 @@ class NotAgain(logging.Filter):
         return True
 
 
+def is_json() -> bool:
+    """Whether log lines are JSON; not before `set_up`."""
+    return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
+
+
 def set_up(style: Literal["auto", "json", "text"], level: str) -> None:
     """Send all logging to stderr. kafka-python stays at WARNING: below that it logs keys and values."""
     handler: logging.Handler
@@ -62,5 +67,6 @@ def set_up(style: Literal["auto", "json", "text"], level: str) -> None:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(JsonFormatter())
     handler.addFilter(NotAgain())
+    handler.setLevel(level)  # kafka-python's warnings are let through below, for what they tell of a failed connection
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("kafka").setLevel(logging.WARNING)

@@ -76,11 +76,13 @@ def read_settings(arguments: argparse.Namespace) -> WorkerSettings:
     flags = {name: value for name, value in vars(arguments).items() if name in WorkerSettings.model_fields}
     if arguments.config is not None:
         os.environ[CONFIG_VARIABLE] = arguments.config
-    file = os.environ.get(CONFIG_VARIABLE)
+    file, secrets = os.environ.get(CONFIG_VARIABLE), os.environ.get(SECRETS_VARIABLE)
     try:
         if file and not Path(file).is_file():
-            raise UsageError(f"settings file {file} does not exist")
-        return WorkerSettings(**flags, _secrets_dir=os.environ.get(SECRETS_VARIABLE))
+            raise UsageError(f"settings file {file} does not exist, or is no file")
+        if secrets and not Path(secrets).is_dir():
+            raise UsageError(f"{SECRETS_VARIABLE} is {secrets}, which is no directory: name one with a file per secret")
+        return WorkerSettings(**flags, _secrets_dir=secrets)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg'].removeprefix('Value error, ')}"
@@ -121,8 +123,6 @@ def serve(
         open_model: opens the classifier of a bundle; raises `BundleError` if the bundle is no good.
         at: see `Broker`.
     """
-    # Until there is a loop to stop; as process 1 of a container a signal without a handler would be ignored.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     metrics, health = Metrics(), Health(settings.watchdog_seconds)
     with ExitStack() as closing:
         server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry)
@@ -154,7 +154,7 @@ def serve(
         worker = Worker(settings, broker, classifier, model=model, metrics=metrics, health=health, watchdog=watchdog)
         _stop_on_signals(worker)
         closing.callback(lambda: broker.close(settings.stop_timeout_seconds))
-        if settings.security_protocol == "PLAINTEXT" and not settings.on_this_machine:
+        if not settings.security_protocol.endswith("SSL") and not settings.on_this_machine:
             log.warning("the connection to Kafka is not encrypted; set security_protocol to SASL_SSL or SSL")
         health.not_ready_because = f"connecting to {settings.bootstrap_servers}"
         broker.connect(lambda: worker.stopping)

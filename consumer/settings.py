@@ -6,6 +6,7 @@ One frozen model; combinations that cannot work are refused at start, with the f
 import ipaddress
 import os
 import socket
+import ssl
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -72,7 +73,7 @@ class KafkaSettings(BaseSettings):
     @field_validator("ssl_cafile", "ssl_certfile", "ssl_keyfile")
     @classmethod
     def _readable(cls, path: Path | None) -> Path | None:
-        if path is not None and not os.access(path, os.R_OK):
+        if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
             raise ValueError("cannot be read; name a PEM file that this user may read")
         return path
 
@@ -84,10 +85,10 @@ class KafkaSettings(BaseSettings):
                 f"{self.security_protocol} needs sasl_username and sasl_password; "
                 "set REVIEWS_SASL_USERNAME and REVIEWS_SASL_PASSWORD"
             )
-        if not sasl and self.sasl_password is not None:
+        if not sasl and (self.sasl_username is not None or self.sasl_password is not None):
             raise ValueError(
-                f"a password is set but security_protocol is {self.security_protocol}; "
-                "set it to SASL_SSL, or remove the password"
+                f"a user name or password is set but security_protocol is {self.security_protocol}; "
+                "set it to SASL_SSL, or remove them"
             )
         if self.security_protocol == "SASL_PLAINTEXT" and self.sasl_mechanism == "PLAIN" and not self.on_this_machine:
             raise ValueError(
@@ -95,6 +96,34 @@ class KafkaSettings(BaseSettings):
             )
         if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
             raise ValueError("mutual TLS needs both ssl_certfile and ssl_keyfile")
+        return self
+
+    @model_validator(mode="after")
+    def _tls(self) -> Self:
+        files = (self.ssl_cafile, self.ssl_certfile, self.ssl_keyfile)
+        if not self.security_protocol.endswith("SSL"):
+            if any(files):
+                raise ValueError(
+                    f"certificates are set but security_protocol is {self.security_protocol}; "
+                    "set it to SASL_SSL or SSL, or remove them"
+                )
+            return self
+        # The client would say "no answer", or ask a terminal for the password of the key.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        password = self.ssl_key_password.get_secret_value() if self.ssl_key_password else ""
+        try:
+            if self.ssl_cafile:
+                context.load_verify_locations(self.ssl_cafile)
+        except ssl.SSLError as error:
+            raise ValueError(f"ssl_cafile holds no certificates in PEM ({error.reason})") from None
+        try:
+            if self.ssl_certfile:
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password)
+        except ssl.SSLError as error:
+            raise ValueError(
+                f"ssl_certfile and ssl_keyfile are no certificate and its key in PEM ({error.reason}), or the key "
+                "needs another password: set REVIEWS_SSL_KEY_PASSWORD"
+            ) from None
         return self
 
     @property
@@ -105,9 +134,16 @@ class KafkaSettings(BaseSettings):
 
     @classmethod
     def unknown_variables(cls) -> list[str]:
-        """Environment variables that look like settings and are none: misspelt, or somebody else's."""
-        known = {f"REVIEWS_{name.upper()}" for name in cls.model_fields} | OTHER_VARIABLES
-        return sorted(name for name in os.environ if name.upper().startswith("REVIEWS_") and name.upper() not in known)
+        """Environment variables and secret files that look like settings and are none: misspelt, or somebody else's."""
+        known = {f"REVIEWS_{name.upper()}" for name in cls.model_fields}
+        directory = os.environ.get(SECRETS_VARIABLE)
+        # Kubernetes keeps the files that it shows in hidden ones.
+        files = [path.name for path in Path(directory).iterdir() if path.name[0] != "."] if directory else []
+        variables = [name for name in os.environ if name.upper().startswith("REVIEWS_")]
+        return [
+            *sorted(name for name in variables if name.upper() not in known | OTHER_VARIABLES),
+            *sorted(f"{directory}/{name}" for name in files if name.upper() not in known),
+        ]
 
     @classmethod
     def settings_customise_sources(

@@ -23,6 +23,7 @@ from consumer import logs
 from consumer.batching import BatchPolicy, TokenBatch
 from consumer.bundle import Bundle
 from consumer.classifier import Classifier
+from consumer.cli import stop_before_it_begins, tell
 from consumer.engines import EngineFailure, Logits
 from consumer.errors import ReviewsError
 from consumer.publisher import Step
@@ -125,6 +126,7 @@ def main() -> int:
     commands = parser.add_subparsers(required=True)
     add_arguments(commands.add_parser("run"))
     script = Script(**json.loads(os.environ.get(VARIABLE, "{}")))
+    stop_before_it_begins()
     if script.stuck_partition is not None:
         forget(script.stuck_partition)
     if script.without_zstd:
@@ -140,7 +142,7 @@ def main() -> int:
 
         return serve(settings, open_model, hook(script))
     except ReviewsError as error:
-        print(f"review-consumer: {error}", file=sys.stderr)
+        tell(str(error))
         return error.exit_code
 
 

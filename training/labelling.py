@@ -53,7 +53,8 @@ def label_files(
         How many texts got which label, in one line.
 
     Raises:
-        UsageError: a file cannot be read or written. All files are read once before the model is loaded.
+        UsageError: a file cannot be read or written, or none of the texts could be labelled. All files are read once
+            before the model is loaded.
         BundleError: the bundle is refused.
     """
     sources = _checked(list(files) or [STDIN], out)
@@ -78,7 +79,10 @@ def label_files(
                 file.flush()
                 done += len(chunk)
                 bar.update(done)
-    return _summary(counts, reasons)
+    summary = _summary(counts, reasons)
+    if reasons and not counts:
+        raise UsageError(f"nothing was labelled: {summary}")
+    return summary
 
 
 def _checked(sources: list[str], out: Path | None) -> list[str]:

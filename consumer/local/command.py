@@ -111,7 +111,7 @@ def _topics(text: str) -> dict[str, int]:
     topics = {}
     for part in filter(None, text.split(",")):
         parts = re.fullmatch(r"([a-zA-Z0-9._-]{1,249})(?::([1-9]\d{0,3}))?", part)
-        if not parts:
+        if not parts or parts[1] in (".", ".."):
             raise argparse.ArgumentTypeError(f"{part!r} is not NAME:PARTITIONS")
         topics[parts[1]] = int(parts[2] or 1)
     return topics

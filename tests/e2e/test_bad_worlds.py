@@ -27,8 +27,11 @@ def last_line(flags: list[str], log: Path, code: int, timeout_s: float = 60) -> 
     with WorkerProcess(flags, log) as worker:
         assert worker.wait_exit(timeout_s) == code, worker.log
     assert "Traceback" not in worker.log
-    assert worker.last_line.startswith("review-consumer"), worker.log
-    return worker.last_line
+    if worker.last_line.startswith("review-consumer"):  # before there is a log to write to
+        return worker.last_line
+    line = json.loads(worker.last_line)
+    assert (line["level"], line["logger"]) == ("CRITICAL", "consumer"), worker.log
+    return str(line["message"])
 
 
 def test_an_unknown_flag_is_wrong_usage(tmp_path: Path) -> None:
@@ -48,6 +51,35 @@ def test_a_misspelt_environment_variable_is_told(tmp_path: Path, monkeypatch: py
     with WorkerProcess(["--bundle", "/no/such/bundle"], tmp_path / "log") as worker:
         assert worker.wait_exit(60) == 3
     assert "no settings, and without effect: REVIEWS_MAX_DEAD_LETTER_RATE (see" in worker.log
+
+
+def test_a_least_level_holds_for_the_client_of_kafka_too(tmp_path: Path) -> None:
+    """Its warnings are looked at for what they tell of a failed connection, and not shown; the cause still is."""
+    flags = ["--log-level", "ERROR", "--bootstrap-servers", "127.0.0.1:1", "--start-timeout-seconds", "2"]
+    with WorkerProcess(flags, tmp_path / "log") as worker:
+        assert worker.wait_exit(60) == 4
+    lines = [json.loads(line) for line in worker.log.strip().splitlines()]
+    assert {line["level"] for line in lines} == {"ERROR", "CRITICAL"}
+    assert "127.0.0.1:1" in lines[-1]["message"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_is_stopped_while_it_still_imports(tmp_path: Path, number: signal.Signals) -> None:
+    """As process 1 of a container it would lose a signal that it has no handler for, and be killed in the end."""
+    # Given a worker that has done nothing yet but to name what it handles
+    wanted = (1 << signal.SIGTERM - 1) | (1 << signal.SIGINT - 1)
+    with WorkerProcess(["--bootstrap-servers", "127.0.0.1:1"], tmp_path / "log") as worker:
+        status = Path(f"/proc/{worker.process.pid}/status")
+
+        def handles_both() -> bool:
+            [caught] = (line for line in status.read_text().splitlines() if line.startswith("SigCgt"))
+            return int(caught.split()[1], 16) & wanted == wanted
+
+        wait_until(handles_both, 30, "handlers", every_s=0.005)
+        # When it is told to stop, then it does, and says so
+        worker.process.send_signal(number)
+        assert worker.wait_exit(30) == 0, worker.log
+    assert worker.log == "review-consumer: stopped before it began\n"
 
 
 def test_a_taken_metrics_port_is_wrong_usage(tmp_path: Path) -> None:

@@ -332,6 +332,21 @@ def test_a_named_column_wins_over_a_guessed_one(tiny: Path, tmp_path: Path, caps
     ]
 
 
+def test_a_call_that_labels_nothing_is_an_error(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a misspelt field of jsonl, which no header lists: each row is written with its reason, the exit code is 2."""
+    lines = write(tmp_path / "r.jsonl", b'{"text": "great"}\n{"text": "bad"}\n')
+    out = tmp_path / "out.jsonl"
+    command = ["--bundle", str(tiny), lines, "--text-column", "body", "--out", str(out)]
+    said = "nothing was labelled: 2 texts; 2 without a label: 2 no field body"
+    assert main(["predict", *command]) == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert [json.loads(line)["reason"] for line in out.read_text().splitlines()] == ["no field body"] * 2
+    # One label is enough, and so is having had nothing to do
+    some = write(tmp_path / "some.jsonl", b'{"text": "great"}\n{"body": "bad"}\n')
+    assert len(rows_of(capsys, ["--bundle", str(tiny), some])) == 2
+    assert rows_of(capsys, ["--bundle", str(tiny), write(tmp_path / "empty.txt", b"")]) == []
+
+
 def test_an_out_that_would_destroy_its_input_is_refused(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

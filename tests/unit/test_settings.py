@@ -4,6 +4,13 @@ import argparse
 from pathlib import Path
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from consumer import run
 from consumer.errors import UsageError
@@ -59,6 +66,12 @@ def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path, mo
         (("--stop-timeout-seconds", "180"), "stop_timeout_seconds"),
         (("--request-timeout-seconds", "501", "--max-poll-interval-seconds", "2000"), "request_timeout_seconds"),
         (("--config", "/does/not/exist.toml"), "does not exist"),
+        (("--config", "/tmp"), "is no file"),
+        (("--sasl-username", "worker"), "a user name or password is set but security_protocol is PLAINTEXT"),
+        (("--ssl-cafile", __file__), "certificates are set but security_protocol is PLAINTEXT"),
+        (("--security-protocol", "SSL", "--ssl-cafile", "/tmp"), "ssl_cafile: cannot be read; name a PEM file"),
+        (("--security-protocol", "SSL", "--ssl-cafile", __file__), "ssl_cafile holds no certificates in PEM"),
+        (("--security-protocol", "SSL", "--ssl-certfile", __file__), "needs both ssl_certfile and ssl_keyfile"),
     ],
 )
 def test_impossible_settings_are_refused_with_the_fix(flags: tuple[str, ...], says: str) -> None:
@@ -89,7 +102,9 @@ def test_a_settings_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path, co
         read("--config", str(file))
 
 
-@pytest.mark.parametrize(("named", "says"), [("reviews_sasl_password", "directory"), ("", "sasl_password")])
+@pytest.mark.parametrize(
+    ("named", "says"), [("reviews_sasl_password", "directory"), ("none", "directory"), ("", "sasl_password")]
+)
 def test_secrets_that_cannot_be_read_are_a_usage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, says: str
 ) -> None:
@@ -125,6 +140,51 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.Monke
     settings = read("--security-protocol", "SASL_SSL")
     assert settings.sasl_password is not None
     assert settings.sasl_password.get_secret_value() == SECRET
+
+
+def test_a_secret_file_that_is_no_setting_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose name lacks the prefix sets nothing; those that Kubernetes hides are no matter."""
+    for name in ("sasl_password", "REVIEWS_SASL_USERNAME", "..data"):
+        (tmp_path / name).write_text(SECRET)
+    monkeypatch.setenv("REVIEWS_SECRETS_DIR", str(tmp_path))
+    assert WorkerSettings.unknown_variables() == [f"{tmp_path}/sasl_password"]
+
+
+def test_a_client_certificate_is_opened_with_its_key_and_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the client would take for a broker that does not answer, or ask a terminal for, is refused at once."""
+    authority = trustme.CA()
+    client, other = authority.issue_cert("worker"), authority.issue_cert("other")
+    [certificate] = client.cert_chain_pems
+    for name, content in (
+        ("authority", authority.cert_pem.bytes()),
+        ("certificate", certificate.bytes()),
+        ("key", client.private_key_pem.bytes()),
+        ("foreign", other.private_key_pem.bytes()),
+        ("locked", _locked(client.private_key_pem.bytes(), SECRET)),
+    ):
+        (tmp_path / name).write_bytes(content)
+
+    def with_key(name: str) -> WorkerSettings:
+        files = {"--ssl-cafile": "authority", "--ssl-certfile": "certificate", "--ssl-keyfile": name}
+        flags = (part for flag, file in files.items() for part in (flag, str(tmp_path / file)))
+        return read("--security-protocol", "SSL", *flags)
+
+    assert with_key("key").ssl_keyfile == tmp_path / "key"
+    for name, password in (("foreign", None), ("certificate", None), ("locked", None), ("locked", "wrong")):
+        if password:
+            monkeypatch.setenv("REVIEWS_SSL_KEY_PASSWORD", password)
+        with pytest.raises(UsageError, match="set REVIEWS_SSL_KEY_PASSWORD"):
+            with_key(name)
+    monkeypatch.setenv("REVIEWS_SSL_KEY_PASSWORD", SECRET)
+    assert with_key("locked").ssl_keyfile == tmp_path / "locked"
+
+
+def _locked(key: bytes, password: str) -> bytes:
+    """A PEM key that is encrypted with `password`."""
+    encryption = BestAvailableEncryption(password.encode())
+    return load_pem_private_key(key, None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
 def test_a_password_is_never_sent_in_the_clear_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
