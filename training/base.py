@@ -85,12 +85,18 @@ def readable(checkpoint: Path) -> Iterator[None]:
         ) from error
 
 
+def longest_of(config: Any) -> int | None:
+    """Tokens that a model of `config` reads at most; None: as many as there are."""
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions is None or config.model_type not in COUNTS_FROM_PADDING:
+        return positions
+    return positions - int(config.pad_token_id) - 1
+
+
 def check_length(config: Any, tokens: int, option: str) -> None:
     """Raise `UsageError` where a model of `config` has fewer positions than the `tokens` that `option` asks for."""
-    longest = getattr(config, "max_position_embeddings", tokens)
-    if config.model_type in COUNTS_FROM_PADDING:
-        longest -= config.pad_token_id + 1
-    if tokens > longest:
+    longest = longest_of(config)
+    if longest is not None and tokens > longest:
         raise UsageError(f"the base model reads at most {longest} tokens: set {option} to at most that")
 
 

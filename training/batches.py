@@ -38,21 +38,26 @@ def rows_of_step(step: int, rows: int, batch_size: int, seed: int) -> list[int]:
     return [int(orders[position // rows][position % rows]) for position in positions]
 
 
-def rows_of_like_length(step: int, lengths: Sequence[int], batch_size: int, seed: int) -> list[int]:
-    """The same stream of shuffled epochs, in which each step's reviews are about equally long.
+def rows_of_like_length(step: int, steps: int, lengths: Sequence[int], batch_size: int, seed: int) -> list[int]:
+    """The rows of the same stream of shuffled epochs, in an order in which those of a step are about equally long.
 
     For models whose step is one batch, padded to its longest review: of what they read of 24,999 film reviews cut to
     400 words, 42 % was padding in steps of 32 drawn reviews, and here 2 %. The order of the steps stays random.
 
     Args:
         step: from 0.
+        steps: of the whole run, which reads what it would have read without this.
         lengths: words or tokens of every row.
         batch_size: reviews of a step.
         seed: of the order of the rows, and of the steps.
     """
-    pool, place = divmod(step, POOLED_STEPS)
-    rows = sorted(rows_of_step(pool, len(lengths), POOLED_STEPS * batch_size, seed), key=lambda row: lengths[row])
-    start = int(np.random.default_rng((seed, pool)).permutation(POOLED_STEPS)[place]) * batch_size
+    # Within an epoch, as far as possible: sorted by length, copies of a row would meet in one step.
+    pooled = min(POOLED_STEPS, max(1, len(lengths) // batch_size))
+    pool, place = divmod(step, pooled)
+    numbers = range(pool * pooled, min((pool + 1) * pooled, steps))
+    rows = [row for number in numbers for row in rows_of_step(number, len(lengths), batch_size, seed)]
+    rows.sort(key=lambda row: lengths[row])
+    start = int(np.random.default_rng((seed, pool)).permutation(len(numbers))[place]) * batch_size
     return rows[start : start + batch_size]
 
 

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from consumer.bundle import Source, load_bundle
 from consumer.errors import UsageError
 from training.base import check_length, classifier_config, find_base
@@ -20,7 +22,7 @@ from training.data import draw, file_sha256
 from training.freeze import check_layers
 from training.kept_answers import key_sha256
 from training.output import check_directory, writing
-from training.prepare import DEFAULTS, DataOptions, Prepared, prepare
+from training.prepare import DEFAULTS, DataOptions, Prepared, check_unseen, prepare
 from training.progress import say
 from training.settings import FitSettings
 
@@ -73,7 +75,12 @@ def compare(
     )
     if not tasks:
         raise UsageError(f"nothing to compare: {'; '.join(f'{name}: {why}' for name, why in skipped.items())}")
+    # Over hundreds of words the gradients of a GRU shrink to numbers too small for all their bits, with which its
+    # backward pass takes 16 x as long: they count as 0. For the whole process and early: torch's threads inherit it.
+    torch.set_flush_denormal(True)
     data = prepare(train_file, test_file, options, say)
+    used = [base for name, base in bases.items() if base and name in settings.models]
+    check_unseen([find_base(base).directory for base in used], data, lambda _: None)
     data = Prepared(draw(data.train, limit, seed), draw(data.test, limit, seed))
     check_labels(data, bundles)
     comparison = _comparison(out, data, limit, seed, skipped)
@@ -138,7 +145,7 @@ def plan_tasks(
                 base_name,
                 identity=identity,
                 settings=encoder_settings,
-                near=options.near,
+                options=options,
                 directory=models / name,
                 checkpoints=models / f"{name}-{digest}.run",
             )

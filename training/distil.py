@@ -27,14 +27,14 @@ from training.parallel import Ranks, joined
 from training.prepare import DEFAULTS, DataOptions, check_unseen, prepare
 from training.progress import say
 from training.record import BaseRecord
-from training.run import Interrupted, find_start
+from training.run import Interrupted, find_start, within_memory
 from training.sealing import check_name, check_replaceable
 from training.settings import DistilSettings, PackageSettings
-from training.step import TrainingRows, attention_shown, label_weights
+from training.step import TrainingRows, attention_shown, check_attention, label_weights
 from training.student import make_student, student_shape
 from training.teacher import Answers, Teacher, check_exists, find_teacher
 from training.teacher_cache import answers_of, joined_answers
-from training.unlabeled import read_unlabeled
+from training.unlabeled import read_unlabeled, unlike_held_out
 
 
 def distil(
@@ -99,8 +99,7 @@ def distil(
     base = find_base(base_name) if base_name else _base_of(models)
     shape = student_shape(settings, base)
     prepared = prepare(train_file, test_file, data_options, say)
-    for model_directory in dict.fromkeys((base.directory, *models)):
-        check_unseen(model_directory, prepared, say)
+    inherited = check_unseen([base.directory, *models], prepared, say)
     labels = prepared.train.label_names
     found = [
         find_teacher(
@@ -121,12 +120,16 @@ def distil(
         read_unlabeled(unlabeled_file, unlabeled_column, prepared, data_options, say) if unlabeled_file else None
     )
     data, calibration, validation = split(prepared, settings, data_options.near)
+    if unlabeled:
+        unlabeled = unlike_held_out(unlabeled, (calibration, validation), data_options.near, say)
     learnt = data.train.texts + (unlabeled.texts if unlabeled else ())
     original = base
     model, base = make_student(
         base, shape, labels=labels, texts=learnt, settings=settings, directory=directory / "student"
     )
     check_length(model.config, settings.max_length, "--max-length")
+    if settings.attention_weight:
+        check_attention(model, base.name)
     freeze(model, settings.freeze)
     size = sum(parameter.numel() for parameter in model.parameters())
     say(f"student of {base.name}: {shape.layers} layers x {shape.width}, {size / 1e6:.1f} M parameters")
@@ -142,6 +145,7 @@ def distil(
         directory=directory,
         save_seconds=checkpoint_minutes * 60,
         data_options=data_options,
+        inherited=inherited,
         teachers=tuple(records),
         unlabeled=unlabeled,
     )
@@ -150,7 +154,8 @@ def distil(
         files = [prepared.train, *([unlabeled] if unlabeled else [])]
         # nbsvm first: what it refuses is better heard before the night.
         linear = [nbsvm_logits(data.train, learnt[len(data.train) :], settings.seed)] if learns_nbsvm else []
-        answers = _together(linear, _ask(found, files, learnt, cache, ranks))
+        with within_memory(settings, ranks):
+            answers = _together(linear, _ask(found, files, learnt, cache, ranks))
         if answers.attention is not None:
             answers.attention[~_read_alike(learnt, original, base, settings)] = 0
         rows, taught = _lesson(plan, answers)
@@ -250,6 +255,10 @@ def _lesson(plan: Plan, answers: Answers) -> tuple[TrainingRows, Taught]:
         reviews += plan.encoder.encode(plan.unlabeled.texts)
         labels += [UNLABELED] * len(plan.unlabeled)
     good = np.flatnonzero(np.isfinite(answers.logits).all(axis=1))
+    if not len(good):
+        raise UsageError(
+            "a teacher failed on every text: ask it for some with review-training predict, or name another"
+        )
     if failed := len(reviews) - len(good):
         say(f"{failed} texts are left out: a teacher failed on them")
     rows = TrainingRows([reviews[row] for row in good], [labels[row] for row in good], encoded.pad_id)

@@ -71,8 +71,31 @@ def fit(
     directory = checkpoints or out.with_name(f"{out.name}.run")
     check_directory("--checkpoints", directory)
     prepared = prepare(train_file, test_file, data_options, say)
-    base = find_base(base_name)
-    check_unseen(base.directory, prepared, say)
+    return fit_prepared(
+        prepared,
+        base=find_base(base_name),
+        out=out,
+        settings=settings,
+        packaging=packaging,
+        directory=directory,
+        checkpoint_minutes=checkpoint_minutes,
+        data_options=data_options,
+    )
+
+
+def fit_prepared(
+    prepared: Prepared,
+    *,
+    base: Base,
+    out: Path,
+    settings: FitSettings,
+    packaging: PackageSettings,
+    directory: Path,
+    checkpoint_minutes: float = 5.0,
+    data_options: DataOptions,
+) -> tuple[Manifest, Evaluation] | None:
+    """As `fit`, on rows that are read and checked; `directory` is that of the checkpoints."""
+    inherited = check_unseen([base.directory], prepared, say)
     data, calibration, validation = split(prepared, settings, data_options.near)
     say(f"base {base.name}, seed {settings.seed}")
     model = load_classifier(base, data.train.label_names, settings.seed)
@@ -90,6 +113,7 @@ def fit(
         directory=directory,
         save_seconds=checkpoint_minutes * 60,
         data_options=data_options,
+        inherited=inherited,
     )
     with joined(best_device()) as ranks:
         state = train(plan, plan.encoded(data.train), ranks)
@@ -101,6 +125,7 @@ class Plan:
     """One run: what is trained on what, and where its state and its bundle go.
 
     `data` is without the rows of `calibration` and `validation`. A student has `teachers`, and `unlabeled` texts.
+    `inherited` is what base and teachers had been trained on, as far as they tell.
     """
 
     model: Any
@@ -114,6 +139,7 @@ class Plan:
     directory: Path
     save_seconds: float
     data_options: DataOptions
+    inherited: tuple[Source, ...] = ()
     teachers: tuple[BaseRecord, ...] = ()
     unlabeled: Reviews | None = None
 
@@ -237,6 +263,7 @@ def _record(plan: Plan, state: RunState, ranks: Ranks) -> RunRecord:
             for name, part in parts.items()
             if part
         },
+        inherited=plan.inherited,
         data_options=asdict(replace(plan.data_options, columns=data.train.columns)),
         labels=data.train.label_names,
         versions=versions(),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from consumer.bundle import Accuracy, Manifest, Variant
+from consumer.bundle import Accuracy, Manifest, Source, Variant
 from consumer.encoder import Encoder, TokenIds
 from training import export
 from training.base import Base
@@ -23,9 +23,6 @@ from training.progress import say
 from training.record import BUNDLE_RECORD, DataPart, RunRecord
 from training.sealing import replacing, seal, write_golden
 from training.settings import FitSettings, PackageSettings
-
-#: What the manifest names of the data; what measures stands last.
-LEARNT_AND_MEASURED: tuple[DataPart, ...] = ("train", "unlabeled", "test")
 
 
 def package(
@@ -75,7 +72,7 @@ def package(
             "truncation": settings.truncation,
             "windows": settings.windows,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "training_data": [record.data[part] for part in LEARNT_AND_MEASURED if part in record.data],
+            "training_data": _training_data(record),
         }
         # Measuring goes through the worker's classifier, which reads a bundle: a draft, with nothing to replay yet.
         write_golden(bundle, nothing_to_replay())
@@ -121,6 +118,14 @@ def calibration_set(base: Base, train: Reviews, settings: FitSettings, count: in
         texts = encoder.encode([train.texts[row] for row in drawn[third::3]])
         windows += [text.windows[generator.integers(len(text.windows))] for text in texts]
     return windows
+
+
+def _training_data(record: RunRecord) -> list[Source]:
+    """What the manifest names of the data: what was learnt, here and by base and teachers, and last what measures."""
+    parts: tuple[DataPart, ...] = ("train", "unlabeled")
+    own = [record.data[part] for part in parts if part in record.data]
+    known = {part.sha256 for part in own}
+    return [*own, *(part for part in record.inherited if part.sha256 not in known), record.data["test"]]
 
 
 def _results(

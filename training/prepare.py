@@ -1,10 +1,10 @@
 """From files to the rows that are trained on and the rows that are measured on; everything left out is told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from consumer.bundle import MANIFEST, Manifest
+from consumer.bundle import MANIFEST, Manifest, Source
 from consumer.errors import UsageError
 from training.columns import USUAL, Columns, check_labels
 from training.data import Reviews, read_reviews, without_duplicates
@@ -126,31 +126,38 @@ def check_leaks(
     return leaks
 
 
-def check_unseen(directory: Path, data: Prepared, say: Callable[[str], None]) -> None:
-    """See that the model in `directory` has not learnt what is to measure it.
+def check_unseen(models: Iterable[Path], data: Prepared, say: Callable[[str], None]) -> tuple[Source, ...]:
+    """See that no model in the directories `models` has learnt what is to measure the one that is made of them.
 
     Only a bundle says what it was trained on. If that is the same training file, it is told: rows held out of it are
     new to the model only if it held out the same ones.
 
+    Returns:
+        The files that they were trained on, each once.
+
     Raises:
-        UsageError: it was trained on the test file.
+        UsageError: one was trained on the test file.
     """
-    try:
-        manifest = Manifest.model_validate_json((directory / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return
-    name = manifest.name
-    learnt = {part.sha256 for part in manifest.learnt_from}
-    if data.test.sha256 in learnt:
-        raise UsageError(
-            f"{name} was trained on {data.test.path.name}: an accuracy measured on it would be a fiction; start from "
-            "another model, or give another file to measure on"
-        )
-    if data.train.sha256 in learnt:
-        say(
-            f"{name} was trained on {data.train.path.name}, too: it may know rows that are held out of it here (not "
-            "with the same --seed and shares); calibrate on other reviews in the end, with review-training calibrate"
-        )
+    found: dict[str, Source] = {}
+    for directory in dict.fromkeys(models):
+        try:
+            manifest = Manifest.model_validate_json((directory / MANIFEST).read_bytes())
+        except (OSError, ValueError):
+            continue
+        name, learnt = manifest.name, {part.sha256: part for part in manifest.learnt_from}
+        if data.test.sha256 in learnt:
+            raise UsageError(
+                f"{name} was trained on {data.test.path.name}: an accuracy measured on it would be a fiction; start "
+                "from another model, or give another file to measure on"
+            )
+        if data.train.sha256 in learnt:
+            say(
+                f"{name} was trained on {data.train.path.name}, too: it may know rows that are held out of it here "
+                "(not with the same --seed and shares); calibrate on other reviews in the end, with review-training "
+                "calibrate"
+            )
+        found |= learnt
+    return tuple(found.values())
 
 
 def read_and_report(path: Path, say: Callable[[str], None], columns: Columns = USUAL) -> Reviews:

@@ -54,6 +54,7 @@ class RunRecord(_Part):
 
     `data` has the rows used: `train` is trained on, `unlabeled` too, `validation` (of the same file as `train`) chooses
     the epoch, `test` measures.
+    `inherited` is what the base and the teachers had been trained on, as far as they tell.
     `data_options` are how these files were read and compared, with the columns that were found.
     `epochs` are the curves; the weights packaged are those at the end of `packaged_epoch`. `training_seconds` counts
     every process that worked on the run, but not what a kill made it do again. `metrics` are of the variants in the
@@ -67,6 +68,7 @@ class RunRecord(_Part):
     base: BaseRecord
     teachers: tuple[BaseRecord, ...] = ()
     data: dict[DataPart, Source]
+    inherited: tuple[Source, ...] = ()
     data_options: dict[str, Any] = {}
     labels: tuple[str, ...]
     versions: dict[str, str]

@@ -81,7 +81,7 @@ def run_training(
 
     with (
         _signals() as received,
-        _memory(settings, ranks),
+        within_memory(settings, ranks),
         ProgressBar("training", steps * settings.batch_size, start.step * settings.batch_size) as bar,
     ):
 
@@ -154,7 +154,7 @@ def find_start(directory: Path, identity: dict[str, Any], settings: FitSettings,
 
 
 @contextmanager
-def _memory(settings: FitSettings, ranks: Ranks) -> Iterator[None]:
+def within_memory(settings: FitSettings, ranks: Ranks) -> Iterator[None]:
     """Raise `UsageError` where the GPU lacks memory."""
     try:
         yield

@@ -59,7 +59,9 @@ class StepSettings(BaseModel):
     freeze: int = Field(
         default=0, ge=0, description="lowest layers that keep the weights of the base, and the embeddings with them"
     )
-    seed: int = Field(default=42, ge=0, description="seed of the head, the order of the reviews and the dropout")
+    seed: int = Field(
+        default=42, ge=0, lt=2**32, description="seed of the head, the order of the reviews and the dropout"
+    )
 
     @property
     def windows(self) -> Windows | None:

@@ -12,6 +12,7 @@ import torch
 from torch import nn, optim
 
 from consumer.encoder import Encoded, Encoder
+from consumer.errors import UsageError
 from training.batches import CPU_MICRO_BATCH_TOKENS, GPU_MICRO_BATCH_TOKENS, at_least, micro_batches, rows_of_step
 from training.data import Reviews
 from training.device import autocast
@@ -133,6 +134,18 @@ def attention_shown(model: Any, wanted: bool = True) -> Iterator[None]:
     finally:
         if wanted:
             model.set_attn_implementation(before)
+
+
+def check_attention(model: Any, name: str) -> None:
+    """Raise `UsageError` where `model`, which `name` tells, gives no shares of attention between all its tokens."""
+    ids = torch.full((1, 8), 3, device=next(model.parameters()).device)
+    training = model.training
+    with torch.inference_mode(), attention_shown(model):
+        maps = getattr(model.eval()(input_ids=ids, output_attentions=True), "attentions", None)
+    model.train(training)
+    shares = maps[-1] if maps else None
+    if shares is None or shares.shape[-2:] != (8, 8) or (shares.float().sum(dim=-1) - 1).abs().max() > 0.01:
+        raise UsageError(f"{name} does not tell what its tokens attend to: leave out --attention-weight")
 
 
 class Stepper:

@@ -20,10 +20,11 @@ from consumer.classifier import Classifier, Scored
 from consumer.encoder import Encoder, Truncation, Windows
 from consumer.engines import open_engine
 from consumer.errors import UsageError
-from training.base import FILES, readable
+from training.base import FILES, longest_of, readable
 from training.data import file_sha256
 from training.settings import DistilSettings, StepSettings
-from training.step import TrainingRows, attention_shown, micro_batch_tokens
+from training.step import TrainingRows, attention_shown, check_attention, micro_batch_tokens
+from training.vocabulary import size_of
 
 #: Tokens that a checkpoint reads, if its positions allow: how long it was served nobody has written down.
 CHECKPOINT_LENGTH = 512
@@ -58,8 +59,8 @@ class Teacher:
     """A model that is not loaded yet: what its answers depend on.
 
     `digest` is the SHA-256 of all its files, `labels[i]` names the i-th logit. `variant` is that of a bundle; None: its
-    torch weights are read by transformers, which alone gives hidden states and attention. `temperature` divides the
-    logits.
+    torch weights are read by transformers, which alone gives hidden states and attention, `micro_batch_tokens` at once.
+    `temperature` divides the logits.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class Teacher:
     hidden: bool = False
     attention: bool = False
     temperature: float = 1.0
+    micro_batch_tokens: int | None = None
 
     @property
     def name(self) -> str:
@@ -140,6 +142,7 @@ def find_teacher(
         option = "--train-max-length" if attention else "--teacher-max-length"
         raise UsageError(f"the teacher {path} reads at most {teacher.max_length} tokens: lower {option}")
     teacher = replace(teacher, max_length=length, hidden=hidden, attention=attention)
+    teacher = replace(teacher, micro_batch_tokens=settings.micro_batch_tokens)
     return replace(teacher, truncation=settings.truncation, windows=None) if attention else teacher
 
 
@@ -186,12 +189,17 @@ def _checkpoint(path: Path, settings: DistilSettings) -> Teacher:
         raise UsageError(f"{path / 'config.json'} cannot be understood: name another teacher") from error
     if not classifies or not names:
         raise UsageError(f"the teacher {path} is no sequence classifier with id2label: fine-tune it first, with fit")
+    with readable(path):
+        from transformers import AutoConfig
+
+        size_of((path / "tokenizer.json").read_text(encoding="utf-8"))  # for what it raises
+        longest = longest_of(AutoConfig.from_pretrained(path)) or CHECKPOINT_LENGTH
     sums = "".join(file_sha256(path / file) for file in FILES)
     return Teacher(
         path,
         hashlib.sha256(sums.encode()).hexdigest(),
         tuple(names[number] for number in sorted(names)),
-        min(CHECKPOINT_LENGTH, config.get("max_position_embeddings", CHECKPOINT_LENGTH)),
+        min(CHECKPOINT_LENGTH, longest),
         settings.truncation,
         settings.windows,
     )
@@ -223,7 +231,9 @@ def _transformer(teacher: Teacher, device: Any) -> Asked:
     model = model.to(device).eval()
     tokenizer_json = (teacher.path / "tokenizer.json").read_text(encoding="utf-8")
     encoder = Encoder(tokenizer_json, teacher.max_length, teacher.truncation, teacher.windows)
-    budget = micro_batch_tokens(StepSettings(), device)
+    if teacher.attention:
+        check_attention(model, teacher.name)
+    budget = micro_batch_tokens(StepSettings(micro_batch_tokens=teacher.micro_batch_tokens), device)
 
     def ask(texts: Sequence[str]) -> Answers:
         rows = TrainingRows(encoder.encode(texts), [0] * len(texts), encoder.pad_id)

@@ -1,12 +1,13 @@
 """Texts without labels, from which a student learns what its teacher says of them."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from consumer.encoder import clean
 from consumer.errors import UsageError
 from training.data import Reviews, file_sha256, normalised_all
+from training.leaks import find_leaks
 from training.predictor import text_or_reason
 from training.prepare import DataOptions, Prepared, check_leaks
 from training.texts import read_texts
@@ -49,6 +50,16 @@ def read_unlabeled(
         raise UsageError(f"no text of {path} is left to learn from: give another --unlabeled, or none")
     say(f"{len(reviews)} texts without labels")
     return reviews
+
+
+def unlike_held_out(
+    texts: Reviews, parts: Sequence[Reviews | None], near: float, say: Callable[[str], None]
+) -> Reviews:
+    """`texts` without near duplicates of the rows of `parts`, which are held out of the training file."""
+    known = frozenset[int]().union(*(find_leaks(texts, part, near).train_rows for part in parts if part))
+    if known:
+        say(f"{len(known)} texts without labels are left out, which nearly repeat rows that are held out")
+    return texts.only(row for row in range(len(texts)) if row not in known)
 
 
 def _read(path: Path, column: str | None) -> tuple[Reviews, Counter[str]]:

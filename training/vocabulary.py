@@ -83,7 +83,7 @@ def size_of(tokenizer_json: str) -> int:
     try:
         return int(Tokenizer.from_str(tokenizer_json).get_vocab_size())
     except Exception as error:  # tokenizers raises bare Exception
-        raise UsageError(f"the tokenizer.json of the base cannot be read ({error}): name another --base") from error
+        raise UsageError(f"tokenizer.json cannot be read ({error}): name another model") from error
 
 
 def _is_character(token: str) -> bool:

@@ -409,13 +409,18 @@ def test_the_claims_for_distilbert_are_computed_from_what_was_measured() -> None
 def test_encoders_are_trained_by_the_run_of_fit(files: list[str], tmp_path: Path) -> None:
     """A base directory becomes a bundle on the same rows, measured as every other model, and is kept.
 
-    The same rows: one that is nearly a test text stays where --near-duplicate wants to see only exact ones.
+    The same rows: one that is nearly a test text stays where --near-duplicate wants to see only exact ones. The bundle
+    names the files that were given, and what the base had learnt before.
     """
     import pandas as pd
 
-    from consumer.bundle import load_bundle
+    from consumer.bundle import Source, load_bundle
+    from tests.tiny_bundle import seal, write_tiny_bundle
+    from training.data import file_sha256
 
-    base = make_base(tmp_path / "base", hidden=16, layers=1)
+    earlier, measured = (Source(file=f"{name}.xlsx", sha256=name[0] * 64, rows=9) for name in ("earlier", "else"))
+    base = seal(write_tiny_bundle(tmp_path / "base"), training_data=(earlier, measured))
+    make_base(base, hidden=16, layers=1)
     out = tmp_path / "out"
     longest = max(pd.read_excel(files[3])["Reviews"], key=len)
     table = pd.read_excel(files[1])
@@ -434,5 +439,11 @@ def test_encoders_are_trained_by_the_run_of_fit(files: list[str], tmp_path: Path
     assert found.rows == 60
     assert found.accuracy > 0.8
     assert found.training_seconds is not None
-    assert [(data.file, data.rows) for data in manifest.training_data] == [("train.csv", 193), ("test.csv", 60)]
+    assert [(data.file, data.rows) for data in manifest.training_data] == [
+        ("train.xlsx", 193),
+        ("earlier.xlsx", 9),
+        ("test.xlsx", 60),
+    ]
+    assert manifest.training_data[0].sha256 == file_sha256(tmp_path / "train.xlsx")
+    assert manifest.learnt_from[1] == earlier
     assert found.note == "int8, from base, trained on 193 rows"

@@ -348,6 +348,40 @@ def test_each_text_is_learnt_with_its_own_answer_and_with_a_label_only_where_it_
     assert [review.tokens for review in rows.reviews] == [min(count + 2, 24) for count in words]
 
 
+def test_a_teacher_that_fails_on_every_text_is_told(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its weights may be broken: no student can be trained."""
+    import numpy as np
+
+    from training import distil
+    from training.teacher import Answers
+
+    def nothing(_teacher: Any, texts: Sequence[str], *_: Any) -> Answers:
+        return Answers(np.full((len(texts), 2), np.nan, dtype=np.float32))
+
+    monkeypatch.setattr(distil, "answers_of", nothing)
+    command = arguments(workplace, "failed", **{"max-overlap": "0.06", "hidden-weight": "0"})
+    assert "a teacher failed on every text" in refusal(capsys, command)
+
+
+def test_texts_without_labels_do_not_nearly_repeat_rows_that_are_held_out(tmp_path: Path) -> None:
+    """Else the rows that calibrate would be known by heart; whatever the part that they are held out for."""
+    from training.data import read_reviews
+    from training.unlabeled import unlike_held_out
+
+    held = read_reviews(write_reviews(tmp_path / "held.xlsx", 40, seed=5))
+    texts = read_reviews(write_reviews(tmp_path / "texts.xlsx", 40, seed=6))
+    near = [f"{text} indeed" for text in held.texts if len(text.split()) > 20]
+    assert len(near) > 10
+    both = replace(texts, texts=(*near, *texts.texts), labels=("",) * (len(near) + 40), places=())
+    said: list[str] = []
+    assert unlike_held_out(both, (None, held), 0.8, said.append).texts == texts.texts
+    assert said == [f"{len(near)} texts without labels are left out, which nearly repeat rows that are held out"]
+    assert unlike_held_out(texts, (None, held), 0.8, said.append).texts == texts.texts
+    assert len(said) == 1
+
+
 @pytest.mark.parametrize("beside", [False, True])
 def test_nbsvm_teaches_alone_or_beside_a_bundle(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, *, beside: bool
@@ -437,6 +471,7 @@ def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
         ({"teacher": "nbsvm", "hidden-weight": "0"}, "nbsvm has no layers that a student could start from"),
         ({"teacher": "techer"}, "the teacher techer does not exist"),
         ({"name": "a b"}, "name: String should match pattern"),
+        ({"seed": str(2**32)}, "seed: Input should be less than 4294967296"),
         ({"teacher": "nbsvm"}, "nbsvm has no hidden states: name another --teacher too"),
         ({"unlabeled": str(tmp_path / "none.txt")}, "none.txt does not exist"),
         ({"unlabeled": str(tmp_path / "prices.xlsx")}, "has the columns 'price', 'date': say with --unlabeled-column"),

@@ -31,22 +31,26 @@ def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
     assert sorted(rows_of_step(0, 3, 9, SEED)) == sorted([*range(3)] * 3)
 
 
-def test_steps_of_like_length_hold_the_same_rows_with_little_padding_in_a_random_order() -> None:
-    """Over whole pools the rows are those of the plain stream; lengths neither rise nor fall from step to step."""
-    lengths = [(row * 7919) % 400 + 1 for row in range(512)]
-    steps = range(2 * POOLED_STEPS)  # two epochs of 512 rows
-    grouped = [rows_of_like_length(step, lengths, 16, SEED) for step in steps]
-    plain = [rows_of_step(step, 512, 16, SEED) for step in steps]
-    for epoch in (slice(0, POOLED_STEPS), slice(POOLED_STEPS, None)):
-        assert sorted(row for step in grouped[epoch] for row in step) == list(range(512))
-    padded = {
-        name: sum(max(lengths[row] for row in rows) for rows in way)
-        for name, way in (("grouped", grouped), ("plain", plain))
-    }
-    assert sum(lengths) * 2 / 16 <= padded["grouped"] < 0.6 * padded["plain"]
-    longest = [max(lengths[row] for row in rows) for rows in grouped[:POOLED_STEPS]]
-    assert longest not in (sorted(longest), sorted(longest, reverse=True))
-    assert grouped[:POOLED_STEPS] != grouped[POOLED_STEPS:]
+@pytest.mark.parametrize(("rows", "epochs"), [(512, 2), (500, 1), (500, 5), (100, 5), (30, 3), (7, 4)])
+def test_steps_of_like_length_hold_the_rows_of_the_run_with_little_padding_in_a_random_order(
+    rows: int, epochs: int
+) -> None:
+    """What is read in all is what the plain stream reads, however small the file; a step repeats no more than that."""
+    lengths = [(row * 7919) % 400 + 1 for row in range(rows)]
+    steps = total_steps(rows, epochs, 16)
+    grouped = [rows_of_like_length(step, steps, lengths, 16, SEED) for step in range(steps)]
+    plain = [rows_of_step(step, rows, 16, SEED) for step in range(steps)]
+    assert sorted(row for step in grouped for row in step) == sorted(row for step in plain for row in step)
+    assert {len(step) for step in grouped} == {16}
+    if rows >= 16:
+        distinct, before = (sum(len(set(step)) for step in way) / steps for way in (grouped, plain))
+        assert distinct > 0.75 * before
+    if rows >= 16 * POOLED_STEPS:
+        padded, before = (sum(max(lengths[row] for row in step) for step in way) for way in (grouped, plain))
+        assert sum(lengths) * epochs / 16 <= padded < 0.6 * before
+        longest = [max(lengths[row] for row in step) for step in grouped[:POOLED_STEPS]]
+        assert longest not in (sorted(longest), sorted(longest, reverse=True))
+        assert grouped[:POOLED_STEPS] != grouped[POOLED_STEPS:]
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(0.5, 2), (1, 4), (1.5, 5), (2, 7)])

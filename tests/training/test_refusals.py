@@ -231,15 +231,23 @@ def test_a_model_that_has_learnt_the_test_file_is_not_measured_on_it(
     )
     data, said = prepare(Path(files[1]), Path(files[3]), DEFAULTS, lambda _: None), list[str]()
     # Given a base that is no bundle, and bundles, of which the last file in the manifest has only measured them
-    check_unseen(make_base(tmp_path / "base"), data, said.append)
+    assert check_unseen([make_base(tmp_path / "base")], data, said.append) == ()
     assert said == []
-    check_unseen(seal(write_tiny_bundle(tmp_path / "same"), training_data=[train, test]), data, said.append)
-    assert "tiny was trained on train.xlsx, too: it may know rows that are held out" in said[0]
+    same = seal(write_tiny_bundle(tmp_path / "same"), training_data=[train, test])
+    [told] = check_unseen([same, same], data, said.append)
+    assert told.model_dump() == train
+    [line] = said
+    assert "tiny was trained on train.xlsx, too: it may know rows that are held out" in line
     # When one has learnt what is to measure its successor, then that is refused, as base and as teacher
+    lengths = ["--max-length", "24", "--train-max-length", "24"]
     for learnt in ([test], [test, train]):
         bundle = seal(write_tiny_bundle(tmp_path / f"learnt{len(learnt)}"), training_data=learnt)
         make_base(bundle)
-        for command in (["fit", "--base", str(bundle)], ["distil", "--teacher", str(bundle), "--student", "half"]):
+        for command in (
+            ["fit", "--base", str(bundle)],
+            ["distil", "--teacher", str(bundle), "--student", "half"],
+            ["compare", "--models", "bert", "--base-bert", str(bundle), *lengths],
+        ):
             line = refusal(capsys, [*command, *files, "--out", str(tmp_path / "out")])
             assert "tiny was trained on test.xlsx: an accuracy measured on it would be a fiction" in line
 

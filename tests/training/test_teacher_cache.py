@@ -262,6 +262,53 @@ def test_a_teacher_tells_what_its_first_token_attends_to(
         answers(find(trained, attention=True, train_max_length=16), tmp_path, texts)
 
 
+def test_a_checkpoint_reads_no_more_tokens_than_it_has_positions(tmp_path: Path) -> None:
+    """RoBERTa's begin behind that of padding: of 66 there are 64 to be read, and so many are read."""
+    from transformers import RobertaConfig, RobertaForSequenceClassification
+
+    from tests.tiny_encoder import make_base
+
+    sizes: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    names = dict(enumerate(LABELS))
+    config = RobertaConfig(vocab_size=32, max_position_embeddings=66, id2label=names, **sizes)
+    RobertaForSequenceClassification(config).save_pretrained(tmp_path / "roberta")
+    tokenizer = (make_base(tmp_path / "base") / "tokenizer.json").read_bytes()
+    (tmp_path / "roberta" / "tokenizer.json").write_bytes(tokenizer)
+    teacher = find(tmp_path / "roberta")
+    assert teacher.max_length == 64
+    assert np.isfinite(answers(teacher, tmp_path, ["the film was good " * 40]).logits).all()
+
+
+def test_models_without_shares_of_attention_are_refused() -> None:
+    """FNet mixes tokens without attention; a model that has it passes, and computes as before."""
+    import torch
+    from transformers import (
+        DistilBertConfig,
+        DistilBertForSequenceClassification,
+        FNetConfig,
+        FNetForSequenceClassification,
+    )
+
+    from training.step import check_attention
+
+    torch.manual_seed(0)
+    good: Any = DistilBertForSequenceClassification(
+        DistilBertConfig(vocab_size=9, dim=8, hidden_dim=8, n_layers=1, n_heads=2, max_position_embeddings=16)
+    )
+    before = good.config._attn_implementation
+    check_attention(good, "good")
+    assert good.config._attn_implementation == before != "eager"
+    with refused("mixer does not tell what its tokens attend to: leave out --attention-weight"):
+        check_attention(
+            FNetForSequenceClassification(
+                FNetConfig(
+                    vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=1, tpu_short_seq_length=8
+                )
+            ),
+            "mixer",
+        )
+
+
 @contextmanager
 def refused(words: str) -> Iterator[None]:
     """A usage error with these words, on one line."""
@@ -291,6 +338,12 @@ def test_teachers_that_cannot_teach_are_refused(bundle: Path, trained: Path, tmp
     with refused("reads at most 48 tokens: lower --train-max-length"):
         find(trained, attention=True, train_max_length=50)
     assert find(trained, hidden=True).hidden
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "empty" / name).write_bytes((trained / name).read_bytes())
+    for damaged in (b"{", b"\xff"):
+        (tmp_path / "empty" / "tokenizer.json").write_bytes(damaged)
+        with refused("cannot be read"):
+            find(tmp_path / "empty")
     (tmp_path / "empty" / "config.json").write_text("[]")
     for name in ("tokenizer.json", "model.safetensors"):
         (tmp_path / "empty" / name).write_text("")

@@ -14,7 +14,7 @@ from training.baselines.results import Result
 from training.baselines.settings import BaselineSettings
 from training.data import Reviews
 from training.evaluate import CHUNK, Answer, Evaluation, evaluate, open_classifier
-from training.prepare import Prepared
+from training.prepare import DataOptions, Prepared
 from training.progress import ProgressBar, say
 from training.settings import FitSettings
 
@@ -59,14 +59,14 @@ def measure_encoder(
     identity: dict[str, Any],
     settings: FitSettings,
     *,
-    near: float,
+    options: DataOptions,
     directory: Path,
     checkpoints: Path,
 ) -> Result:
     """Fine-tune `base` into the bundle `directory`; see `fit_encoder`."""
     from training.baselines.encoders import fit_encoder
 
-    evaluation, seconds = fit_encoder(base, data, settings, near=near, out=directory, checkpoints=checkpoints)
+    evaluation, seconds = fit_encoder(base, data, settings, options=options, out=directory, checkpoints=checkpoints)
     with open_classifier(directory, None) as classifier:
         _, speed = _timed(_classifying(classifier), data.test.texts[:SPEED_ROWS], f"{name}: timing")
     manifest = load_bundle(directory).manifest

@@ -1,8 +1,7 @@
 """How the small torch models learn and answer; what they are is in `bag` and `recurrent`."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +21,6 @@ MAX_GRADIENT_NORM = 1.0
 ANSWER_BATCH = 64
 
 
-@contextmanager
-def _no_denormals() -> Iterator[None]:
-    """Numbers too small for all their bits count as 0: over hundreds of words the gradients of a GRU shrink to such.
-
-    With them its backward pass takes 16 x as long.
-    """
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
 class Network:
     """A torch module that reads ids of words, with all around it.
 
@@ -52,7 +38,6 @@ class Network:
         self._vocabulary = Vocabulary(())
         self._module: nn.Module = nn.Identity()
 
-    @_no_denormals()
     def fit(self, texts: Sequence[str], targets: Sequence[int], on_read: Callable[[int], None]) -> None:
         """Learn with Adam, its rate falling linearly to 0; `on_read` is told how many reviews were seen, epochs added.
 
@@ -70,7 +55,7 @@ class Network:
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = settings.small_learning_rate * (1 - step / steps)
-            batch = rows_of_like_length(step, lengths, batch_size, self._seed)
+            batch = rows_of_like_length(step, steps, lengths, batch_size, self._seed)
             logits = module(_tensor([rows[row] for row in batch]).to(device))
             loss = nn.functional.cross_entropy(logits, torch.tensor([targets[row] for row in batch], device=device))
             optimizer.zero_grad(set_to_none=True)
