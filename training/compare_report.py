@@ -83,7 +83,8 @@ def duration(seconds: float | None) -> str:
 
 def cores(comparison: Comparison) -> str:
     """On how many cores the results were timed."""
-    return " or ".join(f"{count} cores" for count in sorted({result.cores for result in comparison.results}))
+    counts = sorted({result.cores for result in comparison.results})
+    return " or ".join("1 core" if count == 1 else f"{count} cores" for count in counts)
 
 
 def draw_picture(path: Path, comparison: Comparison) -> None:
