@@ -10,7 +10,7 @@ import torch
 
 from consumer.bundle import Source, load_bundle
 from consumer.errors import UsageError
-from training.base import check_length, classifier_config, find_base
+from training.base import Base, check_length, classifier_config, find_base
 from training.baselines.encoders import ENCODERS
 from training.baselines.measure import measure_bundle, measure_encoder, measure_small
 from training.baselines.models import NETWORKS
@@ -29,11 +29,12 @@ from training.settings import FitSettings
 
 @dataclass(frozen=True)
 class Task:
-    """A model to measure: its name, what determines its result next to the data, and how to get it."""
+    """A model to measure: its name, what determines its result next to the data, how to get it, and its base."""
 
     name: str
     identity: dict[str, Any]
     measure: Callable[[Prepared], Result]
+    base: Base | None = None
 
 
 def compare(
@@ -79,8 +80,7 @@ def compare(
     # backward pass takes 16 x as long: they count as 0. For the whole process and early: torch's threads inherit it.
     torch.set_flush_denormal(True)
     data = prepare(train_file, test_file, options, say)
-    used = [base for name, base in bases.items() if base and name in settings.models]
-    check_unseen([find_base(base).directory for base in used], data, lambda _: None)
+    check_unseen([task.base.directory for task in tasks if task.base], data, lambda _: None)
     data = Prepared(draw(data.train, limit, seed), draw(data.test, limit, seed))
     check_labels(data, bundles)
     comparison = _comparison(out, data, limit, seed, skipped)
@@ -123,6 +123,7 @@ def plan_tasks(
         raise UsageError(f"--vectors {vectors} does not exist")
     models = out / "models"
     for name in dict.fromkeys(settings.models):
+        base: Base | None = None
         identity: dict[str, Any] = {"model": name, "seed": seed}
         if name in ENCODERS:
             base_name = bases.get(name)
@@ -142,7 +143,7 @@ def plan_tasks(
             measure = partial(
                 measure_encoder,
                 name,
-                base_name,
+                base,
                 identity=identity,
                 settings=encoder_settings,
                 options=options,
@@ -164,7 +165,7 @@ def plan_tasks(
                 vectors=own_vectors,
                 directory=models / name,
             )
-        tasks.append(Task(name, identity, measure))
+        tasks.append(Task(name, identity, measure, base))
     for bundle in dict.fromkeys(bundles):
         loaded = load_bundle(bundle)
         identity = {"digest": loaded.digest, "variant": loaded.manifest.served}

@@ -102,7 +102,7 @@ def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) 
 def attention_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """`attention` as above, summed over the rows; both are shares of attention, (rows, tokens)."""
     ours = student.clamp(min=_LEAST_SHARE).log()
-    return (torch.xlogy(teacher, teacher) - teacher * ours).sum()
+    return nn.functional.kl_div(ours, teacher, reduction="sum")
 
 
 def add_map(model: Any, teacher_width: int | None) -> nn.Module | None:

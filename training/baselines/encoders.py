@@ -4,7 +4,7 @@ from pathlib import Path
 
 from consumer.errors import UsageError
 from training import checkpoint
-from training.base import find_base
+from training.base import Base
 from training.evaluate import Evaluation
 from training.fit import fit_prepared
 from training.prepare import DataOptions, Prepared
@@ -14,7 +14,7 @@ ENCODERS = ("bert", "distilbert")
 
 
 def fit_encoder(
-    base: str, data: Prepared, settings: FitSettings, *, options: DataOptions, out: Path, checkpoints: Path
+    base: Base, data: Prepared, settings: FitSettings, *, options: DataOptions, out: Path, checkpoints: Path
 ) -> tuple[Evaluation, float]:
     """Fine-tune `base` into the bundle `out`, only its served variant kept; goes on where a killed run stopped.
 
@@ -26,7 +26,7 @@ def fit_encoder(
     """
     fitted = fit_prepared(
         data,
-        base=find_base(base),
+        base=base,
         out=out,
         settings=settings,
         packaging=PackageSettings(keep=("int8",)),

@@ -9,6 +9,7 @@ from typing import Any
 from consumer.bundle import TOKENIZER, load_bundle
 from consumer.classifier import Classifier, Scored
 from consumer.engines.cores import available_cores
+from training.base import Base
 from training.baselines.models import Baseline, build, reviews_read
 from training.baselines.results import Result
 from training.baselines.settings import BaselineSettings
@@ -54,7 +55,7 @@ def measure_small(
 
 def measure_encoder(
     name: str,
-    base: str,
+    base: Base,
     data: Prepared,
     identity: dict[str, Any],
     settings: FitSettings,
