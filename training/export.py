@@ -16,6 +16,7 @@ from torch import nn
 import consumer.no_telemetry  # noqa: F401 - before openvino
 from consumer.bundle import TOKENIZER, Variant
 from consumer.encoder import TokenIds
+from consumer.engines.first_token import first_token_only
 from consumer.engines.openvino import the_core
 from training.output import storing
 
@@ -73,7 +74,7 @@ def export_openvino(model: Any, bundle: Path) -> None:
     model = model.eval().cpu()
     example = {name: torch.ones(2, 16, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
     dynamic = ov.PartialShape([-1, -1])
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), first_token_only(model):
         warnings.simplefilter("ignore")  # the tracer's remarks about Python control flow
         converted = ov.convert_model(
             _Logits(model), example_input=example, input=[(name, dynamic, ov.Type.i64) for name in example]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import nn, optim
 
 from consumer.encoder import Encoded, Encoder
+from consumer.engines.first_token import first_token_only
 from consumer.errors import UsageError
 from training.batches import CPU_MICRO_BATCH_TOKENS, GPU_MICRO_BATCH_TOKENS, at_least, micro_batches, rows_of_step
 from training.data import Reviews
@@ -87,7 +88,8 @@ class TrainingRows:
         For `attention` the model has to be set to compute it (`attention_shown`), and each review has one window.
         """
         inputs, labels = self.tensors(rows, device)
-        with autocast(device, precision):
+        alone = nullcontext() if attention else first_token_only(model)
+        with autocast(device, precision), alone:
             found = model(**inputs, output_hidden_states=hidden, output_attentions=attention)
         states = self._means(found.hidden_states[-1][:, 0].float(), rows) if hidden else None
         attended = found.attentions[-1][:, :, 0].float().mean(dim=1) if attention else None

@@ -24,6 +24,8 @@ class TorchEngine:
             from safetensors.torch import load_file
             from transformers import AutoConfig, AutoModelForSequenceClassification
             from transformers.utils import logging
+
+            from consumer.engines.first_token import first_token_only
         except ImportError as error:
             raise BundleError(
                 f"variant {variant} needs torch: pip install 'review-consumer[gpu]', or serve another variant"
@@ -34,7 +36,7 @@ class TorchEngine:
         dtype = torch.float32
         if torch.cuda.is_available():
             dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-        self._torch = torch
+        self._torch, self._first_token_only = torch, first_token_only
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         file = {name.rpartition(".")[2]: bundle.path / name for name in bundle.manifest.variants[variant].files}
         try:
@@ -63,7 +65,7 @@ class TorchEngine:
     def _started(self, batch: TokenBatch) -> Any:
         torch = self._torch
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._first_token_only(self._model):
                 return self._model(
                     input_ids=torch.from_numpy(batch.ids).to(self._device),
                     attention_mask=torch.from_numpy(batch.mask).to(self._device),

@@ -1,0 +1,91 @@
+"""The last layer of an encoder, for the one token that is read of it.
+
+The head of these classifiers reads the first token alone. In the last layer that token still needs the keys and values
+of all others, but nobody needs the others' own attention, projection and feed-forward: 20 of its 24 multiplications of
+width x width for each token, a seventh of a model of six layers and two fifths of one of two. The logits are the same.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+#: Classes whose layers are those of BERT and whose head reads the first token.
+LIKE_BERT = frozenset(
+    f"{family}ForSequenceClassification" for family in ("Bert", "Camembert", "Electra", "Roberta", "XLMRoberta")
+)
+
+
+@contextmanager
+def first_token_only(model: Any) -> Iterator[None]:
+    """Within, `model` computes its last layer for the first token only; a model of another family stays as it is.
+
+    Its last hidden state is then (batch, 1, width); it gives out no attention.
+    """
+    found = _last_layer(model)
+    if found is None:
+        yield
+        return
+    layer, forward = found
+    layer.forward = MethodType(forward, layer)
+    try:
+        yield
+    finally:
+        del layer.forward  # that of its class is back
+
+
+def _last_layer(model: Any) -> tuple[Any, Callable[..., torch.Tensor]] | None:
+    """The last layer of `model` and what computes it for its first token; None: not known."""
+    name = type(model).__name__
+    if model.config._attn_implementation not in ("sdpa", "eager"):  # other kernels have masks of their own
+        return None
+    if name == "DistilBertForSequenceClassification":
+        return model.distilbert.transformer.layer[-1], _distilbert
+    if name in LIKE_BERT and not model.config.is_decoder:
+        return model.base_model.encoder.layer[-1], _bert
+    return None
+
+
+def _distilbert(
+    layer: Any, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any
+) -> torch.Tensor:
+    first, own = hidden_states[:, :1], layer.attention
+    seen = _attended(own, (own.q_lin, own.k_lin, own.v_lin), hidden_states, attention_mask)
+    first = layer.sa_layer_norm(own.out_lin(seen) + first)
+    result: torch.Tensor = layer.output_layer_norm(layer.ffn(first) + first)
+    return result
+
+
+def _bert(
+    layer: Any, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: Any, **__: Any
+) -> torch.Tensor:
+    own = layer.attention.self
+    seen = _attended(own, (own.query, own.key, own.value), hidden_states, attention_mask)
+    result: torch.Tensor = layer.feed_forward_chunk(layer.attention.output(seen, hidden_states[:, :1]))
+    return result
+
+
+def _attended(
+    attention: Any, projections: tuple[nn.Module, ...], hidden: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """What the first token sees of all tokens: (batch, 1, width) of (batch, tokens, width)."""
+
+    def heads(projected: torch.Tensor) -> torch.Tensor:
+        return projected.unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
+
+    query, key, value = projections
+    asked = heads(query(hidden[:, :1]))
+    if mask is not None:  # (batch, 1, tokens or 1, tokens), true or 0 where a token may be seen
+        mask = mask[:, :, :1] if mask.dtype == torch.bool else mask[:, :, :1].to(asked.dtype)
+    seen = functional.scaled_dot_product_attention(
+        asked,
+        heads(key(hidden)),
+        heads(value(hidden)),
+        attn_mask=mask,
+        dropout_p=attention.dropout.p if attention.training else 0.0,
+    )
+    return seen.transpose(1, 2).flatten(2)
