@@ -75,7 +75,7 @@ def _attended(
     """What the first token sees of all tokens: (batch, 1, width) of (batch, tokens, width)."""
 
     def heads(projected: torch.Tensor) -> torch.Tensor:
-        return projected.unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
+        return projected.view(*projected.shape[:2], -1, attention.attention_head_size).transpose(1, 2)
 
     query, key, value = projections
     asked = heads(query(hidden[:, :1]))

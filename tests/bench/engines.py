@@ -118,7 +118,7 @@ def main() -> int:
     lengths = [text.tokens for text in encoded]
     peers = load_peers(bundle, arguments.checkpoint)
     windows = [len(window) for text in encoded for window in text.windows]
-    flop = flop_per_review(windows, peers.linear_weights, peers.layers, peers.hidden) * len(windows) / len(texts)
+    flop = flop_per_review(peers.model, windows) * len(windows) / len(texts)
 
     names = [name for name, variant in manifest.variants.items() if variant.engine == "openvino"]
     precisions = {f"this worker, {name}": manifest.variants[name].compute for name in names}

@@ -1,18 +1,23 @@
 """The limit that no engine passes: multiplications a second that all cores reach together on large matrices."""
 
-import statistics
+import copy
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.polynomial import Polynomial
+from torch.utils.flop_counter import FlopCounterMode
 
+from consumer.engines.first_token import first_token_only
 from consumer.engines.openvino import the_core
 
 #: The feed-forward layer of DistilBERT and BERT, where most of the work is, on the tokens of one batch.
 ROWS, DEPTH, WIDTH = 2048, 768, 3072
 
-Limit = dict[str, float]
+#: Tokens for which the work of a model is counted: in their number it is quadratic, so that three tell of all others.
+SAMPLED = (16, 64, 256)
 
 
 class Multiplication:
@@ -64,13 +69,16 @@ def _graph(quantised: bool) -> Any:
     return openvino.Model([ops.reduce_max(product, ops.constant(np.array([0, 1])))], [rows])
 
 
-def flop_per_review(lengths: Sequence[int], linear_weights: int, layers: int, hidden: int) -> float:
-    """Mean additions and multiplications that texts of `lengths` tokens need, padding not counted.
+def flop_per_review(model: Any, lengths: Sequence[int]) -> float:
+    """Mean additions and multiplications that texts of `lengths` tokens need of `model`, padding not counted.
 
-    Args:
-        lengths: tokens of each text.
-        linear_weights: of all linear layers that see every token.
-        layers: attention layers, each of which compares every token with every other.
-        hidden: width of the model.
+    torch counts them while it computes shapes alone; the last layer counts for the first token only where no more is
+    read of it: nobody needs the rest, whoever computes it.
     """
-    return statistics.fmean(2 * n * linear_weights + 4 * n * n * hidden * layers for n in lengths)
+    bare = copy.deepcopy(model).to("meta").eval()
+    counts = []
+    for tokens in SAMPLED:
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), first_token_only(bare):
+            bare(input_ids=torch.zeros(1, tokens, dtype=torch.long, device="meta"))
+        counts.append(counter.get_total_flops())
+    return float(Polynomial.fit(SAMPLED, counts, deg=2)(np.asarray(lengths)).mean())

@@ -16,12 +16,10 @@ Run = Callable[[Sequence[str]], object]
 
 @dataclass(frozen=True)
 class Peers:
-    """The peers by name, and what the model costs: weights that every token meets, layers and width."""
+    """The peers by name, and the model that they compute."""
 
     runs: dict[str, Run]
-    linear_weights: int
-    layers: int
-    hidden: int
+    model: Any
 
 
 def load_peers(bundle: Bundle, checkpoint: Path | None) -> Peers:
@@ -63,18 +61,5 @@ def load_peers(bundle: Bundle, checkpoint: Path | None) -> Peers:
             "transformers pipeline, batch_size=32": lambda texts: classify(list(texts), batch_size=32, truncation=True),
             f"torch fp32, all padded to {KTRAIN_MAXLEN} (ktrain)": padded,
         },
-        linear_weights(model),
-        model.config.num_hidden_layers,
-        model.config.hidden_size,
-    )
-
-
-def linear_weights(model: Any) -> int:
-    """Weights of the linear layers that see every token; the head sees one."""
-    import torch
-
-    return sum(
-        module.weight.numel()
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and "classifier" not in name
+        model,
     )

@@ -21,7 +21,7 @@ import torch
 from consumer.encoder import Encoder
 from consumer.errors import ReviewsError, UsageError
 from tests.bench.limit import flop_per_review
-from tests.bench.peers import KTRAIN_MAXLEN, linear_weights
+from tests.bench.peers import KTRAIN_MAXLEN
 from tests.bench.rounds import SEED, load_before, measure, processor, tell_load
 from tests.bench.trainers import Contestant, make_contestants
 from tests.bench.training_limit import FORWARD_AND_BACKWARD, Products, data_sheet
@@ -134,9 +134,7 @@ def run(task: Task, rounds: int, fixed: int, whole_file: int) -> dict[str, Any]:
     losses, difference = checked(contestants, task)
     lengths = [review.tokens for review in task.rows.reviews]
     model = load_classifier(task.base, task.labels, SEED)
-    flop = FORWARD_AND_BACKWARD * flop_per_review(
-        lengths, linear_weights(model), model.config.num_hidden_layers, model.config.hidden_size
-    )
+    flop = FORWARD_AND_BACKWARD * flop_per_review(model, lengths)
     bf16 = computes_in_bf16(task.device, task.settings.precision)
     products = Products(task.device, torch.bfloat16 if bf16 else torch.float32)
     measured = measure(
