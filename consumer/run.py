@@ -24,10 +24,11 @@ from consumer.classifier import Classifier
 from consumer.engines import open_engine
 from consumer.errors import GaveUp, UsageError
 from consumer.health import Health, HealthServer
+from consumer.kafka_settings import CONFIG_VARIABLE, SECRETS_VARIABLE, KafkaSettings
 from consumer.messages import Model
 from consumer.metrics import Metrics
 from consumer.publisher import Step
-from consumer.settings import CONFIG_VARIABLE, SECRETS_VARIABLE, KafkaSettings, WorkerSettings
+from consumer.settings import WorkerSettings
 from consumer.watchdog import Watchdog
 from consumer.worker import OUTSIDE, Worker
 
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM, SIGINT or the end of a drain."""
     settings = read_settings(arguments)
     logs.set_up(settings.log_format, settings.log_level)
-    if unknown := settings.unknown_variables():
+    if unknown := settings.unknown_names():
         log.warning("no settings, and without effect: %s (see review-consumer run --help)", ", ".join(unknown))
     return serve(settings, lambda bundle: open_classifier(settings, bundle))
 

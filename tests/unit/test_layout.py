@@ -7,7 +7,8 @@ ROOT = Path(__file__).parents[2]
 WORKER = sorted((ROOT / "consumer").rglob("*.py"))
 EVERYTHING = [*WORKER, *sorted((ROOT / "training").rglob("*.py"))]
 
-#: What the worker's environment does not have; the torch engine alone is for the extra that brings it.
+#: What the worker's environment does not have; these are for the extra that brings it.
+FOR_TORCH = {ROOT / "consumer/engines" / name for name in ("torch.py", "first_token.py")}
 HEAVY = {"torch", "transformers", "pandas", "sklearn", "matplotlib", "nncf", "training", "tests"}
 #: Modules that may know Kafka's client; the loop, the model and the messages may not.
 KNOW_KAFKA = {
@@ -38,7 +39,7 @@ def imported(path: Path) -> set[str]:
 
 def test_the_worker_imports_nothing_of_training_and_nothing_heavy() -> None:
     """The worker runs in an environment without torch and pandas, and training imports it, never the reverse."""
-    offenders = {path.name: imported(path) & HEAVY for path in WORKER if path != ROOT / "consumer/engines/torch.py"}
+    offenders = {path.name: imported(path) & HEAVY for path in WORKER if path not in FOR_TORCH}
     assert {name: heavy for name, heavy in offenders.items() if heavy} == {}
     assert len(WORKER) > 30
 

@@ -147,7 +147,7 @@ def test_a_secret_file_that_is_no_setting_is_told(tmp_path: Path, monkeypatch: p
     for name in ("sasl_password", "REVIEWS_SASL_USERNAME", "..data"):
         (tmp_path / name).write_text(SECRET)
     monkeypatch.setenv("REVIEWS_SECRETS_DIR", str(tmp_path))
-    assert WorkerSettings.unknown_variables() == [f"{tmp_path}/sasl_password"]
+    assert WorkerSettings.unknown_names() == [f"{tmp_path}/sasl_password"]
 
 
 def test_a_client_certificate_is_opened_with_its_key_and_password(
