@@ -28,7 +28,7 @@ def end_before_packaging(monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object, **__: object) -> None:
         raise TrainedError
 
-    monkeypatch.setattr("training.fit.package", stop)
+    monkeypatch.setattr("training.plan.package", stop)
 
 
 def finish(command: Sequence[str]) -> None:

@@ -5,12 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from tokenizers import Tokenizer
 
 from consumer.bundle import Manifest
-from consumer.encoder import Encoder
 from consumer.engines import Logits
 from consumer.errors import UsageError
 from training.base import Base, check_length, find_base, quiet_transformers
@@ -18,12 +15,13 @@ from training.data import Reviews
 from training.device import best_device
 from training.distillation import Distillation, Taught, add_map, drop_map
 from training.evaluate import Evaluation
-from training.fit import Plan, conclude, split, train
+from training.fit import split
 from training.freeze import freeze
 from training.linear_teacher import NBSVM, nbsvm_logits
 from training.objective import UNLABELED
 from training.output import check_directory
 from training.parallel import Ranks, joined
+from training.plan import Plan, conclude, train
 from training.prepare import DEFAULTS, DataOptions, check_unseen, prepare
 from training.progress import say
 from training.record import BaseRecord
@@ -35,6 +33,7 @@ from training.student import make_student, student_shape
 from training.teacher import Answers, Teacher, check_exists, find_teacher
 from training.teacher_cache import answers_of, joined_answers
 from training.unlabeled import read_unlabeled, unlike_held_out
+from training.vocabulary import cut_alike, read_alike
 
 
 def distil(
@@ -123,7 +122,7 @@ def distil(
     if unlabeled:
         unlabeled = unlike_held_out(unlabeled, (calibration, validation), data_options.near, say)
     learnt = data.train.texts + (unlabeled.texts if unlabeled else ())
-    original = base
+    original = base.tokenizer_json
     model, base = make_student(
         base, shape, labels=labels, texts=learnt, settings=settings, directory=directory / "student"
     )
@@ -157,7 +156,10 @@ def distil(
         with within_memory(settings, ranks):
             answers = _together(linear, _ask(found, files, learnt, cache, ranks))
         if answers.attention is not None:
-            answers.attention[~_read_alike(learnt, original, base, settings)] = 0
+            alike = read_alike(learnt, original, base.tokenizer_json, settings.train_max_length, settings.truncation)
+            if not alike.all():
+                say(f"{(~alike).sum()} texts teach no attention: the student's vocabulary lacks tokens of theirs")
+            answers.attention[~alike] = 0
         rows, taught = _lesson(plan, answers)
         width = taught.hidden.shape[1] if taught.hidden is not None else None
         torch.manual_seed(settings.seed)
@@ -187,35 +189,11 @@ def _base_of(teachers: Sequence[Path]) -> Base:
 
 def _check_tokenizer(teacher: Path, base: Base) -> None:
     """Raise `UsageError` where `teacher` cuts texts into other tokens than `base`."""
-    theirs, ours = (Tokenizer.from_str(text) for text in (Base("", teacher, "").tokenizer_json, base.tokenizer_json))
-    for tokenizer in (theirs, ours):
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-    if theirs.to_str() != ours.to_str():
+    if not cut_alike(Base("", teacher, "").tokenizer_json, base.tokenizer_json):
         raise UsageError(
             f"the teacher {teacher} has another tokenizer than {base.name}, so that their attention cannot be "
             "compared: leave out --attention-weight, or --base"
         )
-
-
-def _read_alike(texts: Sequence[str], base: Base, student: Base, settings: DistilSettings) -> npt.NDArray[np.bool_]:
-    """Of each text, whether the student reads the same tokens of it as its base; it may lack some in its vocabulary."""
-    ids, own_ids = (Tokenizer.from_str(one.tokenizer_json).get_vocab() for one in (base, student))
-    if ids == own_ids:
-        return np.ones(len(texts), dtype=np.bool_)
-    in_base = np.zeros(max(own_ids.values()) + 1, dtype=np.int32)
-    for token, number in own_ids.items():
-        in_base[number] = ids[token]
-    theirs, ours = (
-        Encoder(one.tokenizer_json, settings.train_max_length, settings.truncation).encode(texts)
-        for one in (base, student)
-    )
-    alike = np.array(
-        [np.array_equal(one.windows[0], in_base[other.windows[0]]) for one, other in zip(theirs, ours, strict=True)]
-    )
-    if not alike.all():
-        say(f"{(~alike).sum()} texts teach no attention: tokens of theirs are not in the vocabulary of the student")
-    return alike
 
 
 def _ask(

@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from consumer.encoder import Encoder
+from consumer.encoder import Encoder, Truncation
 from consumer.errors import UsageError
 from training.progress import ProgressBar
 
@@ -84,6 +86,30 @@ def size_of(tokenizer_json: str) -> int:
         return int(Tokenizer.from_str(tokenizer_json).get_vocab_size())
     except Exception as error:  # tokenizers raises bare Exception
         raise UsageError(f"tokenizer.json cannot be read ({error}): name another model") from error
+
+
+def cut_alike(one: str, other: str) -> bool:
+    """Whether two `tokenizer.json` cut every text into the same tokens; padding and truncation in them do not count."""
+    tokenizers = [Tokenizer.from_str(text) for text in (one, other)]
+    for tokenizer in tokenizers:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+    return bool(tokenizers[0].to_str() == tokenizers[1].to_str())
+
+
+def read_alike(
+    texts: Sequence[str], whole: str, reduced: str, max_length: int, truncation: Truncation
+) -> npt.NDArray[np.bool_]:
+    """Of each text, whether `reduced`, the `tokenizer.json` that `prune` made of `whole`, reads the same tokens."""
+    ids, own_ids = (Tokenizer.from_str(text).get_vocab() for text in (whole, reduced))
+    if ids == own_ids:
+        return np.ones(len(texts), dtype=np.bool_)
+    in_whole = np.zeros(max(own_ids.values()) + 1, dtype=np.int32)
+    for token, number in own_ids.items():
+        in_whole[number] = ids[token]
+    theirs, ours = (Encoder(text, max_length, truncation).encode(texts) for text in (whole, reduced))
+    pairs = zip(theirs, ours, strict=True)
+    return np.array([np.array_equal(one.windows[0], in_whole[other.windows[0]]) for one, other in pairs])
 
 
 def _is_character(token: str) -> bool:

@@ -300,7 +300,7 @@ def test_texts_that_a_smaller_vocabulary_cuts_otherwise_teach_no_attention(
     # The vocabulary is smaller than the words in use by three
     unknown = [bool((review.windows[0] == 1).any()) for review in rows.reviews]
     assert (0 < sum(unknown) < TRAINED + EXTRA) == bool(size)
-    said = f"{sum(unknown)} texts teach no attention: tokens of theirs are not in the vocabulary of the student"
+    said = f"{sum(unknown)} texts teach no attention: the student's vocabulary lacks tokens of theirs"
     assert (said in capsys.readouterr().err) == bool(size)
     for lacks, length, shares in zip(unknown, rows.lengths, attention, strict=True):
         assert shares.sum().item() == pytest.approx(0 if lacks else 1, abs=5e-3)

@@ -254,7 +254,7 @@ def test_a_model_that_has_learnt_the_test_file_is_not_measured_on_it(
 
 def test_a_run_is_not_resumed_with_other_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same file read otherwise is other data: its checkpoint is not taken for this run's."""
-    from training import fit
+    from training import fit, plan
     from training.columns import Columns
     from training.prepare import DataOptions
     from training.settings import FitSettings, PackageSettings
@@ -272,7 +272,7 @@ def test_a_run_is_not_resumed_with_other_columns(tmp_path: Path, monkeypatch: py
     def stop(*_: object, **__: object) -> None:
         raise Trained
 
-    monkeypatch.setattr(fit, "package", stop)
+    monkeypatch.setattr(plan, "package", stop)
     call: dict[str, Any] = {
         "train_file": train,
         "test_file": test,

@@ -171,7 +171,7 @@ def test_a_temperature_fitted_on_whole_texts_is_the_one_that_is_applied(fitted: 
 def plan_of(workplace: Path, reviews: Any, settings: FitSettings) -> Any:
     """A run that has not begun, without a model."""
     from training.base import find_base
-    from training.fit import Plan
+    from training.plan import Plan
     from training.prepare import DEFAULTS, Prepared
 
     return Plan(
