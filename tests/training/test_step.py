@@ -55,6 +55,28 @@ def furthest(one: dict[str, "Tensor"], other: dict[str, "Tensor"]) -> float:
 LABELS = [0, 1, 1, 1] * 6
 
 
+def test_no_backward_pass_fills_the_whole_embedding_table(base: Path) -> None:
+    """Each of many micro-batches adds the rows of its tokens; the optimiser sees a whole gradient, once."""
+    import torch
+    from transformers import DistilBertForSequenceClassification
+
+    from training.step import Stepper, TrainingRows, make_optimizer
+
+    model: Any = DistilBertForSequenceClassification.from_pretrained(base, num_labels=2, dtype=torch.float32)
+    table = model.get_input_embeddings()
+    added: list[bool] = []
+    table.weight.register_post_accumulate_grad_hook(lambda weight: added.append(weight.grad.is_sparse))
+    settings = StepSettings(batch_size=12, micro_batch_tokens=16)
+    rows = TrainingRows([one_window(range(4, 12))] * 12, [0, 1] * 6, 0)
+    optimizer = make_optimizer(model, settings)
+    seen: list[bool] = []
+    optimizer.register_step_pre_hook(lambda *_: seen.append(table.weight.grad.is_sparse))
+    Stepper(model.train(), optimizer, rows, settings).step(0, 1e-3)
+    assert added == [True] * 6
+    assert seen == [False]
+    assert not table.sparse
+
+
 @pytest.mark.parametrize("class_weights", ["none", "balanced"])
 def test_micro_batches_add_up_to_the_whole_batch(base: Path, class_weights: Any) -> None:
     """A step in one piece and in pieces of 40 tokens: the same losses and weights, weighted or not."""
