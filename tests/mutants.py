@@ -1,11 +1,10 @@
-"""Switch each protection off in turn, in a copy, and show that a named test notices.
-
-    python -m tests.mutants [NUMBER ...]
+"""Switch each protection off in turn, in a copy, and show that a named test notices: `python -m tests.mutants`.
 
 A test that cannot fail proves nothing. Every mutation here is one that a careless change could make; the checkout is
 never touched. Ends with exit code 0 if every mutation was caught.
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -236,7 +235,12 @@ def caught(mutation: Mutation) -> bool:
 
 def main() -> int:
     """Run all mutations, or those whose numbers are given."""
-    chosen = [int(number) for number in sys.argv[1:]] or range(1, len(MUTATIONS) + 1)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    numbers = range(1, len(MUTATIONS) + 1)
+    parser.add_argument(
+        "numbers", nargs="*", type=int, choices=numbers, metavar="NUMBER", help=f"1 to {len(MUTATIONS)} (all)"
+    )
+    chosen = parser.parse_args().numbers or numbers
     for mutation in MUTATIONS:
         check_fit(mutation)
     found = 0
