@@ -237,10 +237,10 @@ def main() -> int:
     """Run all mutations, or those whose numbers are given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     numbers = range(1, len(MUTATIONS) + 1)
-    parser.add_argument(
-        "numbers", nargs="*", type=int, choices=numbers, metavar="NUMBER", help=f"1 to {len(MUTATIONS)} (all)"
-    )
+    parser.add_argument("numbers", nargs="*", type=int, metavar="NUMBER", help=f"1 to {len(MUTATIONS)} (all)")
     chosen = parser.parse_args().numbers or numbers
+    if unknown := set(chosen) - set(numbers):
+        parser.error(f"there is no mutation {min(unknown)}, only 1 to {len(MUTATIONS)}")
     for mutation in MUTATIONS:
         check_fit(mutation)
     found = 0

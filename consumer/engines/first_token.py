@@ -1,8 +1,9 @@
 """The last layer of an encoder, for the one token that is read of it.
 
 The head of these classifiers reads the first token alone. In the last layer that token still needs the keys and values
-of all others, but nobody needs the others' own attention, projection and feed-forward: 20 of its 24 multiplications of
-width x width for each token, a seventh of a model of six layers and two fifths of one of two. The logits are the same.
+of all others, but nobody needs the others' own attention, projection and feed-forward: of the 12 products of
+width x width that a layer has for each token 10, a seventh of a model of six layers and two fifths of one of two. The
+logits are the same.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ LIKE_BERT = frozenset(
 def first_token_only(model: Any) -> Iterator[None]:
     """Within, `model` computes its last layer for the first token only; a model of another family stays as it is.
 
-    Its last hidden state is then (batch, 1, width); it gives out no attention.
+    Its last hidden state is then (batch, 1, width); it gives out no attention. One thread at a time may do this.
     """
     found = _last_layer(model)
     if found is None:
@@ -39,15 +40,18 @@ def first_token_only(model: Any) -> Iterator[None]:
 
 
 def _last_layer(model: Any) -> tuple[Any, Callable[..., torch.Tensor]] | None:
-    """The last layer of `model` and what computes it for its first token; None: not known."""
+    """The last layer of `model` and what computes it for its first token; None: it has to stay as it is."""
     name = type(model).__name__
-    if model.config._attn_implementation not in ("sdpa", "eager"):  # other kernels have masks of their own
-        return None
     if name == "DistilBertForSequenceClassification":
-        return model.distilbert.transformer.layer[-1], _distilbert
-    if name in LIKE_BERT and not model.config.is_decoder:
-        return model.base_model.encoder.layer[-1], _bert
-    return None
+        layer, forward = model.distilbert.transformer.layer[-1], _distilbert
+    elif name in LIKE_BERT and not model.config.is_decoder:
+        layer, forward = model.base_model.encoder.layer[-1], _bert
+    else:
+        return None
+    has_usual_masks = model.config._attn_implementation in ("sdpa", "eager")
+    # What somebody else has put over the layer stays, and a checkpointed one is computed again after all this.
+    is_plain = "forward" not in vars(layer) and not getattr(layer, "gradient_checkpointing", False)
+    return (layer, forward) if has_usual_masks and is_plain else None
 
 
 def _distilbert(

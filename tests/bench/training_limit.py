@@ -7,9 +7,9 @@ import torch
 from tests.bench.limit import DEPTH, ROWS, WIDTH
 
 #: Backward multiplies twice as much as forward: gradients of the inputs and of the weights (Kaplan et al. 2020,
-#: "Scaling Laws for Neural Language Models", section 2.1). Forward is counted by `flop_per_review`: 2N + 4LHQT a token,
-#: less what nobody reads of the last layer. Three times that is what Chowdhery et al. 2022, "PaLM", appendix B, count,
-#: where model FLOPs utilisation is defined too: padding and what is computed twice do not count.
+#: "Scaling Laws for Neural Language Models", section 2.1). Forward is counted by `flop_per_review`, 2N + 4LHQT a token
+#: less what nobody reads of the last layer. Model FLOPs utilisation is that of Chowdhery et al. 2022, "PaLM",
+#: appendix B: padding and what is computed twice do not count.
 FORWARD_AND_BACKWARD = 3
 
 #: Dense bf16 FLOP/s in the data sheets, by how CUDA's name of the card begins, longer beginnings first; the sheets

@@ -86,6 +86,27 @@ def test_the_bench_measures_all_and_keeps_it(
     assert result["sample"]["rows"] == 16
 
 
+def test_the_work_of_a_model_is_that_of_its_products() -> None:
+    """Texts of several lengths, by hand: whole layers, and of the last keys and values of all and the rest of one."""
+    from transformers import DistilBertConfig, DistilBertForSequenceClassification
+
+    from tests.bench.limit import flop_per_review
+
+    width, inner, layers, labels = 32, 64, 3, 2  # two labels are the default
+    model = DistilBertForSequenceClassification(
+        DistilBertConfig(vocab_size=40, dim=width, hidden_dim=inner, n_layers=layers, n_heads=4)
+    )
+
+    def needed(tokens: int) -> int:
+        square = width * width
+        whole = 2 * tokens * (4 * square + 2 * width * inner) + 4 * tokens * tokens * width
+        last = 2 * tokens * 2 * square + 2 * (2 * square + 2 * width * inner) + 4 * tokens * width
+        return (layers - 1) * whole + last + 2 * (square + width * labels)
+
+    lengths = [5, 100, 400]
+    assert flop_per_review(model, lengths) == pytest.approx(sum(map(needed, lengths)) / 3, rel=1e-9)
+
+
 def test_who_reads_less_or_trains_something_else_is_refused(task: "Task") -> None:
     """A review left out, a step left out, and reviews cut shorter than those of the others."""
     from tests.bench.trainers import Contestant, make_contestants

@@ -1,5 +1,6 @@
 """The last layer for the first token only: the same logits and gradients for less work, wherever a model is asked."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,13 @@ def tokens_seen(model: Any) -> dict[str, int]:
     return seen
 
 
+def last_layer(model: Any) -> Any:
+    """The last one."""
+    from training.freeze import layers_of
+
+    return layers_of(model)[-1]
+
+
 def in_last_layer(seen: dict[str, int]) -> list[int]:
     """The tokens that the linear layers of the last layer multiplied, the fewest first."""
     return sorted(tokens for name, tokens in seen.items() if f"layer.{LAYERS - 1}." in name)
@@ -133,6 +141,56 @@ def test_a_model_of_another_family_stays_as_it_is(kind: str) -> None:
     with first_token_only(model):
         assert torch.equal(model(**inputs(masked=True)).logits, before)
     assert set(in_last_layer(seen)) == {9}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("bert", lambda model: setattr(model.config, "is_decoder", True)),
+        ("distilbert", lambda model: setattr(model.config, "_attn_implementation", "flex_attention")),
+        ("bert", lambda model: setattr(last_layer(model), "gradient_checkpointing", True)),
+        ("distilbert", lambda model: setattr(last_layer(model), "forward", last_layer(model).forward)),
+    ],
+)
+def test_a_layer_that_works_in_another_way_stays_as_it_is(kind: str, change: Callable[[Any], None]) -> None:
+    """A decoder, a kernel with other masks, a layer computed twice, and one that somebody has wrapped."""
+    from consumer.engines.first_token import first_token_only
+
+    model = tiny(kind).train()
+    change(model)
+    before = vars(last_layer(model)).get("forward")
+    with first_token_only(model):
+        assert vars(last_layer(model)).get("forward") is before
+    assert vars(last_layer(model)).get("forward") is before
+
+
+def test_it_may_be_nested_and_ends_with_an_error_too() -> None:
+    """The layer is whole again behind the outer one, and behind an exception."""
+    from consumer.engines.first_token import first_token_only
+
+    model = tiny("bert").eval()
+    with first_token_only(model):
+        with first_token_only(model):
+            pass
+        assert "forward" in vars(last_layer(model))
+    with pytest.raises(ArithmeticError), first_token_only(model):
+        raise ArithmeticError
+    assert "forward" not in vars(last_layer(model))
+
+
+def test_dropout_in_attention_is_that_of_the_model() -> None:
+    """While training only: half of what the first token sees is dropped where the model says so."""
+    import torch
+
+    from consumer.engines.first_token import first_token_only
+
+    model = tiny("distilbert").eval()
+    last_layer(model).attention.dropout.p = 0.5
+    with first_token_only(model):
+        whole = model(**inputs(masked=False)).logits
+        assert torch.equal(model(**inputs(masked=False)).logits, whole)
+        model.train()
+        assert not torch.equal(model(**inputs(masked=False)).logits, whole)
 
 
 def test_padding_is_masked_in_bf16_too() -> None:

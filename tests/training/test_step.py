@@ -55,26 +55,91 @@ def furthest(one: dict[str, "Tensor"], other: dict[str, "Tensor"]) -> float:
 LABELS = [0, 1, 1, 1] * 6
 
 
-def test_no_backward_pass_fills_the_whole_embedding_table(base: Path) -> None:
-    """Each of many micro-batches adds the rows of its tokens; the optimiser sees a whole gradient, once."""
+def one_step(model: Any, rows: Any, micro_batch_tokens: int) -> list["Tensor"]:
+    """The gradient of the token embeddings that the optimiser was given in one step."""
+    import torch
+
+    from training.step import Stepper, make_optimizer
+
+    settings = StepSettings(batch_size=len(rows.reviews), micro_batch_tokens=micro_batch_tokens)
+    optimizer = make_optimizer(model, settings)
+    given: list[torch.Tensor] = []
+    optimizer.register_step_pre_hook(lambda *_: given.append(model.get_input_embeddings().weight.grad.clone()))
+    Stepper(model.train(), optimizer, rows, settings).step(0, 1e-3)
+    return given
+
+
+@pytest.mark.parametrize("micro_batch_tokens", [10_000, 16])
+def test_the_embeddings_get_their_gradient_row_by_row(
+    base: Path, monkeypatch: pytest.MonkeyPatch, micro_batch_tokens: int
+) -> None:
+    """In one pass and in many, with padding and repeated tokens: the gradient of the whole batch, without tables."""
+    import torch
+    from transformers import DistilBertForSequenceClassification
+
+    from training import step
+    from training.step import TrainingRows
+
+    model: Any = DistilBertForSequenceClassification.from_pretrained(
+        base, num_labels=2, dtype=torch.float32, dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0
+    )
+    monkeypatch.setattr(step, "MAX_GRADIENT_NORM", 1e9)
+    reviews = [one_window([5, 6, 6, *range(7, 7 + length)]) for length in range(12)]
+    rows = TrainingRows(reviews, [0, 1] * 6, 0)
+    table = model.get_input_embeddings().weight
+    outputs = rows.outputs(model.train(), range(12), torch.device("cpu"), "fp32")
+    (expected,) = torch.autograd.grad(
+        torch.nn.functional.cross_entropy(outputs.logits, outputs.labels), [table], retain_graph=False
+    )
+    assert not expected[0].any()  # the padding
+    assert expected[6].any()
+    added: list[bool] = []
+    table.register_hook(lambda gradient: added.append(gradient.is_sparse))
+    (given,) = one_step(model, rows, micro_batch_tokens)
+    torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-7)
+    assert added == [True] * len(rows.groups(range(12), micro_batch_tokens))
+    assert (len(added) == 1) == (micro_batch_tokens == 10_000)
+    assert not model.get_input_embeddings().sparse
+
+
+def test_a_loss_that_fails_leaves_the_embeddings_as_they_were(base: Path) -> None:
+    """Whoever goes on with the model gets gradients as usual."""
     import torch
     from transformers import DistilBertForSequenceClassification
 
     from training.step import Stepper, TrainingRows, make_optimizer
 
+    class Failing:
+        hidden = attention = False
+
+        def divisor(self, rows: Sequence[int]) -> float:
+            return len(rows)
+
+        def total(self, outputs: Any, rows: Sequence[int]) -> "Tensor":
+            raise ArithmeticError
+
     model: Any = DistilBertForSequenceClassification.from_pretrained(base, num_labels=2, dtype=torch.float32)
-    table = model.get_input_embeddings()
-    added: list[bool] = []
-    table.weight.register_post_accumulate_grad_hook(lambda weight: added.append(weight.grad.is_sparse))
-    settings = StepSettings(batch_size=12, micro_batch_tokens=16)
-    rows = TrainingRows([one_window(range(4, 12))] * 12, [0, 1] * 6, 0)
-    optimizer = make_optimizer(model, settings)
-    seen: list[bool] = []
-    optimizer.register_step_pre_hook(lambda *_: seen.append(table.weight.grad.is_sparse))
-    Stepper(model.train(), optimizer, rows, settings).step(0, 1e-3)
-    assert added == [True] * 6
-    assert seen == [False]
-    assert not table.sparse
+    rows, settings = TrainingRows([one_window([4, 5])], [0], 0), StepSettings(batch_size=1)
+    stepper = Stepper(model, make_optimizer(model, settings), rows, settings, objective=Failing())
+    with pytest.raises(ArithmeticError):
+        stepper.step(0, 1e-3)
+    assert not model.get_input_embeddings().sparse
+
+
+def test_a_model_without_a_table_of_embeddings_is_trained_too(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In some families transformers finds none: their gradient is the usual one."""
+    from transformers import DistilBertForSequenceClassification
+
+    settings = StepSettings(batch_size=6, micro_batch_tokens=40)
+    losses, weights = steps_taken(base, settings, LABELS)
+
+    def none(_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(DistilBertForSequenceClassification, "get_input_embeddings", none)
+    others, same = steps_taken(base, settings, LABELS)
+    assert others == pytest.approx(losses, rel=1e-5)
+    assert furthest(weights, same) < 2e-5
 
 
 @pytest.mark.parametrize("class_weights", ["none", "balanced"])

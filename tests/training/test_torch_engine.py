@@ -5,6 +5,7 @@ import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,6 +108,19 @@ def test_a_text_in_a_batch_is_answered_as_alone(bundle: Bundle, texts: list[Enco
     groups = plan([text.tokens for text in texts], opened.policy, MAX_LENGTH)
     np.testing.assert_allclose(logits_of(opened, texts, groups), alone, atol=1e-3)
     np.testing.assert_allclose(logits_of(opened, texts, [list(range(len(texts)))]), alone, atol=1e-3)
+    opened.close()
+
+
+def test_the_last_layer_is_computed_for_the_first_token(bundle: Bundle, texts: list[Encoded]) -> None:
+    """A seventh of the work of six layers: of the last, the other tokens are not computed."""
+    opened: Any = open_engine(bundle, "torch")
+    layers = opened._model.distilbert.transformer.layer
+    seen: list[int] = []
+    for layer in layers:
+        layer.ffn.lin1.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1]))
+    logits_of(opened, texts, [[len(texts) - 1]])
+    assert seen[:-1] == [seen[0]] * (len(layers) - 1)
+    assert seen[0] > 1 == seen[-1]
     opened.close()
 
 

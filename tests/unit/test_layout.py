@@ -7,8 +7,7 @@ ROOT = Path(__file__).parents[2]
 WORKER = sorted((ROOT / "consumer").rglob("*.py"))
 EVERYTHING = [*WORKER, *sorted((ROOT / "training").rglob("*.py"))]
 
-#: What the worker's environment does not have; these are for the extra that brings it.
-FOR_TORCH = {ROOT / "consumer/engines" / name for name in ("torch.py", "first_token.py")}
+#: What the worker's environment does not have.
 HEAVY = {"torch", "transformers", "pandas", "sklearn", "matplotlib", "nncf", "training", "tests"}
 #: Modules that may know Kafka's client; the loop, the model and the messages may not.
 KNOW_KAFKA = {
@@ -23,6 +22,8 @@ KNOW_KAFKA = {
 }
 #: Packages that run Kafka on this machine, and show it.
 KNOW_KAFKA_TOO = {"local", "demo"}
+#: Modules for the extra that brings torch.
+FOR_TORCH = {ROOT / "consumer/engines" / name for name in ("torch.py", "first_token.py")}
 UNSAFE = {"pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle"}
 
 
