@@ -29,7 +29,7 @@ SETTINGS = {
     "heads": "2",
     "feed-forward": "32",
     "hidden-weight": "0.5",
-    "epochs": "5",
+    "epochs": "10",
     "batch-size": "16",
     "learning-rate": "0.01",
     "truncation": "windows",
