@@ -61,6 +61,18 @@ class Encoded:
     truncated: bool
 
 
+def bare_tokenizer(tokenizer_json: str) -> Tokenizer:
+    """What the text of a `tokenizer.json` says, without the padding and truncation that may be set in it.
+
+    Raises:
+        Exception: it cannot be read; tokenizers has no narrower kind.
+    """
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
 def clean(text: str) -> str:
     """Replace HTML line breaks, which scraped reviews carry, by newlines."""
     return _HTML_BREAK.sub("\n", text)
@@ -86,11 +98,9 @@ class Encoder:
     ) -> None:
         check_windows(truncation, windows)
         try:
-            self._tokenizer = Tokenizer.from_str(tokenizer_json)
+            self._tokenizer = bare_tokenizer(tokenizer_json)
         except Exception as error:  # tokenizers raises bare Exception
             raise BundleError(f"tokenizer.json cannot be read: {error}") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
         self.max_length = max_length
         self.truncation = truncation
         self._windows = windows

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import nn
 
 import consumer.no_telemetry  # noqa: F401 - before openvino
 from consumer.bundle import TOKENIZER, Variant
-from consumer.encoder import TokenIds
+from consumer.encoder import TokenIds, bare_tokenizer
 from consumer.engines.first_token import first_token_only
 from consumer.engines.openvino import the_core
 from training.output import storing
@@ -47,10 +46,7 @@ class _Logits(nn.Module):
 
 def export_tokenizer(tokenizer_json: str, bundle: Path) -> None:
     """Write `tokenizer.json` without padding and truncation: the manifest says how long a text may be."""
-    tokenizer = Tokenizer.from_str(tokenizer_json)
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.save(str(bundle / TOKENIZER))
+    bare_tokenizer(tokenizer_json).save(str(bundle / TOKENIZER))
 
 
 def export_torch(model: Any, bundle: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from consumer.encoder import Encoder, Truncation
+from consumer.encoder import Encoder, Truncation, bare_tokenizer
 from consumer.errors import UsageError
 from training.progress import ProgressBar
 
@@ -90,11 +90,7 @@ def size_of(tokenizer_json: str) -> int:
 
 def cut_alike(one: str, other: str) -> bool:
     """Whether two `tokenizer.json` cut every text into the same tokens; padding and truncation in them do not count."""
-    tokenizers = [Tokenizer.from_str(text) for text in (one, other)]
-    for tokenizer in tokenizers:
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-    return bool(tokenizers[0].to_str() == tokenizers[1].to_str())
+    return bool(bare_tokenizer(one).to_str() == bare_tokenizer(other).to_str())
 
 
 def read_alike(

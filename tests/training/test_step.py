@@ -88,9 +88,7 @@ def test_the_embeddings_get_their_gradient_row_by_row(
     rows = TrainingRows(reviews, [0, 1] * 6, 0)
     table = model.get_input_embeddings().weight
     outputs = rows.outputs(model.train(), range(12), torch.device("cpu"), "fp32")
-    (expected,) = torch.autograd.grad(
-        torch.nn.functional.cross_entropy(outputs.logits, outputs.labels), [table], retain_graph=False
-    )
+    (expected,) = torch.autograd.grad(torch.nn.functional.cross_entropy(outputs.logits, outputs.labels), [table])
     assert not expected[0].any()  # the padding
     assert expected[6].any()
     added: list[bool] = []
