@@ -6,7 +6,7 @@ for its own, and nothing is read before it is known whether the commit is the la
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka import TopicPartition
@@ -67,15 +67,14 @@ class Assignment:
             The offset to go on from, for each partition of which the committed offset went back.
         """
         try:
-            commits = {}
-            for partition in sorted(self.waiting):
-                try:
-                    commits[partition] = kafka_fixes.committed_now(self._consumer, partition, self._request_seconds)
-                except UnstableOffsetCommitError:
-                    if partition not in self._said:
-                        log.info("partition %s waits for a transaction that decides its offset", partition.partition)
-                        self._said.add(partition)
+            commits = self._committed(self.waiting)
             restored = self._lineages.adopt({where.partition: commit for where, commit in commits.items()})
+            # Frozen in between, we may have lost partitions without knowing, and their new owners have committed.
+            suspected = [where for where in commits if where.partition in restored]
+            again = self._committed(suspected)
+            for where in suspected:
+                if again.get(where) != commits[where]:
+                    del commits[where], restored[where.partition]
         except KafkaError as error:
             if (reason := reason_of(error)) != self._last_failure:  # asked again at once, for as long as it takes
                 log.warning("the committed offsets are not known yet: %s", reason)
@@ -84,6 +83,18 @@ class Assignment:
         self._last_failure = ""
         self._read_from(commits, restored)
         return restored
+
+    def _committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """The committed offsets of those partitions that no transaction still decides."""
+        commits = {}
+        for partition in sorted(partitions):
+            try:
+                commits[partition] = kafka_fixes.committed_now(self._consumer, partition, self._request_seconds)
+            except UnstableOffsetCommitError:
+                if partition not in self._said:
+                    log.info("partition %s waits for a transaction that decides its offset", partition.partition)
+                    self._said.add(partition)
+        return commits
 
     def _read_from(self, commits: Mapping[TopicPartition, OffsetAndMetadata | None], restored: dict[int, int]) -> None:
         for partition, commit in commits.items():

@@ -49,6 +49,7 @@ class Script:
         rows_that_fit: batches with more texts fail, as for want of memory.
         without_zstd: the client lacks the library for that codec.
         stuck_partition: the client never reads this partition, as if it had forgotten it.
+        freezes_before_results: SIGSTOP to itself between asking for committed offsets and looking at the results.
     """
 
     points: dict[str, str] = field(default_factory=dict)
@@ -57,6 +58,7 @@ class Script:
     rows_that_fit: int = 64
     without_zstd: bool = False
     stuck_partition: int | None = None
+    freezes_before_results: bool = False
 
     def environment(self) -> dict[str, str]:
         """The environment of a worker that follows this script."""
@@ -120,6 +122,20 @@ def forget(partition: int) -> None:
     KafkaConsumer.poll = forgetful
 
 
+def freeze_before_results(script: Script) -> None:
+    """Freeze where the results begin to be looked at, once."""
+    beginning_offsets = KafkaConsumer.beginning_offsets
+    point = Path(script.directory, "results")
+
+    def late(self: Any, *arguments: Any, **options: Any) -> Any:
+        if not point.exists():
+            point.touch()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return beginning_offsets(self, *arguments, **options)
+
+    KafkaConsumer.beginning_offsets = late
+
+
 def main() -> int:
     """Like `review-consumer run`, with the fake model."""
     parser = argparse.ArgumentParser()
@@ -129,6 +145,8 @@ def main() -> int:
     stop_before_it_begins()
     if script.stuck_partition is not None:
         forget(script.stuck_partition)
+    if script.freezes_before_results:
+        freeze_before_results(script)
     if script.without_zstd:
         codec.zstd = None
     try:

@@ -203,6 +203,11 @@ MUTATIONS = (
         ),
         "test_topics.py::test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there",
     ),
+    Mutation(
+        "a committed offset behind the results is not asked for again",
+        (Change(ASSIGNMENT, "self._committed(suspected)", "commits"),),
+        "test_commits_lost.py::test_row_31_offsets_that_the_next_owner_committed_are_not_lost",
+    ),
 )
 
 

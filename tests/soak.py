@@ -6,12 +6,14 @@ the end another one reads everything from the start. Exit code 0 if nothing was 
 """
 
 import argparse
+import json
 import random
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 from consumer.local.cluster import LocalCluster
@@ -35,6 +37,8 @@ DRAIN_SECONDS = 1800.0
 #: Exit codes that a misfortune may cause: stopped, killed, Kafka not there at start, gave up; SIGTERM for one that is
 #: told to stop a second time when its interpreter has already ended its work.
 EXPECTED_EXITS = {0, -signal.SIGKILL, -signal.SIGTERM, 4, 5}
+#: What a worker logs where Kafka lost committed offsets (row 31 in docs/delivery.md).
+WENT_BACK = "old committed offset"
 
 
 class Misfortunes:
@@ -43,6 +47,7 @@ class Misfortunes:
     def __init__(self, harness: Harness, kafka: LocalCluster, seed: int) -> None:
         self.done: Counter[str] = Counter()
         self.exits: Counter[int] = Counter()
+        self.broker_faults: list[tuple[datetime, str]] = []
         self._harness, self._kafka = harness, kafka
         self._random = random.Random(seed)
         self._workers: list[FakeWorker] = []
@@ -122,7 +127,9 @@ class Misfortunes:
 
     def _harm_a_broker(self, now: float) -> None:
         self._harmed = self._random.choice(self._kafka.nodes)
-        match self._random.choice(("restart", "kill", "freeze")):
+        fault = self._random.choice(("restart", "kill", "freeze"))
+        self.broker_faults.append((datetime.now(UTC), f"{fault} of broker {self._kafka.nodes.index(self._harmed) + 1}"))
+        match fault:
             case "restart":
                 self._harmed.stop()
                 self._broker_back = now
@@ -175,8 +182,12 @@ def soak(minutes: float, seed: int, rate: float, brokers: int) -> bool:
             f"{again.tally.duplicated} duplicated, {again.tally.reordered} reordered, {again.tally.wrong} wrong; "
             f"worst stall {watcher.worst_stall:.1f} s"
         )
-        went_back = sum(worker.log.count("old committed offset") for worker in harness.workers)
-        print(f"committed offsets that Kafka had lost, and a worker noticed: {went_back}")
+        went_back = [line for worker in harness.workers for line in worker.log.splitlines() if WENT_BACK in line]
+        print(f"committed offsets that Kafka had lost, and a worker noticed: {len(went_back)}")
+        for line in sorted(went_back):
+            noticed = datetime.fromisoformat(json.loads(line)["time"])
+            faults = [f"{fault} at {at:%H:%M:%S}" for at, fault in harm.broker_faults if at < noticed]
+            print(f"{line}\n    after {faults[-1] if faults else 'no fault of a broker'}")
         return (
             sum(ends.values()) == stream.produced == again.tally.records
             and committed == ends

@@ -1,6 +1,7 @@
 """Committed offsets that go back: by a fault of the coordinator, or because somebody wants records labelled again."""
 
 import re
+import signal
 from collections import Counter
 from collections.abc import Callable
 
@@ -87,6 +88,30 @@ def test_row_31_offsets_that_the_coordinator_lost_are_not_done_twice(harness: Ha
     assert len(re.findall("Kafka gave an old committed offset", worker.log)) == harness.partitions
     harness.stop()
     assert harness.verdict().checked == 1200
+
+
+def test_row_31_offsets_that_the_next_owner_committed_are_not_lost(harness: Harness) -> None:
+    """A worker that is frozen while it takes partitions over finds results behind the offset that it was told."""
+    # Given committed offsets, and a worker that has asked for them and is frozen before it looks at the results
+    harness.produce(200)
+    harness.worker()
+    harness.await_done()
+    harness.stop()
+    late = harness.worker(Script(freezes_before_results=True), request_timeout_seconds=20)
+    wait_until(lambda: late.reached("results"), 60, "it has asked for the committed offsets")
+    # When another one takes its partitions, and labels and commits more
+    harness.produce(200)
+    harness.worker()
+    harness.await_done()
+    # Then it takes them over again when it goes on, and speaks of no loss
+    late.send(signal.SIGCONT)
+    wait_until(lambda: late.metric("reviews_assigned_partitions") == harness.partitions / 2, 60, "it has its share")
+    harness.produce(200)
+    harness.await_done()
+    assert late.metric("reviews_commits_lost_total") == 0
+    assert "old committed offset" not in late.log
+    harness.stop()
+    assert harness.verdict().checked == 600
 
 
 def test_row_31_an_offset_beyond_the_end_is_told_and_begins_a_new_lineage(harness: Harness) -> None:
