@@ -57,6 +57,16 @@ def is_json() -> bool:
     return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
 
 
+def write_unlocked(level: int, message: str) -> None:
+    """Write a line without the locks of `logging`: in a signal handler, or while another thread hangs with them.
+
+    Raises:
+        OSError, RuntimeError: nobody reads stderr any more, or the other line is not written yet.
+    """
+    record = logging.LogRecord("consumer", level, "", 0, message, (), None)
+    sys.stderr.write(f"{JsonFormatter().format(record) if is_json() else message}\n")
+
+
 def set_up(style: Literal["auto", "json", "text"], level: str) -> None:
     """Send all logging to stderr. kafka-python stays at WARNING: below that it logs keys and values."""
     handler: logging.Handler

@@ -4,7 +4,6 @@ import argparse
 import logging
 import os
 import signal
-import sys
 import tomllib
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -178,9 +177,9 @@ def _stop_on_signals(worker: Worker) -> None:
         if worker.stopping:  # asked twice: leave at once; what is not committed is taken again
             os._exit(GaveUp.exit_code)
         worker.stop()
-        # Nobody may be left to read it, or the signal may have come in the middle of a line of the log.
         with suppress(OSError, RuntimeError):
-            sys.stderr.write(f"{signal.Signals(number).name}: finishing the poll at hand; again to leave at once\n")
+            what = f"{signal.Signals(number).name}: finishing the poll at hand; again to leave at once"
+            logs.write_unlocked(logging.INFO, what)
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)

@@ -1,10 +1,12 @@
 """Ends the process when the loop hangs: kafka-python waits for ever in three transaction calls."""
 
 import faulthandler
+import logging
 import os
-import sys
 import threading
+from contextlib import suppress
 
+from consumer import logs
 from consumer.errors import GaveUp
 
 
@@ -34,7 +36,11 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._closed:
             if not self._turned.wait(self._seconds):
-                sys.stderr.write(f"no turn of the loop within {self._seconds:g} s; the stacks of all threads follow\n")
+                with suppress(OSError, RuntimeError):
+                    logs.write_unlocked(
+                        logging.CRITICAL,
+                        f"no turn of the loop within {self._seconds:g} s; the stacks of all threads follow",
+                    )
                 faulthandler.dump_traceback(all_threads=True)
                 os._exit(GaveUp.exit_code)
             self._turned.clear()

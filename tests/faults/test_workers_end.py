@@ -1,5 +1,6 @@
 """Workers that are killed, frozen or told to stop, at every step of a commit."""
 
+import json
 import signal
 import time
 
@@ -200,8 +201,9 @@ def test_row_24_a_second_signal_ends_a_worker_at_once(harness: Harness) -> None:
     busy.send(signal.SIGTERM)
     wait_until(lambda: "again to leave at once" in busy.log, 20, "the first signal is noticed")
     busy.send(signal.SIGTERM)
-    # Then it is gone, and another one does the work
+    # Then it is gone, every line that it wrote is JSON, and another one does the work
     assert busy.wait_exit(15) == 5
+    assert {json.loads(line)["level"] for line in busy.log.splitlines()} <= {"INFO", "WARNING"}
     harness.worker()
     assert harness.finish().checked == 100
 
