@@ -48,7 +48,7 @@ def stop_before_it_begins() -> None:
     def stop(*_: object) -> None:
         # Nobody may be left to read it, or the signal may have come in the middle of another line.
         with suppress(OSError, RuntimeError):
-            sys.stderr.write("review-consumer: stopped before it began\n")
+            print("review-consumer: stopped before it began", file=sys.stderr)  # noqa: T201
         sys.exit(0)
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -62,7 +62,8 @@ def tell(last_words: str) -> None:
     if logs.is_json():
         logging.getLogger("consumer").critical(last_words)
     else:
-        print(f"review-consumer: {last_words}", file=sys.stderr)  # noqa: T201
+        with suppress(OSError):  # the exit code tells as much where nobody reads
+            print(f"review-consumer: {last_words}", file=sys.stderr)  # noqa: T201
 
 
 def _run(arguments: Sequence[str]) -> int:

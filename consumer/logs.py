@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import Literal
@@ -27,6 +28,12 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         return json.dumps(line, ensure_ascii=False)
+
+
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any more: rich would end the thread that logs, whichever that is."""
+        self.quiet = True
 
 
 class NotAgain(logging.Filter):
@@ -58,20 +65,23 @@ def is_json() -> bool:
 
 
 def write_unlocked(level: int, message: str) -> None:
-    """Write a line without the locks of `logging`: in a signal handler, or while another thread hangs with them.
+    """Write a line past the locks of `logging` and of stderr: in a signal handler, or while another thread has them.
 
     Raises:
-        OSError, RuntimeError: nobody reads stderr any more, or the other line is not written yet.
+        OSError: nobody reads stderr any more.
     """
+    if sys.stderr is None:  # closed before the process began
+        return
     record = logging.LogRecord("consumer", level, "", 0, message, (), None)
-    sys.stderr.write(f"{JsonFormatter().format(record) if is_json() else message}\n")
+    line = JsonFormatter().format(record) if is_json() else message
+    os.write(sys.stderr.fileno(), f"{line}\n".encode(errors="backslashreplace"))
 
 
 def set_up(style: Literal["auto", "json", "text"], level: str) -> None:
     """Send all logging to stderr. kafka-python stays at WARNING: below that it logs keys and values."""
     handler: logging.Handler
-    if style == "text" or (style == "auto" and sys.stderr.isatty()):
-        handler = RichHandler(console=Console(stderr=True), show_path=False, rich_tracebacks=False)
+    if style == "text" or (style == "auto" and sys.stderr and sys.stderr.isatty()):
+        handler = RichHandler(console=_Terminal(stderr=True), show_path=False, rich_tracebacks=False)
         handler.setFormatter(logging.Formatter("%(message)s", datefmt="[%X]"))
     else:
         handler = logging.StreamHandler(sys.stderr)

@@ -177,7 +177,7 @@ def _stop_on_signals(worker: Worker) -> None:
         if worker.stopping:  # asked twice: leave at once; what is not committed is taken again
             os._exit(GaveUp.exit_code)
         worker.stop()
-        with suppress(OSError, RuntimeError):
+        with suppress(OSError):
             what = f"{signal.Signals(number).name}: finishing the poll at hand; again to leave at once"
             logs.write_unlocked(logging.INFO, what)
 

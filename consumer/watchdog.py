@@ -3,11 +3,13 @@
 import faulthandler
 import logging
 import os
+import sys
 import threading
-from contextlib import suppress
 
 from consumer import logs
 from consumer.errors import GaveUp
+
+GRACE_SECONDS = 2.0
 
 
 class Watchdog:
@@ -35,12 +37,20 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._closed:
-            if not self._turned.wait(self._seconds):
-                with suppress(OSError, RuntimeError):
-                    logs.write_unlocked(
-                        logging.CRITICAL,
-                        f"no turn of the loop within {self._seconds:g} s; the stacks of all threads follow",
-                    )
-                faulthandler.dump_traceback(all_threads=True)
-                os._exit(GaveUp.exit_code)
+            # The second wait is for a process that was frozen for longer than that: its loop needs a moment to turn.
+            if not self._turned.wait(self._seconds) and not self._turned.wait(GRACE_SECONDS):
+                try:
+                    self._tell()
+                finally:
+                    os._exit(GaveUp.exit_code)
             self._turned.clear()
+
+    def _tell(self) -> None:
+        if sys.stderr is None:
+            return
+        # What hangs may be a line of the log, because nobody empties the pipe: rather lose lines than wait as well.
+        os.set_blocking(sys.stderr.fileno(), False)
+        logs.write_unlocked(
+            logging.CRITICAL, f"no turn of the loop within {self._seconds:g} s; the stacks of all threads follow"
+        )
+        faulthandler.dump_traceback(all_threads=True)

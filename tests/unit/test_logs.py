@@ -1,6 +1,11 @@
-"""A client in trouble does not flood the log."""
+"""A client in trouble does not flood the log, and a log that nobody reads ends nothing."""
 
 import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from consumer.logs import REPEAT_SECONDS, NotAgain
 
@@ -28,3 +33,38 @@ def test_what_the_client_repeats_is_told_once_in_a_while() -> None:
     assert later.getMessage() == "retrying 7 (99 more like it before)"
     # And a clock that is set back hides nothing
     assert shown.filter(line("kafka.producer.sender", "retrying %s", 10, 8))
+
+
+LOGS = """
+import logging, sys, threading
+from consumer import logs
+logs.set_up(sys.argv[1], "INFO")
+done = []
+def work():
+    for _ in range(3):
+        logging.getLogger("consumer").info("a line")
+    done.append(1)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+work()
+sys.exit(40 + len(done))
+"""
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_a_log_that_nobody_reads_ends_no_thread(style: str) -> None:
+    """Where stderr is a broken pipe, the loop and every other thread go on."""
+    with subprocess.Popen([sys.executable, "-c", LOGS, style], stderr=subprocess.PIPE) as process:
+        process.stderr.close()  # type: ignore[union-attr]
+        assert process.wait(60) == 42
+
+
+def test_the_exit_code_does_not_depend_on_who_reads_the_log(tmp_path: Path) -> None:
+    """A bundle that is not there is exit code 3, also where the line that says so cannot be written."""
+    flags = ["--bootstrap-servers", "localhost:1", "--input-topic", "a", "--output-topic", "b"]
+    flags += ["--dead-letter-topic", "c", "--group-id", "d", "--bundle", str(tmp_path), "--metrics-port", "0"]
+    command = [sys.executable, "-m", "consumer", "run", "--log-format", "text", *flags]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        process.stderr.close()  # type: ignore[union-attr]
+        assert process.wait(60) == 3

@@ -1,32 +1,76 @@
 """A hanging worker ends, whoever reads its log."""
 
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from consumer.errors import GaveUp
 
-HANGS = """
-import logging, time
+WORKER = """
+import logging, sys, time
 from consumer import logs
 from consumer.watchdog import Watchdog
-logs.set_up("json", "INFO")
-Watchdog(0.2)
-time.sleep(30)
+logs.set_up("auto", "INFO")
+watchdog = Watchdog(0.5)
+began = time.monotonic()
+print("begun", flush=True)
+while time.monotonic() < began + 30:
+    if sys.argv[1] == "logs":
+        logging.getLogger("consumer").info("x" * 1000)
+    if sys.argv[1] == "turns":
+        watchdog.rearm()
+        time.sleep(0.05)
 """
 
 
-@pytest.mark.parametrize("is_read", [True, False])
-def test_a_hang_ends_the_process(is_read: bool) -> None:
-    """Exit code 5, and a line that says why; also where stderr is a broken pipe."""
-    with subprocess.Popen([sys.executable, "-c", HANGS], stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        if not is_read:
-            process.stderr.close()
+def start(what: str) -> subprocess.Popen[str]:
+    """A process whose loop does this: `hangs`, `turns`, or `logs` without end."""
+    command = [sys.executable, "-c", WORKER, what]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_a_hang_ends_the_process_and_says_why() -> None:
+    """Exit code 5, a line of the log, and the stacks of all threads."""
+    with start("hangs") as process:
+        _, written = process.communicate(timeout=60)
+    first, *stacks = written.splitlines()
+    assert process.returncode == GaveUp.exit_code
+    assert '"level": "CRITICAL"' in first
+    assert "no turn of the loop within 0.5 s" in first
+    assert any("Thread" in line for line in stacks)
+
+
+def test_a_hang_ends_the_process_where_nobody_reads_its_log() -> None:
+    """Also where stderr is a broken pipe."""
+    with start("hangs") as process:
+        process.stderr.close()  # type: ignore[union-attr]
         assert process.wait(60) == GaveUp.exit_code
-        if is_read:
-            first, *stacks = process.stderr.read().splitlines()
-            assert '"level": "CRITICAL"' in first
-            assert "no turn of the loop within 0.2 s" in first
-            assert any("Thread" in line for line in stacks)
+
+
+def test_a_log_that_nobody_empties_ends_the_process() -> None:
+    """The loop hangs in a line of the log, for the pipe is full; the watchdog does not wait for the same pipe."""
+    with start("logs") as process:
+        assert process.wait(60) == GaveUp.exit_code
+
+
+def test_a_hang_ends_the_process_that_was_started_without_stderr() -> None:
+    """`2>&-`: Python has no stderr then."""
+    command = ["sh", "-c", 'exec "$0" -c "$1" hangs 2>&-', sys.executable, WORKER]
+    assert subprocess.run(command, timeout=60, check=False).returncode == GaveUp.exit_code
+
+
+def test_a_process_that_was_frozen_goes_on() -> None:
+    """Longer than the watchdog waits: its loop turns again before it is taken for a hang."""
+    with start("turns") as process:
+        assert process.stdout
+        assert process.stdout.readline() == "begun\n"
+        for _ in range(3):
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(1.5)  # three times what the watchdog waits
+            process.send_signal(signal.SIGCONT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+        process.kill()
