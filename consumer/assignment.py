@@ -102,7 +102,10 @@ class Assignment:
                 self._consumer.seek_to_beginning(partition)
             else:
                 self.committed[partition] = commit.offset  # settle() sets it right where it went back
-                self._consumer.seek(partition, restored.get(partition.partition, commit.offset))
+                if (offset := restored.get(partition.partition)) is None:
+                    kafka_fixes.seek_committed(self._consumer, partition, commit)
+                else:
+                    self._consumer.seek(partition, offset)
             self._consumer.resume(partition)
         self.readable |= commits.keys()
         self.waiting -= commits.keys()

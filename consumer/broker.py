@@ -110,16 +110,17 @@ class Broker:
         for outdated in self._losses.outdated(self._assignment.readable):
             polled.pop(outdated, None)
         restored = self._assignment.take_over() if self._assignment.waiting else {}
-        records, first, after = [], {}, {}
+        records, first, after, epochs = [], {}, {}, {}
         for partition, messages in polled.items():
             records += [
                 Record(m.topic, m.partition, m.offset, m.timestamp, m.key, m.value, tuple(m.headers)) for m in messages
             ]
             first[partition] = messages[0].offset
             after[partition] = messages[-1].offset + 1
+            epochs[partition] = messages[-1].leader_epoch
         if records:
             self._at("polled")
-        return Poll(records, first, after, group, restored, self._losses.deleted())
+        return Poll(records, first, after, epochs, group, restored, self._losses.deleted())
 
     def publish(self, poll: Poll, outgoing: Sequence[Outgoing]) -> None:
         """Make `outgoing` and the offsets of `poll` visible: see `Publisher.publish`."""
@@ -186,7 +187,8 @@ class Broker:
             if position is not None and position > self._assignment.committed.get(partition, unknown):
                 moved[partition] = position
         if moved:
-            self.publish(Poll([], {}, moved, poll.group), [])
+            epochs = {partition: kafka_fixes.position_epoch(self._consumer, partition) for partition in moved}
+            self.publish(Poll([], {}, moved, epochs, poll.group), [])
         return bool(moved)
 
     def drained(self) -> bool:

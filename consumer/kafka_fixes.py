@@ -40,6 +40,7 @@ Tied to kafka-python 3.0 by the bound in pyproject.toml.
 
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
@@ -131,13 +132,13 @@ def _offsets_known(fetcher: Any, partitions: Any, timestamp: Any, timeout_ms: An
 
 
 def _note(subscriptions: Any, what: str, partition: TopicPartition, offset: int) -> None:
-    setattr(subscriptions, what, {**getattr(subscriptions, what, {}), partition: offset})
+    # A queue: the client's own thread notes while ours takes.
+    vars(subscriptions).setdefault(what, deque()).append((partition, offset))
 
 
 def _noted(consumer: Any, what: str) -> dict[TopicPartition, int]:
-    noted: dict[TopicPartition, int] = getattr(consumer._subscription, what, {})
-    setattr(consumer._subscription, what, {})
-    return noted
+    notes: deque[tuple[TopicPartition, int]] = getattr(consumer._subscription, what, deque())
+    return dict(notes.popleft() for _ in range(len(notes)))
 
 
 def _noting(request_reset: Callable[..., None]) -> Callable[..., None]:
@@ -167,6 +168,21 @@ def _noting_what_is_cut_off(seek: Callable[..., None]) -> Callable[..., None]:
 def cut_off(consumer: Any) -> dict[TopicPartition, int]:
     """Where logs ended that were shorter than what was read of them, noted since the last call; read on from there."""
     return _noted(consumer, "cut_off")
+
+
+def seek_committed(consumer: Any, partition: TopicPartition, commit: OffsetAndMetadata) -> None:
+    """Read on from a committed offset, as `consumer.seek` does, and with the leader epoch that was committed with it.
+
+    By that epoch brokers tell whether the log has lost its end since, and has grown beyond the offset again (KIP-320).
+    """
+    consumer.seek(partition, commit.offset)
+    consumer._subscription.assignment[partition].seek(OffsetAndMetadata(commit.offset, "", commit.leader_epoch))
+
+
+def position_epoch(consumer: Any, partition: TopicPartition) -> int:
+    """Leader epoch of what was read last of a partition that is assigned; -1: not known."""
+    position = consumer._subscription.assignment[partition].position
+    return -1 if position is None else int(position.leader_epoch)
 
 
 def topic_id(consumer: Any, topic: str) -> Any:

@@ -37,6 +37,7 @@ class Poll:
     Attributes:
         records: in order within each partition.
         first, next: offset of the first record, and the one behind the last, of each partition.
+        epochs: leader epoch of the last record of each partition of `next`, where it is known.
         group: see `Publisher.publish`.
         restored: where reading goes on, for each partition whose committed offset had gone back (`consumer.lineage`).
         deleted: records that retention deleted before they were read, for each partition where there were any.
@@ -45,6 +46,7 @@ class Poll:
     records: list[Record]
     first: dict[TopicPartition, int]
     next: dict[TopicPartition, int]
+    epochs: dict[TopicPartition, int]
     group: ConsumerGroupMetadata
     restored: dict[int, int] = field(default_factory=dict)
     deleted: dict[int, int] = field(default_factory=dict)
@@ -95,7 +97,9 @@ class Publisher:
         if not poll.in_group:  # 1
             raise NotPublished("this worker has left its group")
         offsets = {
-            where: OffsetAndMetadata(offset, self._lineages.metadata(where.partition, offset), -1)
+            where: OffsetAndMetadata(
+                offset, self._lineages.metadata(where.partition, offset), poll.epochs.get(where, -1)
+            )
             for where, offset in poll.next.items()
         }
         if self._settings.is_exactly_once:

@@ -124,6 +124,7 @@ def serve(
         at: see `Broker`.
     """
     metrics, health = Metrics(), Health(settings.watchdog_seconds)
+    metrics.ready.set_function(lambda: health.ready)
     with ExitStack() as closing:
         server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry)
         closing.callback(server.close)

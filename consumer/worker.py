@@ -97,7 +97,6 @@ class Worker:
     def _turn_begins(self) -> None:
         self._watchdog.rearm()
         self._health.turned()
-        self._metrics.ready.set(self._health.ready)
 
     def _idle(self, poll: Poll) -> bool:
         """Do what a full hand has no time for; True when drained."""

@@ -51,7 +51,7 @@ class FakeBroker:
     def poll(self, most: int) -> Poll:
         """The same again."""
         self.asked_for.append(most)
-        return Poll(self._records if len(self.asked_for) <= self._polls else [], {}, {}, GROUP)
+        return Poll(self._records if len(self.asked_for) <= self._polls else [], {}, {}, {}, GROUP)
 
     def publish(self, _poll: Poll, outgoing: Sequence[Outgoing]) -> None:
         """Keep it, or refuse it."""

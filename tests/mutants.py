@@ -51,7 +51,7 @@ MUTATIONS = (
             raise NotPublished("this worker has left its group")
 """,
                 """\
-        poll = Poll(poll.records, poll.first, poll.next, self._consumer.group_metadata())
+        poll = Poll(poll.records, poll.first, poll.next, poll.epochs, self._consumer.group_metadata())
 """,
             ),
         ),
@@ -202,6 +202,17 @@ MUTATIONS = (
             ),
         ),
         "test_topics.py::test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there",
+    ),
+    Mutation(
+        "a committed offset is read on from without its leader epoch",
+        (
+            Change(
+                ASSIGNMENT,
+                "kafka_fixes.seek_committed(self._consumer, partition, commit)",
+                "self._consumer.seek(partition, commit.offset)",
+            ),
+        ),
+        "test_topics.py::test_row_31_a_log_that_lost_its_end_between_two_workers_is_read_on_from_there",
     ),
     Mutation(
         "a committed offset behind the results is not asked for again",

@@ -97,7 +97,9 @@ def test_row_30_a_worker_that_hangs_in_a_commit_ends_itself(harness: Harness, pr
     worker.await_point("offsets_sent:2")
     proxied[1].fail(END_TXN, "silence")
     worker.release("offsets_sent:2")
-    # Then it ends itself, and shows where it hung
+    # Then it is no longer ready, ends itself, and shows where it hung
+    assert "reviews_ready 1.0" in worker.get("/metrics")[1]
+    wait_until(lambda: "reviews_ready 0.0" in worker.get("/metrics")[1], 30, "it is not ready")
     assert worker.wait_exit(30) == 5
     assert "no turn of the loop within 8 s" in worker.log
     assert "in commit_transaction" in worker.log

@@ -3,9 +3,10 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
-from kafka import TopicPartition
+from kafka import KafkaProducer, TopicPartition
 
 from consumer import kafka_fixes
 from consumer.broker import Broker
@@ -343,15 +344,11 @@ def test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there(
     # Given a worker that has read records which the broker then loses, as after a power cut
     harness = harness_on(broker, partitions=1)
     harness.produce(10)
-    (segment,) = (broker.log_path.parent / "data").glob(f"{harness.topics.input}-0/*0.log")
-    size = segment.stat().st_size
+    segment, size = _segment(broker, harness)
     harness.produce(10)
     worker = harness.worker()
     harness.await_done()
-    broker.stop()
-    with segment.open("r+b") as log:
-        log.truncate(size)
-    broker.start()
+    _cut(broker, segment, size)
     # When fewer take their place, and then some more, which another worker finds
     wait_until(lambda: "has lost the records from 10 on" in worker.log, 90, "the worker notices")
     harness.produce(5)
@@ -365,3 +362,50 @@ def test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there(
     assert last.log.count("gave an old committed offset") == 0
     places = Counter(record.source for record in read_all(internal(harness.kafka), harness.topics.output))
     assert [places[harness.topics.input, 0, offset] for offset in range(20)] == [1] * 10 + [2] * 8 + [1] * 2
+
+
+@pytest.mark.parametrize("ends_with_a_marker", [False, True])
+def test_row_31_a_log_that_lost_its_end_between_two_workers_is_read_on_from_there(
+    broker: LocalBroker, harness_on: Callable[..., Harness], ends_with_a_marker: bool
+) -> None:
+    """More records took the place of the lost ones than were committed: the offset exists, and means another record."""
+    # Given records that are done, and perhaps the marker of a transaction, the end of which the broker then loses
+    harness = harness_on(broker, partitions=1)
+    harness.produce(10)
+    segment, size = _segment(broker, harness)
+    harness.produce(10)
+    if ends_with_a_marker:  # to which the offset is moved without a record
+        producer = KafkaProducer(bootstrap_servers=broker.bootstrap, transactional_id=f"{harness.topics.group}-up")
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(harness.topics.input, b"never", partition=0)
+        producer.flush()
+        producer.abort_transaction()
+        producer.close()
+    worker = harness.worker(drain=True)
+    assert worker.wait_exit(60) == 0, worker.log
+    assert harness.committed() == (22 if ends_with_a_marker else 20)
+    _cut(broker, segment, size)
+    # When the log has grown beyond the committed offset by the time the next worker comes
+    harness.produce(15)
+    last = harness.worker(drain=True)
+    # Then every record that took the place of a lost one is labelled, and the worker tells
+    assert last.wait_exit(60) == 0, last.log
+    assert "has lost the records from 10 on" in last.log
+    assert "drained: 15 labelled" in last.log
+    places = Counter(record.source for record in read_all(internal(harness.kafka), harness.topics.output))
+    assert [places[harness.topics.input, 0, offset] for offset in range(25)] == [1] * 10 + [2] * 10 + [1] * 5
+
+
+def _segment(broker: LocalBroker, harness: Harness) -> tuple[Path, int]:
+    """The file of partition 0 of the input, and its size now."""
+    (segment,) = (broker.log_path.parent / "data").glob(f"{harness.topics.input}-0/*0.log")
+    return segment, segment.stat().st_size
+
+
+def _cut(broker: LocalBroker, segment: Path, size: int) -> None:
+    """Let the broker lose the end of a log, as with a power cut, and come back."""
+    broker.stop()
+    with segment.open("r+b") as log:
+        log.truncate(size)
+    broker.start()
