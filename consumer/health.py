@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,6 +21,9 @@ CACHE_SECONDS = 1.0
 CLIENT_SECONDS = 2.0
 #: Clients that are answered at a time; the memory of their threads is all that a crowd of slow ones can take.
 CLIENTS = 32
+#: Where others wait for their place, a client whose request is not there after this many seconds is dropped: a probe
+#: sends it at once.
+CROWD_SECONDS = 0.25
 
 
 class Health:
@@ -51,6 +55,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
         self._free = threading.Semaphore(CLIENTS)
+        self._waited_for: dict[Any, float] = {}  # since when
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host, port), handler)
@@ -62,12 +67,17 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         # Each client is done, or dropped, in CLIENT_SECONDS; were one not, close() would still not wait for ever.
-        if not self._free.acquire(timeout=2 * CLIENT_SECONDS):
-            self.shutdown_request(request)
-            return
+        deadline = time.monotonic() + 2 * CLIENT_SECONDS
+        while not self._free.acquire(timeout=CROWD_SECONDS):
+            self._drop_silent()
+            if time.monotonic() > deadline:
+                self.shutdown_request(request)
+                return
+        self._waited_for[request] = time.monotonic()
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread to be had
+            self.has_asked(request)
             self._free.release()
             raise
 
@@ -75,7 +85,19 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.has_asked(request)
             self._free.release()
+
+    def has_asked(self, request: Any) -> None:
+        """The request of this client is there, or will not come any more."""
+        self._waited_for.pop(request, None)
+
+    def _drop_silent(self) -> None:
+        for client, since in list(self._waited_for.items()):
+            if time.monotonic() - since >= CROWD_SECONDS:
+                self.has_asked(client)
+                with suppress(OSError):  # it went by itself meanwhile
+                    client.shutdown(socket.SHUT_RDWR)
 
 
 class _Until(io.RawIOBase):
@@ -146,6 +168,10 @@ def _handler(health: Health, metrics: Callable[[], bytes]) -> type[BaseHTTPReque
             super().setup()
             self.rfile.close()
             self.rfile = io.BufferedReader(_Until(self.connection, time.monotonic() + CLIENT_SECONDS))
+
+        def parse_request(self) -> bool:
+            self.server.has_asked(self.connection)  # type: ignore[attr-defined]
+            return super().parse_request()
 
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:

@@ -171,11 +171,21 @@ def test_a_client_that_drips_holds_nobody_up(server: HealthServer) -> None:
 
 
 def test_a_crowd_of_dripping_clients_takes_a_bounded_number_of_threads(server: HealthServer) -> None:
-    """The surplus waits unread until some are dropped, and so does a probe behind it, which is answered then."""
+    """The surplus waits unread until others are dropped, and so does a probe behind it, which is answered then."""
     with Dripping(server, 2 * CLIENTS):
         wait_until(lambda: being_answered() == CLIENTS, 10, "all threads are taken")
         assert get(server, "/live") == (200, "ok\n")
         assert being_answered() <= CLIENTS
+
+
+def test_a_crowd_that_asks_nothing_holds_up_no_probe(server: HealthServer) -> None:
+    """Three times as many silent connections as there are threads: a probe behind them is answered in time."""
+    with ExitStack() as crowd:
+        for _ in range(3 * CLIENTS):
+            crowd.enter_context(socket.create_connection((server.host, server.port)))
+        wait_until(lambda: being_answered() == CLIENTS, 10, "all threads are taken")
+        assert get(server, "/live", timeout=CLIENT_SECONDS) == (200, "ok\n")
+    wait_until(lambda: server._server._free._value == CLIENTS and not server._server._waited_for, 10, "all are done")
 
 
 def test_clients_that_no_thread_was_left_for_are_not_counted(
