@@ -106,8 +106,11 @@ class WorkerSettings(KafkaSettings):
 
     @cached_property
     def transactional_id(self) -> str:
-        """Unique among live workers. A stable one lets a restarted worker abort what it left open at once."""
-        return f"{self.group_id}-{self.instance_id or f'{socket.gethostname()}-{uuid4().hex[:12]}'}"
+        """Unique among live workers. A stable one lets a restarted worker abort what it left open at once.
+
+        Two groups never share one: no instance id has a slash.
+        """
+        return f"{self.group_id}/{self.instance_id or f'{socket.gethostname()}-{uuid4().hex[:12]}'}"
 
     @model_validator(mode="after")
     def _topics_differ(self) -> Self:
@@ -133,6 +136,9 @@ class WorkerSettings(KafkaSettings):
             raise ValueError("poll_target_seconds must be at most a fifth of max_poll_interval_seconds")
         if self.transaction_timeout_seconds >= self.max_poll_interval_seconds and self.is_exactly_once:
             raise ValueError("transaction_timeout_seconds must be below max_poll_interval_seconds")
+        if self.stall_timeout_seconds <= self.transaction_timeout_seconds and self.is_exactly_once:
+            # A partition waits that long for what a worker left open that was killed.
+            raise ValueError("stall_timeout_seconds must be above transaction_timeout_seconds")
         if self.request_timeout_seconds >= self.max_poll_interval_seconds / 2:
             # Results get half the interval to be delivered in, with at least one try of a request.
             raise ValueError("request_timeout_seconds must be below half of max_poll_interval_seconds")

@@ -150,7 +150,7 @@ MUTATIONS = (
         (
             Change(
                 SETTINGS,
-                """return f"{self.group_id}-{self.instance_id or f'{socket.gethostname()}-{uuid4().hex[:12]}'}\"""",
+                """return f"{self.group_id}/{self.instance_id or f'{socket.gethostname()}-{uuid4().hex[:12]}'}\"""",
                 "return self.group_id",
             ),
         ),

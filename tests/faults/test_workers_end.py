@@ -119,19 +119,21 @@ def test_row_03_one_offset_in_doubt_holds_up_one_partition(harness: Harness) -> 
     # Given a worker that was killed within a commit of partition 0
     harness.watch()
     harness.produce_records([Record(b'{"text": "review"}', partition=0) for _ in range(20)])
-    timeouts = {"session_timeout_seconds": 3, "transaction_timeout_seconds": 25, "stall_timeout_seconds": 6}
-    killed = harness.worker(Script({"offsets_sent:1": "kill"}), **timeouts)
+    killed = harness.worker(
+        Script({"offsets_sent:1": "kill"}), session_timeout_seconds=3, transaction_timeout_seconds=25
+    )
     assert killed.wait_exit() == -signal.SIGKILL
-    # When its successor finds records in all partitions
+    # When its successor, which is less patient, finds records in all partitions
     harness.produce(200)
-    successor = harness.worker(**timeouts)
+    timeouts = {"session_timeout_seconds": 3, "transaction_timeout_seconds": 5}
+    successor = harness.worker(**timeouts, stall_timeout_seconds=6)
     # Then it labels those of the others, and gives up on that one when its patience is over
     wait_until(lambda: harness.committed() == 150, 20, "the other partitions are done")
     assert successor.wait_exit() == 5
     assert "the committed offset of partition 0 has not been known" in successor.last_line
     assert harness.committed_by_partition().get(0, 0) == 0
     # And when the broker has ended the transaction, a new one does the rest
-    harness.worker(**timeouts | {"stall_timeout_seconds": 60})
+    harness.worker(**timeouts, stall_timeout_seconds=60)
     assert harness.finish().checked == 220
 
 

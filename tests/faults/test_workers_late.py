@@ -154,7 +154,7 @@ def test_row_30_a_partition_that_is_never_read_again_ends_the_worker(harness: Ha
     # Given a client with that fault (kafka-python 3.0.7 had it after a rebalance)
     harness.produce(100)
     harness.watch()
-    stuck = harness.worker(Script(stuck_partition=2), stall_timeout_seconds=3)
+    stuck = harness.worker(Script(stuck_partition=2), stall_timeout_seconds=3, transaction_timeout_seconds=2)
     wait_until(lambda: "partitions assigned" in stuck.log, 60, "it has partitions")
     # When there is more to read, then the worker gives up, for a new process reads it
     harness.produce(100)
@@ -178,7 +178,7 @@ def test_row_30_a_partition_that_is_never_read_again_is_noticed_under_load(harne
     harness.watch()
     # (The target keeps the size of polls up, whatever few records one of them happens to bring.)
     script = Script(stuck_partition=2, seconds_per_poll=2.0)
-    stuck = harness.worker(script, stall_timeout_seconds=3, poll_target_seconds=12)
+    stuck = harness.worker(script, stall_timeout_seconds=3, transaction_timeout_seconds=2, poll_target_seconds=12)
     # When it works on the rest, then it gives up before that is done, and names the partition
     assert stuck.wait_exit(120) == 5, stuck.log
     assert "partition 2 has not moved" in stuck.last_line

@@ -60,6 +60,7 @@ def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path, mo
         (("--ssl-cafile", "/does/not/exist.pem"), "ssl_cafile"),
         (("--poll-target-seconds", "50", "--max-poll-interval-seconds", "60"), "poll_target_seconds"),
         (("--transaction-timeout-seconds", "400"), "transaction_timeout_seconds"),
+        (("--stall-timeout-seconds", "40"), "stall_timeout_seconds"),
         (("--text-field", "id"), "text_field"),
         (("--input-topic", ".."), "no topics named"),
         (("--poll-target-seconds", "60", "--watchdog-seconds", "100"), "watchdog_seconds"),
@@ -201,6 +202,11 @@ def test_settings_are_frozen_and_ids_unique() -> None:
     """Nothing changes after start, and two workers without an instance id never share a transactional id."""
     first, second = read(), read()
     assert first.transactional_id == first.transactional_id != second.transactional_id
-    assert read("--instance-id", "pod-1").transactional_id == "review-consumer-pod-1"
+    assert read("--instance-id", "pod-1").transactional_id == "review-consumer/pod-1"
+    groups = (
+        read("--group-id", "reviews", "--instance-id", "eu-1"),
+        read("--group-id", "reviews-eu", "--instance-id", "1"),
+    )
+    assert groups[0].transactional_id != groups[1].transactional_id
     with pytest.raises(ValueError, match="frozen"):
         first.group_id = "other"  # type: ignore[misc]
