@@ -94,8 +94,8 @@ class _Server(ThreadingHTTPServer):
 
     def _drop_silent(self) -> None:
         for client, since in list(self._waited_for.items()):
-            if time.monotonic() - since >= CROWD_SECONDS:
-                self.has_asked(client)
+            # Its thread may take it off the list in this moment, to answer.
+            if time.monotonic() - since >= CROWD_SECONDS and self._waited_for.pop(client, None):
                 with suppress(OSError):  # it went by itself meanwhile
                     client.shutdown(socket.SHUT_RDWR)
 
@@ -170,8 +170,9 @@ def _handler(health: Health, metrics: Callable[[], bytes]) -> type[BaseHTTPReque
             self.rfile = io.BufferedReader(_Until(self.connection, time.monotonic() + CLIENT_SECONDS))
 
         def parse_request(self) -> bool:
+            parsed = super().parse_request()
             self.server.has_asked(self.connection)  # type: ignore[attr-defined]
-            return super().parse_request()
+            return parsed
 
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:

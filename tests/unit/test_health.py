@@ -178,11 +178,12 @@ def test_a_crowd_of_dripping_clients_takes_a_bounded_number_of_threads(server: H
         assert being_answered() <= CLIENTS
 
 
-def test_a_crowd_that_asks_nothing_holds_up_no_probe(server: HealthServer) -> None:
-    """Three times as many silent connections as there are threads: a probe behind them is answered in time."""
+@pytest.mark.parametrize("beginning", [b"", b"GET /live HTTP/1.1\r\nHost: "])
+def test_a_crowd_that_asks_nothing_holds_up_no_probe(server: HealthServer, beginning: bytes) -> None:
+    """Three times as many connections as there are threads, without a whole request: a probe behind them is answered."""
     with ExitStack() as crowd:
         for _ in range(3 * CLIENTS):
-            crowd.enter_context(socket.create_connection((server.host, server.port)))
+            crowd.enter_context(socket.create_connection((server.host, server.port))).sendall(beginning)
         wait_until(lambda: being_answered() == CLIENTS, 10, "all threads are taken")
         assert get(server, "/live", timeout=CLIENT_SECONDS) == (200, "ok\n")
     wait_until(lambda: server._server._free._value == CLIENTS and not server._server._waited_for, 10, "all are done")
