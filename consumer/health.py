@@ -95,7 +95,8 @@ class _Server(ThreadingHTTPServer):
     def _drop_silent(self) -> None:
         for client, since in list(self._waited_for.items()):
             # Its thread may take it off the list in this moment, to answer.
-            if time.monotonic() - since >= CROWD_SECONDS and self._waited_for.pop(client, None):
+            is_silent = time.monotonic() - since >= CROWD_SECONDS
+            if is_silent and self._waited_for.pop(client, None) is not None:
                 with suppress(OSError):  # it went by itself meanwhile
                     client.shutdown(socket.SHUT_RDWR)
 

@@ -180,7 +180,7 @@ def test_a_crowd_of_dripping_clients_takes_a_bounded_number_of_threads(server: H
 
 @pytest.mark.parametrize("beginning", [b"", b"GET /live HTTP/1.1\r\nHost: "])
 def test_a_crowd_that_asks_nothing_holds_up_no_probe(server: HealthServer, beginning: bytes) -> None:
-    """Three times as many connections as there are threads, without a whole request: a probe behind them is answered."""
+    """Three times as many connections as there are threads, and no whole request: a probe behind them is answered."""
     with ExitStack() as crowd:
         for _ in range(3 * CLIENTS):
             crowd.enter_context(socket.create_connection((server.host, server.port))).sendall(beginning)
