@@ -1,6 +1,6 @@
 """The pretrained encoder that a run starts from: a directory, or a name on the Hugging Face hub."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,15 @@ def readable(checkpoint: Path) -> Iterator[None]:
         ) from error
 
 
+def check_whole(checkpoint: Path, missing: Iterable[str]) -> None:
+    """Raise `UsageError` where `checkpoint` was loaded without the tensors `missing`: random ones took their place."""
+    if names := sorted(missing):
+        raise UsageError(
+            f"the model in {checkpoint} lacks {len(names)} tensors, such as {' and '.join(names[:2])}: save it under "
+            "the names that transformers gives them, or name another one"
+        )
+
+
 def longest_of(config: Any) -> int | None:
     """Tokens that a model of `config` reads at most; None: as many as there are."""
     positions: int | None = getattr(config, "max_position_embeddings", None)
@@ -121,6 +130,9 @@ def load_classifier(base: Base, labels: tuple[str, ...], seed: int) -> Any:
 
     A head that `base` has is kept where it was trained for the same labels in the same order; any other would answer
     with their meanings, so that a new one is drawn with `seed`.
+
+    Raises:
+        UsageError: `base` cannot be read, or lacks weights of the encoder.
     """
     import torch
     from safetensors.torch import load_file
@@ -136,4 +148,11 @@ def load_classifier(base: Base, labels: tuple[str, ...], seed: int) -> Any:
         if tuple(names[number] for number in sorted(names)) != labels:
             weights = {name: tensor for name, tensor in weights.items() if name not in head}
         torch.manual_seed(seed)
-        return type(empty).from_pretrained(None, config=config, state_dict=weights, dtype=torch.float32)
+        model, loaded = type(empty).from_pretrained(
+            None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
+        )
+    # A pooler is learnt like the head: encoders that were trained on masked words, or to embed sentences, have none.
+    encoder, pooler = f"{model.base_model_prefix}.", f"{model.base_model_prefix}.pooler."
+    missing = (name for name in loaded["missing_keys"] if name.startswith(encoder) and not name.startswith(pooler))
+    check_whole(base.directory, missing)
+    return model

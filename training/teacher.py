@@ -20,7 +20,7 @@ from consumer.classifier import Classifier, Scored
 from consumer.encoder import Encoder, Truncation, Windows
 from consumer.engines import open_engine
 from consumer.errors import UsageError
-from training.base import FILES, longest_of, readable
+from training.base import FILES, check_whole, longest_of, readable
 from training.data import file_sha256
 from training.settings import DistilSettings, StepSettings
 from training.step import TrainingRows, attention_shown, check_attention, micro_batch_tokens
@@ -194,6 +194,7 @@ def _checkpoint(path: Path, settings: DistilSettings) -> Teacher:
 
         size_of((path / "tokenizer.json").read_text(encoding="utf-8"))  # for what it raises
         longest = longest_of(AutoConfig.from_pretrained(path)) or CHECKPOINT_LENGTH
+    _load(path)  # for what it raises: its turn may come after another teacher's night
     sums = "".join(file_sha256(path / file) for file in FILES)
     return Teacher(
         path,
@@ -220,15 +221,22 @@ def _classifier(bundle: Bundle, engine: Any, teacher: Teacher) -> Asked:
     return ask
 
 
-def _transformer(teacher: Teacher, device: Any) -> Asked:
+def _load(path: Path) -> Any:
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    with readable(teacher.path):
-        model: Any = AutoModelForSequenceClassification.from_pretrained(
-            teacher.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    with readable(path):
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+            path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-    model = model.to(device).eval()
+    check_whole(path, loaded["missing_keys"])
+    return model
+
+
+def _transformer(teacher: Teacher, device: Any) -> Asked:
+    import torch
+
+    model = _load(teacher.path).to(device).eval()
     tokenizer_json = (teacher.path / "tokenizer.json").read_text(encoding="utf-8")
     encoder = Encoder(tokenizer_json, teacher.max_length, teacher.truncation, teacher.windows)
     if teacher.attention:
