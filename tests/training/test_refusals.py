@@ -373,20 +373,25 @@ def test_a_full_disk_is_one_line_wherever_it_is_met(
         main(["inspect", "any.xlsx"])
 
 
-def test_weights_that_do_not_fit_on_the_disk_are_one_line(tmp_path: Path) -> None:
+def test_files_of_a_bundle_that_do_not_fit_on_the_disk_are_one_line(tmp_path: Path) -> None:
     """As the libraries that write them say it, here under a limit to the size of files: one exception of ours."""
     import resource
 
     from training.base import find_base, load_classifier
-    from training.export import export_openvino, export_torch
+    from training.export import export_openvino, export_tokenizer, export_torch
 
-    model = load_classifier(find_base(str(make_base(tmp_path / "base"))), ("neg", "pos"), seed=1)
+    base = find_base(str(make_base(tmp_path / "base")))
+    model = load_classifier(base, ("neg", "pos"), seed=1)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for export, file in ((export_torch, "model.safetensors"), (export_openvino, "fp32.xml")):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
+    for export, what, file in (
+        (export_tokenizer, base.tokenizer_json, "tokenizer.json"),
+        (export_torch, model, "model.safetensors"),
+        (export_openvino, model, "fp32.xml"),
+    ):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
         try:
             with pytest.raises(GaveUp, match=f"{file} cannot be written .*: free some space"):
-                export(model, tmp_path)
+                export(what, tmp_path)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
