@@ -8,6 +8,7 @@ from typing import Any
 
 from consumer.errors import UsageError
 from training.data import file_sha256
+from training.names import check_utf8
 from training.vocabulary import size_of
 
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
@@ -38,9 +39,10 @@ def find_base(name: str) -> Base:
     """Find the checkpoint `name`, downloading it from the hub where it is no directory.
 
     Raises:
-        UsageError: it is not there, lacks one of `FILES`, or its tokenizer cannot be read; weights in pickle files are
-            never read.
+        UsageError: it is not there, lacks one of `FILES`, has a name that is not UTF-8, or its tokenizer cannot be
+            read; weights in pickle files are never read.
     """
+    check_utf8(Path(name).name)
     directory = Path(name)
     if not directory.is_dir():
         from huggingface_hub import snapshot_download

@@ -21,6 +21,7 @@ from training.compare_report import write_report
 from training.data import draw, file_sha256
 from training.freeze import check_layers
 from training.kept_answers import key_sha256
+from training.names import check_utf8
 from training.output import check_directory, writing
 from training.prepare import DEFAULTS, DataOptions, Prepared, check_unseen, prepare
 from training.progress import say
@@ -168,6 +169,7 @@ def plan_tasks(
             )
         tasks.append(Task(name, identity, measure, base))
     for bundle in dict.fromkeys(bundles):
+        check_utf8(str(bundle))
         loaded = load_bundle(bundle)
         identity = {"digest": loaded.digest, "variant": loaded.manifest.served}
         title = f"bundle {bundle}"

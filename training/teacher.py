@@ -22,6 +22,7 @@ from consumer.engines import open_engine
 from consumer.errors import UsageError
 from training.base import FILES, check_whole, longest_of, readable
 from training.data import file_sha256
+from training.names import check_utf8
 from training.settings import DistilSettings, StepSettings
 from training.step import TrainingRows, attention_shown, check_attention, micro_batch_tokens
 from training.vocabulary import size_of
@@ -130,6 +131,7 @@ def find_teacher(
             to give.
         BundleError: the bundle is damaged.
     """
+    check_exists(path)
     inside = hidden or attention
     teacher = _bundle(path, inside) if (path / MANIFEST).is_file() else _checkpoint(path, settings)
     if set(teacher.labels) != set(labels):
@@ -147,7 +149,8 @@ def find_teacher(
 
 
 def check_exists(path: Path) -> None:
-    """Raise `UsageError` where the directory of a teacher is not there."""
+    """Raise `UsageError` where the directory of a teacher is not there, or has a name that no record can hold."""
+    check_utf8(path.resolve().name)
     if not path.is_dir():
         raise UsageError(f"the teacher {path} does not exist: name a bundle or a checkpoint directory")
 
@@ -178,7 +181,6 @@ def _bundle(path: Path, inside: bool) -> Teacher:
 
 
 def _checkpoint(path: Path, settings: DistilSettings) -> Teacher:
-    check_exists(path)
     if missing := [file for file in FILES if not (path / file).is_file()]:
         raise UsageError(f"the teacher {path} is no bundle, and as a checkpoint it lacks {', '.join(missing)}")
     try:
