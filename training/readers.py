@@ -121,8 +121,11 @@ def quoting_of(path: Path) -> Any:
     """Whether a csv or tsv file quotes its cells; a tsv file is read through for it."""
     if path.suffix.lower() == ".tsv":
         try:
-            for _ in csv_rows(path, separator_of(path)):
-                pass
+            for cells in csv_rows(path, separator_of(path)):
+                # Two rows of such a file whose quotation marks happen to pair up become one. A text that is quoted for
+                # its line break hardly ever holds a tab, too.
+                if any("\t" in cell and "\n" in cell for cell in cells):
+                    return csv.QUOTE_NONE
         except UsageError:  # many tsv files never quote: a quotation mark is a part of the text
             return csv.QUOTE_NONE
     return csv.QUOTE_MINIMAL
