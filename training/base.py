@@ -1,6 +1,6 @@
 """The pretrained encoder that a run starts from: a directory, or a name on the Hugging Face hub."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 from consumer.errors import UsageError
 from training.data import file_sha256
+from training.names import check_utf8
 from training.vocabulary import size_of
 
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
@@ -38,9 +39,10 @@ def find_base(name: str) -> Base:
     """Find the checkpoint `name`, downloading it from the hub where it is no directory.
 
     Raises:
-        UsageError: it is not there, lacks one of `FILES`, or its tokenizer cannot be read; weights in pickle files are
-            never read.
+        UsageError: it is not there, lacks one of `FILES`, has a name that is not UTF-8, or its tokenizer cannot be
+            read; weights in pickle files are never read.
     """
+    check_utf8(Path(name).name)
     directory = Path(name)
     if not directory.is_dir():
         from huggingface_hub import snapshot_download
@@ -85,6 +87,15 @@ def readable(checkpoint: Path) -> Iterator[None]:
         ) from error
 
 
+def check_whole(checkpoint: Path, missing: Iterable[str]) -> None:
+    """Raise `UsageError` where `checkpoint` was loaded without the tensors `missing`: random ones took their place."""
+    if names := sorted(missing):
+        raise UsageError(
+            f"the model in {checkpoint} lacks {len(names)} tensors, such as {' and '.join(names[:2])}: save it under "
+            "the names that transformers gives them, or name another one"
+        )
+
+
 def longest_of(config: Any) -> int | None:
     """Tokens that a model of `config` reads at most; None: as many as there are."""
     positions: int | None = getattr(config, "max_position_embeddings", None)
@@ -121,6 +132,9 @@ def load_classifier(base: Base, labels: tuple[str, ...], seed: int) -> Any:
 
     A head that `base` has is kept where it was trained for the same labels in the same order; any other would answer
     with their meanings, so that a new one is drawn with `seed`.
+
+    Raises:
+        UsageError: `base` cannot be read, or lacks weights of the encoder.
     """
     import torch
     from safetensors.torch import load_file
@@ -136,4 +150,11 @@ def load_classifier(base: Base, labels: tuple[str, ...], seed: int) -> Any:
         if tuple(names[number] for number in sorted(names)) != labels:
             weights = {name: tensor for name, tensor in weights.items() if name not in head}
         torch.manual_seed(seed)
-        return type(empty).from_pretrained(None, config=config, state_dict=weights, dtype=torch.float32)
+        model, loaded = type(empty).from_pretrained(
+            None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
+        )
+    # A pooler is learnt like the head: encoders that were trained on masked words, or to embed sentences, have none.
+    encoder, pooler = f"{model.base_model_prefix}.", f"{model.base_model_prefix}.pooler."
+    missing = (name for name in loaded["missing_keys"] if name.startswith(encoder) and not name.startswith(pooler))
+    check_whole(base.directory, missing)
+    return model

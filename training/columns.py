@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.errors import UsageError
+from training.names import check_utf8
 from training.readers import FILE_TEXT, FOLDER
 from training.table import Table
 
@@ -52,7 +53,7 @@ def choose_columns(path: Path, table: Table, wanted: Columns) -> tuple[str, str]
     """The columns of `table` that hold the texts and the labels.
 
     Raises:
-        UsageError: a wanted column is missing, or none of the usual names is there.
+        UsageError: a wanted column is missing, none of the usual names is there, or one is not UTF-8.
     """
     names = list(table.columns)
     text, label = find_column(names, wanted.text, TEXT_NAMES), find_column(names, wanted.label, LABEL_NAMES)
@@ -79,6 +80,8 @@ def choose_columns(path: Path, table: Table, wanted: Columns) -> tuple[str, str]
             f"{path} lacks the column {' and the column '.join(missing)}; it has {_listed(names)}: name them with "
             "--text-column and --label-column"
         )
+    for name in (text, label):
+        check_utf8(str(name), f"save {path} as UTF-8")
     if text == label:
         raise UsageError(f"{path}: {text!r} cannot be the column of texts and of labels: name another")
     return str(text), str(label)

@@ -10,7 +10,7 @@ import torch
 
 from consumer.bundle import Source, load_bundle
 from consumer.errors import UsageError
-from training.base import Base, check_length, classifier_config, find_base
+from training.base import Base, check_length, find_base, load_classifier, quiet_transformers
 from training.baselines.encoders import ENCODERS
 from training.baselines.measure import measure_bundle, measure_encoder, measure_small
 from training.baselines.models import NETWORKS
@@ -21,6 +21,7 @@ from training.compare_report import write_report
 from training.data import draw, file_sha256
 from training.freeze import check_layers
 from training.kept_answers import key_sha256
+from training.names import check_utf8
 from training.output import check_directory, writing
 from training.prepare import DEFAULTS, DataOptions, Prepared, check_unseen, prepare
 from training.progress import say
@@ -71,14 +72,15 @@ def compare(
     """
     seed = encoder_settings.seed
     check_directory("--out", out)
+    quiet_transformers()
+    # Over hundreds of words the gradients of a GRU shrink to numbers too small for all their bits, with which its
+    # backward pass takes 16 x as long: they count as 0. For the whole process and early: torch's threads inherit it.
+    torch.set_flush_denormal(True)
     tasks, skipped = plan_tasks(
         out, settings, encoder_settings, bases=bases, bundles=bundles, vectors=vectors, options=options
     )
     if not tasks:
         raise UsageError(f"nothing to compare: {'; '.join(f'{name}: {why}' for name, why in skipped.items())}")
-    # Over hundreds of words the gradients of a GRU shrink to numbers too small for all their bits, with which its
-    # backward pass takes 16 x as long: they count as 0. For the whole process and early: torch's threads inherit it.
-    torch.set_flush_denormal(True)
     data = prepare(train_file, test_file, options, say)
     check_unseen([task.base.directory for task in tasks if task.base], data, lambda _: None)
     data = Prepared(draw(data.train, limit, seed), draw(data.test, limit, seed))
@@ -131,7 +133,7 @@ def plan_tasks(
                 skipped[name] = f"no pretrained encoder: give --base-{name} a directory or a hub name"
                 continue
             base = find_base(base_name)
-            config = classifier_config(base, ("0", "1"))
+            config = load_classifier(base, ("0", "1"), seed).config  # loaded for what it raises
             check_length(config, encoder_settings.max_length, "--max-length")
             check_layers(config, encoder_settings.freeze)
             identity |= {
@@ -167,6 +169,7 @@ def plan_tasks(
             )
         tasks.append(Task(name, identity, measure, base))
     for bundle in dict.fromkeys(bundles):
+        check_utf8(str(bundle))
         loaded = load_bundle(bundle)
         identity = {"digest": loaded.digest, "variant": loaded.manifest.served}
         title = f"bundle {bundle}"

@@ -45,8 +45,14 @@ class _Logits(nn.Module):
 
 
 def export_tokenizer(tokenizer_json: str, bundle: Path) -> None:
-    """Write `tokenizer.json` without padding and truncation: the manifest says how long a text may be."""
-    bare_tokenizer(tokenizer_json).save(str(bundle / TOKENIZER))
+    """Write `tokenizer.json` without padding and truncation: the manifest says how long a text may be.
+
+    Raises:
+        GaveUp: it cannot be written, as on a full disk.
+    """
+    text = bare_tokenizer(tokenizer_json).to_str(pretty=True)
+    with storing(bundle / TOKENIZER):  # its own `save` has no error of its own for a full disk
+        (bundle / TOKENIZER).write_text(text, encoding="utf-8")
 
 
 def export_torch(model: Any, bundle: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from consumer.errors import UsageError
+from training.names import check_utf8
 from training.table import BadRow, Place, Table
 
 #: Class folder of aclImdb that holds no class.
@@ -37,8 +38,9 @@ def read_table(path: Path) -> Table:
     """Read `path` in the format that its suffix names, or as a directory of class folders.
 
     Raises:
-        UsageError: it does not exist, has another suffix, or cannot be read.
+        UsageError: it does not exist, has another suffix or a name that is not UTF-8, or cannot be read.
     """
+    check_utf8(path.name)
     try:
         return _reader_of(path)(path)
     except UsageError:
@@ -119,8 +121,11 @@ def quoting_of(path: Path) -> Any:
     """Whether a csv or tsv file quotes its cells; a tsv file is read through for it."""
     if path.suffix.lower() == ".tsv":
         try:
-            for _ in csv_rows(path, separator_of(path)):
-                pass
+            for cells in csv_rows(path, separator_of(path)):
+                # Two rows of such a file whose quotation marks happen to pair up become one. A text that is quoted for
+                # its line break hardly ever holds a tab, too.
+                if any("\t" in cell and "\n" in cell for cell in cells):
+                    return csv.QUOTE_NONE
         except UsageError:  # many tsv files never quote: a quotation mark is a part of the text
             return csv.QUOTE_NONE
     return csv.QUOTE_MINIMAL
@@ -244,6 +249,7 @@ def _files_sha256(files: Iterable[tuple[str, bytes]]) -> str:
     """One SHA-256 for many files: of the lines "SHA-256 of the content, name"."""
     total = hashlib.sha256()
     for name, content in files:
+        check_utf8(name)
         total.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
     return total.hexdigest()
 

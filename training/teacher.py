@@ -20,8 +20,9 @@ from consumer.classifier import Classifier, Scored
 from consumer.encoder import Encoder, Truncation, Windows
 from consumer.engines import open_engine
 from consumer.errors import UsageError
-from training.base import FILES, longest_of, readable
+from training.base import FILES, check_whole, longest_of, readable
 from training.data import file_sha256
+from training.names import check_utf8
 from training.settings import DistilSettings, StepSettings
 from training.step import TrainingRows, attention_shown, check_attention, micro_batch_tokens
 from training.vocabulary import size_of
@@ -130,6 +131,7 @@ def find_teacher(
             to give.
         BundleError: the bundle is damaged.
     """
+    check_exists(path)
     inside = hidden or attention
     teacher = _bundle(path, inside) if (path / MANIFEST).is_file() else _checkpoint(path, settings)
     if set(teacher.labels) != set(labels):
@@ -147,7 +149,8 @@ def find_teacher(
 
 
 def check_exists(path: Path) -> None:
-    """Raise `UsageError` where the directory of a teacher is not there."""
+    """Raise `UsageError` where the directory of a teacher is not there, or has a name that no record can hold."""
+    check_utf8(path.resolve().name)
     if not path.is_dir():
         raise UsageError(f"the teacher {path} does not exist: name a bundle or a checkpoint directory")
 
@@ -178,7 +181,6 @@ def _bundle(path: Path, inside: bool) -> Teacher:
 
 
 def _checkpoint(path: Path, settings: DistilSettings) -> Teacher:
-    check_exists(path)
     if missing := [file for file in FILES if not (path / file).is_file()]:
         raise UsageError(f"the teacher {path} is no bundle, and as a checkpoint it lacks {', '.join(missing)}")
     try:
@@ -194,6 +196,7 @@ def _checkpoint(path: Path, settings: DistilSettings) -> Teacher:
 
         size_of((path / "tokenizer.json").read_text(encoding="utf-8"))  # for what it raises
         longest = longest_of(AutoConfig.from_pretrained(path)) or CHECKPOINT_LENGTH
+    _load(path)  # for what it raises: its turn may come after another teacher's night
     sums = "".join(file_sha256(path / file) for file in FILES)
     return Teacher(
         path,
@@ -220,15 +223,22 @@ def _classifier(bundle: Bundle, engine: Any, teacher: Teacher) -> Asked:
     return ask
 
 
-def _transformer(teacher: Teacher, device: Any) -> Asked:
+def _load(path: Path) -> Any:
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    with readable(teacher.path):
-        model: Any = AutoModelForSequenceClassification.from_pretrained(
-            teacher.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    with readable(path):
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+            path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-    model = model.to(device).eval()
+    check_whole(path, loaded["missing_keys"])
+    return model
+
+
+def _transformer(teacher: Teacher, device: Any) -> Asked:
+    import torch
+
+    model = _load(teacher.path).to(device).eval()
     tokenizer_json = (teacher.path / "tokenizer.json").read_text(encoding="utf-8")
     encoder = Encoder(tokenizer_json, teacher.max_length, teacher.truncation, teacher.windows)
     if teacher.attention:

@@ -8,6 +8,7 @@ from typing import Any
 
 from consumer.errors import UsageError
 from training.columns import TEXT_NAMES, find_column
+from training.names import check_utf8
 from training.readers import check_header, csv_rows, json_lines, quoting_of, read_table, separator_of, surplus
 from training.table import BadRow
 
@@ -41,8 +42,9 @@ def read_texts(source: str, column: str | None, say: Callable[[str], None] = lam
         say: told which one is read where it was guessed among several.
 
     Raises:
-        UsageError: the file cannot be read, or lacks the column.
+        UsageError: the file cannot be read, lacks the column, or has a name that is not UTF-8.
     """
+    check_utf8(source)
     if source == STDIN:
         yield from _lines(source, sys.stdin.buffer)
         return

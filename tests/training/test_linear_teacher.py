@@ -78,3 +78,18 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     """The softmax of each row."""
     exponents = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+
+
+def test_texts_without_a_word_in_common_are_refused() -> None:
+    """As where the wrong column is read: one line, of the teacher and of both models of compare."""
+    from training.baselines.linear import LogReg, NbSvm
+
+    # Given texts of which each has its own words
+    texts = tuple(f"first{row} second{row}" for row in range(20))
+    train = reviews(list(texts), ["neg", "pos"] * 10)
+    # When a linear model is to learn from them, then it says why it cannot
+    with pytest.raises(UsageError, match="no word occurs in 2 training texts"):
+        nbsvm_logits(train, [], SEED)
+    for model in (NbSvm(2), LogReg(2)):
+        with pytest.raises(UsageError, match="no word occurs in 2 training texts"):
+            model.fit(texts, [0, 1] * 10, lambda _: None)

@@ -101,6 +101,23 @@ def test_a_tsv_file_that_never_quotes_keeps_its_quotation_marks(tmp_path: Path) 
     assert len(read_reviews(file)) == 202
 
 
+def test_quotation_marks_of_two_rows_that_pair_up_do_not_make_one_of_them(tmp_path: Path) -> None:
+    """A text that begins with a mark and one that ends with it, in a tsv file that never quotes."""
+    # Given such rows, whose marks stand where a quoted cell would begin and end
+    file = tmp_path / "r.tsv"
+    odd = ['"Great\tpos', 'bad"\tneg']
+    file.write_text("\n".join(["text\tlabel", *odd, *(f"{text}\t{label}" for text, label in MANY)]))
+    # When it is read, to learn from it and to label it
+    reviews, texts = read_reviews(file), [row.text for row in read_texts(str(file), "text")]
+    # Then they are two rows
+    assert list(zip(reviews.texts, reviews.labels, strict=True))[:2] == [('"Great', "pos"), ('bad"', "neg")]
+    assert list(reviews.texts) == texts
+    # When the texts are quoted, for their line breaks
+    file.write_text("\n".join(["text\tlabel", *(f'"{text},\nit is ""said"""\t{label}' for text, label in MANY)]))
+    # Then their marks are none of the text
+    assert read_reviews(file).texts[0] == f'{MANY[0][0]},\nit is "said"'
+
+
 def test_rows_that_are_not_utf8_are_named_and_left_out(tmp_path: Path) -> None:
     """One bad byte costs its row in csv, tsv and jsonl and its file in a directory, and the byte is told."""
     bad = "un café".encode("latin-1")

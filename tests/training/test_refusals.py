@@ -373,20 +373,25 @@ def test_a_full_disk_is_one_line_wherever_it_is_met(
         main(["inspect", "any.xlsx"])
 
 
-def test_weights_that_do_not_fit_on_the_disk_are_one_line(tmp_path: Path) -> None:
+def test_files_of_a_bundle_that_do_not_fit_on_the_disk_are_one_line(tmp_path: Path) -> None:
     """As the libraries that write them say it, here under a limit to the size of files: one exception of ours."""
     import resource
 
     from training.base import find_base, load_classifier
-    from training.export import export_openvino, export_torch
+    from training.export import export_openvino, export_tokenizer, export_torch
 
-    model = load_classifier(find_base(str(make_base(tmp_path / "base"))), ("neg", "pos"), seed=1)
+    base = find_base(str(make_base(tmp_path / "base")))
+    model = load_classifier(base, ("neg", "pos"), seed=1)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for export, file in ((export_torch, "model.safetensors"), (export_openvino, "fp32.xml")):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
+    for export, what, file in (
+        (export_tokenizer, base.tokenizer_json, "tokenizer.json"),
+        (export_torch, model, "model.safetensors"),
+        (export_openvino, model, "fp32.xml"),
+    ):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
         try:
             with pytest.raises(GaveUp, match=f"{file} cannot be written .*: free some space"):
-                export(model, tmp_path)
+                export(what, tmp_path)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
@@ -408,3 +413,44 @@ def test_every_exit_code_is_in_the_help(
     codes = " ".join(capsys.readouterr().out.split()).partition("exit codes: ")[2]
     assert [int(code) for code in re.findall(r"(?:^|; )(\d+) ", codes)] == [0, 2, 3, 5, 130]
     assert f"; {error.exit_code} " in codes
+
+
+def test_a_name_that_no_record_can_hold_is_refused_before_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a file, a directory or a model, in the bytes of another encoding: the night would end in a traceback."""
+    # Given good files, a base and a bundle under such names
+    name = os.fsdecode(b"tr\xfc")
+    made = (write_reviews(tmp_path / f"{part}.xlsx", 40, seed) for seed, part in enumerate((name, "train", "test")))
+    bad, train, test = map(str, made)
+    made_bundle = make_base(write_tiny_bundle(tmp_path / "bundle"))
+    bundle = str(made_bundle.rename(tmp_path / name))
+    files, out = ["--train", train, "--test", test], ["--out", str(tmp_path / "out")]
+    folders = tmp_path / "folders"
+    for label in ("neg", "pos"):
+        (folders / label).mkdir(parents=True)
+        for number in range(9):
+            (folders / label / f"{label}{number}.txt").write_text("a film")
+    (folders / "pos" / f"{name}.txt").write_text("a film")
+    for command in (
+        ["fit", "--train", bad, *files[2:], *out],
+        ["fit", "--train", str(folders), *files[2:], *out],
+        ["fit", *files, *out, "--base", bundle],
+        ["distil", *files, *out, "--teacher", bundle],
+        ["compare", *files, *out, "--models", "nbsvm", "--bundle", bundle],
+        ["predict", "--bundle", bundle, bad],
+        ["explain", "--bundle", bundle, "great", "--html", str(tmp_path / "page.html")],
+    ):
+        # When a command would write them down, then it names them first
+        assert re.search(r"the name '.*tr\\udcfc.*' is not UTF-8: rename it", refusal(capsys, command)), command
+
+
+def test_a_column_whose_name_is_not_utf8_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The record names the columns; rows of ASCII alone do not tell that the file is of another encoding."""
+    # Given a file of two columns, of which one is called in Latin-1
+    file = tmp_path / "r.csv"
+    rows = "".join(f"film {row},{'neg' if row % 2 else 'pos'}\n" for row in range(40))
+    file.write_bytes("text,Gefühl\n".encode("latin-1") + rows.encode())
+    # When it is read, then the message says what to do
+    line = refusal(capsys, ["inspect", str(file)])
+    assert line == f"review-training: the name 'Gef\\udcfchl' is not UTF-8: save {file} as UTF-8"

@@ -1,7 +1,7 @@
 """The two linear models on word and word pair counts, in scikit-learn."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from consumer.errors import UsageError
 from training.baselines.words import words_of
 
 #: Texts that a feature must occur in; of the others a model could only learn that one text by heart.
@@ -43,10 +44,14 @@ class NbSvm:
         self._biases = np.zeros(0)
 
     def fit(self, texts: Sequence[str], targets: Sequence[int], on_read: Callable[[int], None]) -> None:
-        """Learn; `on_read` is told how many of `texts` are counted."""
+        """Learn; `on_read` is told how many of `texts` are counted.
+
+        Raises:
+            UsageError: see `learn_features`.
+        """
         from sklearn.linear_model import LogisticRegression
 
-        present = self._counts.fit_transform(counted(texts, on_read))
+        present = learn_features(self._counts, counted(texts, on_read))
         truth = np.asarray(targets)
         # Two labels need one model: the second is its opposite.
         ones = [1] if self._labels == 2 else range(self._labels)
@@ -96,8 +101,12 @@ class LogReg:
         self._model = LogisticRegression(C=self.C, max_iter=MOST_STEPS)
 
     def fit(self, texts: Sequence[str], targets: Sequence[int], on_read: Callable[[int], None]) -> None:
-        """Learn; `on_read` is told how many of `texts` are counted."""
-        self._model.fit(self._tfidf.fit_transform(counted(texts, on_read)), np.asarray(targets))
+        """Learn; `on_read` is told how many of `texts` are counted.
+
+        Raises:
+            UsageError: see `learn_features`.
+        """
+        self._model.fit(learn_features(self._tfidf, counted(texts, on_read)), np.asarray(targets))
 
     def probabilities(self, texts: Sequence[str]) -> Floats:
         """Shape (texts, labels)."""
@@ -139,6 +148,21 @@ def counted(texts: Sequence[str], on_read: Callable[[int], None]) -> Iterator[st
         yield text
         if number % 256 == 0 or number == len(texts):
             on_read(number)
+
+
+def learn_features(vectorizer: Any, texts: Iterable[str]) -> Any:
+    """The features of `texts`, sparse, shape (texts, features), after `vectorizer` has learnt which ones there are.
+
+    Raises:
+        UsageError: no word occurs in `LEAST_TEXTS` of them.
+    """
+    try:
+        return vectorizer.fit_transform(texts)
+    except ValueError as error:  # scikit-learn has no narrower kind
+        raise UsageError(
+            f"no word occurs in {LEAST_TEXTS} training texts, so that a linear model has nothing to learn from: give "
+            "more texts, or see that they are read from the right column"
+        ) from error
 
 
 def save_linear(directory: Path, vectorizer: Any, **arrays: Floats) -> None:

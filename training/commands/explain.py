@@ -22,11 +22,13 @@ def run(arguments: argparse.Namespace) -> None:
     from training import explain_views as views
     from training.evaluate import open_classifier
     from training.explain import explain
+    from training.names import check_utf8
     from training.output import check_file, writing
 
     page = arguments.html
     if page:
         check_file("--html", page)
+        check_utf8(arguments.bundle.resolve().name)
     text = arguments.text
     if text == "-":
         text = sys.stdin.buffer.read().decode("utf-8", errors="replace")
