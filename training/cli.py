@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from consumer.errors import GaveUp, ReviewsError, UsageError
+from training.terminal import escape_what_cannot_be_shown
 
 #: Command: the module with its `add_arguments` and `run`, and what it does.
 COMMANDS = {
@@ -40,6 +41,7 @@ NEEDED = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit codes are those of consumer/errors.py, and 130 for Ctrl-C."""
+    escape_what_cannot_be_shown()
     try:
         _run(sys.argv[1:] if argv is None else list(argv))
     except ReviewsError as error:

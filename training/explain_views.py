@@ -2,15 +2,12 @@
 
 import html
 import json
-import re
 from dataclasses import asdict
 
 from rich.text import Text
 
 from training.explain import Explanation, Part
-
-#: Characters that would steer a terminal, or turn the reading direction.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+from training.terminal import printable
 
 _STYLE = """
 body { font: 17px/1.6 system-ui, sans-serif; max-width: 48em; margin: 2em auto; padding: 0 1em;
@@ -48,14 +45,9 @@ def as_rich(explanation: Explanation) -> Text:
     return coloured
 
 
-def printable(text: str) -> str:
-    """`text` without the characters that steer a terminal."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
-
-
 def as_json(explanation: Explanation) -> str:
     """One JSON object; offsets count characters of its `text`."""
-    return json.dumps(asdict(explanation), ensure_ascii=False)
+    return json.dumps(asdict(explanation))
 
 
 def as_html(explanation: Explanation, model: str) -> str:

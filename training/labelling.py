@@ -144,7 +144,7 @@ def as_text(outcome: Outcome) -> str:
 
 def as_json(row: Row, outcome: Outcome) -> str:
     """One object with where the text stands and what became of it, never the text."""
-    return json.dumps({"file": row.source, "row": row.row} | asdict(outcome), ensure_ascii=False)
+    return json.dumps({"file": row.source, "row": row.row} | asdict(outcome))
 
 
 def _summary(counts: Counter[str], reasons: Counter[str]) -> str:

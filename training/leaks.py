@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from training.data import Reviews, normalised_all
 from training.progress import ProgressBar
+from training.terminal import printable
 
 #: Words of a shingle. Two reviews of one film share words and names, but hardly ever five words in a row.
 SHINGLE_WORDS = 5
@@ -110,7 +111,7 @@ def examples(leaks: Leaks, train: Reviews, test: Reviews) -> list[str]:
     for kind, matches in (("the same", leaks.exact), ("nearly the same", leaks.near)):
         for match in matches[:EXAMPLES]:
             degree = kind if match.similarity == 1 else f"{kind} ({match.similarity:.2f})"
-            start = " ".join(test.texts[match.test].split())[:EXAMPLE_CHARACTERS]
+            start = printable(" ".join(test.texts[match.test].split())[:EXAMPLE_CHARACTERS])
             lines.append(
                 f"{test.path.name} {test.place(match.test)}, {degree} in {train.path.name} "
                 f'{train.place(match.train)}: "{start}"'

@@ -112,23 +112,23 @@ def separator_of(path: Path) -> str:
     if path.suffix.lower() == ".tsv":
         return "\t"
     with _opened(path, newline="") as file:
-        header = file.readline()
+        header = next((line for line in file if line.strip()), "")
     # Spreadsheets of countries with a decimal comma separate cells by semicolons, in files named csv all the same.
     return max(",;\t", key=header.count)
 
 
 def quoting_of(path: Path) -> Any:
     """Whether a csv or tsv file quotes its cells; a tsv file is read through for it."""
-    if path.suffix.lower() == ".tsv":
-        try:
-            for cells in csv_rows(path, separator_of(path)):
-                # Two rows of such a file whose quotation marks happen to pair up become one. A text that is quoted for
-                # its line break hardly ever holds a tab, too.
-                if any("\t" in cell and "\n" in cell for cell in cells):
-                    return csv.QUOTE_NONE
-        except UsageError:  # many tsv files never quote: a quotation mark is a part of the text
-            return csv.QUOTE_NONE
-    return csv.QUOTE_MINIMAL
+    if path.suffix.lower() != ".tsv":
+        return csv.QUOTE_MINIMAL
+    try:
+        spread = any("\t" in cell and "\n" in cell for cells in csv_rows(path, "\t") for cell in cells)
+    except UsageError:  # many tsv files never quote: a quotation mark is a part of the text
+        return csv.QUOTE_NONE
+    # Two rows of such a file whose quotation marks happen to pair up look like one, with a tab and a line break in a
+    # cell. The lines of a text that is really quoted have other numbers of tabs than the header.
+    is_even = spread and len({len(cells) for cells in csv_rows(path, "\t", csv.QUOTE_NONE) if cells}) == 1
+    return csv.QUOTE_NONE if is_even else csv.QUOTE_MINIMAL
 
 
 def csv_rows(path: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL) -> Iterator[list[str]]:
@@ -163,12 +163,13 @@ def _separated(path: Path) -> Table:
     rows = list(csv_rows(path, separator_of(path), quoting_of(path)))
     while rows and not rows[-1]:
         rows.pop()
-    names = rows[0] if rows else []
+    blank = next((number for number, cells in enumerate(rows) if any(cells)), 0)  # rows before the header
+    names = rows[blank] if rows else []
     check_header(path, names)
     places: list[Place] = []
     whole: list[list[str]] = []
     broken: list[BadRow] = []
-    for number, cells in enumerate(rows[1:], start=2):
+    for number, cells in enumerate(rows[blank + 1 :], start=blank + 2):
         if bad := surplus(number, cells, len(names)):
             broken.append(bad)
         else:
@@ -254,7 +255,15 @@ def _files_sha256(files: Iterable[tuple[str, bytes]]) -> str:
     return total.hexdigest()
 
 
+def check_encoding(path: Path) -> None:
+    """Raise `UsageError` where `path` is text in UTF-16, as Excel's "Unicode text" is."""
+    with path.open("rb") as file:
+        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise UsageError(f"{path} is UTF-16: save it as UTF-8")
+
+
 def _opened(path: Path, newline: str) -> TextIO:
+    check_encoding(path)
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline)
 
 

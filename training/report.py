@@ -22,6 +22,7 @@ from training.metrics import Metric, Metrics, measure
 from training.prepare import DEFAULTS, DataOptions, prepare_test
 from training.progress import say
 from training.slices import Loss, Slice, slices, top_losses
+from training.terminal import printable
 
 #: Characters of a top loss on the terminal; the HTML and the JSON have all of it.
 EXCERPT = 300
@@ -116,7 +117,7 @@ class Report:
             )
         for loss in self.top_losses:
             said = f"{loss.truth}, but {loss.predicted} was said: probability of {loss.truth} {loss.probability:.4f}"
-            lines += ["", said, " ".join(loss.text.split())[:EXCERPT]]
+            lines += ["", said, printable(" ".join(loss.text.split())[:EXCERPT])]
         return "\n".join(lines)
 
 

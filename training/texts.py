@@ -9,7 +9,16 @@ from typing import Any
 from consumer.errors import UsageError
 from training.columns import TEXT_NAMES, find_column
 from training.names import check_utf8
-from training.readers import check_header, csv_rows, json_lines, quoting_of, read_table, separator_of, surplus
+from training.readers import (
+    check_encoding,
+    check_header,
+    csv_rows,
+    json_lines,
+    quoting_of,
+    read_table,
+    separator_of,
+    surplus,
+)
 from training.table import BadRow
 
 STDIN = "-"
@@ -60,13 +69,11 @@ def read_texts(source: str, column: str | None, say: Callable[[str], None] = lam
         if suffix in (".xlsx", ".parquet"):
             yield from _table(source, column, say)
             return
-        with path.open("rb") as file:
-            if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-                raise UsageError(f"{source} is UTF-16: save it as UTF-8")
-            file.seek(0)
-            if suffix == ".txt":
+        if suffix == ".txt":
+            check_encoding(path)
+            with path.open("rb") as file:
                 yield from _lines(source, file)
-                return
+            return
         yield from (_jsonl if suffix == ".jsonl" else _csv)(source, column, say)
     except OSError as error:
         raise UsageError(f"{source} cannot be read ({error.strerror})") from error
@@ -126,6 +133,8 @@ def _csv(source: str, column: str | None, say: Callable[[str], None]) -> Iterato
     rows = csv_rows(path, separator_of(path), quoting_of(path))
     for number, cells in enumerate(rows, start=1):
         if place is None:
+            if not any(cells):
+                continue
             check_header(path, cells)
             place, columns = text_column(source, cells, column, say), len(cells)
         elif bad := surplus(number, cells, columns):

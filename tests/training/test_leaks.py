@@ -115,11 +115,14 @@ def test_short_texts_are_near_only_if_all_their_words_are_the_same() -> None:
 def test_examples_show_where_the_texts_stand_and_how_they_begin() -> None:
     """Three of each kind at most, 80 characters of each on one line."""
     base = texts(10, seed=1)
+    base[1] = f"\x1b[2J{base[1]}"  # would clear the screen
     train = reviews("train.xlsx", base)
     test = reviews("test.xlsx", [*base[:4], *(f"added\n{text}" for text in base[4:8])])
     lines = examples(find_leaks(train, test, 0.8), train, test)
     assert len(lines) == 6
     assert lines[0] == f'test.xlsx row 2, the same in train.xlsx row 2: "{base[0][:80]}"'
+    assert "\ufffd[2J" in lines[1]
+    assert "\x1b" not in lines[1]
     assert lines[3] == f'test.xlsx row 6, nearly the same (0.98) in train.xlsx row 6: "added {base[4][:74]}"'
 
 

@@ -118,6 +118,30 @@ def test_quotation_marks_of_two_rows_that_pair_up_do_not_make_one_of_them(tmp_pa
     assert read_reviews(file).texts[0] == f'{MANY[0][0]},\nit is "said"'
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_blank_rows_before_the_header_are_passed_over(tmp_path: Path, suffix: str) -> None:
+    """As programs write them that leave room for a title; rows keep the numbers that a spreadsheet shows."""
+    file, separator = tmp_path / f"r{suffix}", "\t" if suffix == ".tsv" else ";"
+    lines = ["", separator, f"text{separator}label", *(f"{text}{separator}{label}" for text, label in MANY)]
+    file.write_text("\n".join([*lines, f"a{separator}b{separator}c"]))
+    reviews, texts = read_reviews(file), list(read_texts(str(file), None))
+    assert list(zip(reviews.texts, reviews.labels, strict=True)) == MANY
+    assert [reviews.place(0), reviews.place(199)] == ["row 4", "row 203"]
+    assert [row.row for row in texts] == [*range(4, 205)]
+    assert [row.text for row in texts[:-1]] == list(reviews.texts)
+    assert texts[-1].reason == reviews.bad_rows[0].reason == "3 cells under 2 columns: a text is not quoted"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_utf16_is_told_by_its_name(tmp_path: Path, suffix: str) -> None:
+    """Excel calls it Unicode text; whatever reads the file says what to do."""
+    file = tmp_path / f"r{suffix}"
+    file.write_text("text\tlabel\n" + "\n".join("\t".join(row) for row in MANY), encoding="utf-16")
+    for read in (lambda: read_reviews(file), lambda: list(read_texts(str(file), None))):
+        with pytest.raises(UsageError, match=f"r{suffix} is UTF-16: save it as UTF-8"):
+            read()
+
+
 def test_rows_that_are_not_utf8_are_named_and_left_out(tmp_path: Path) -> None:
     """One bad byte costs its row in csv, tsv and jsonl and its file in a directory, and the byte is told."""
     bad = "un café".encode("latin-1")

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -162,6 +165,24 @@ def test_the_terminal_shows_figures_slices_and_losses(
     assert "unheard" not in out
     assert main([*command, "--top-losses", "0"]) == 0
     assert "good film" not in capsys.readouterr().out
+
+
+def test_a_review_does_not_steer_the_terminal_nor_end_the_program(bundle: Path, tmp_path: Path) -> None:
+    """What a terminal would obey is not shown to it; what its encoding lacks is an escape."""
+    # Given a review that is answered wrongly, with an escape sequence and an emoji, and a terminal without emojis
+    data = tmp_path / "r.csv"
+    rows = [(text, "pos" if positive_probability(text) > 0.5 else "neg") for text in TEXTS]
+    rows = [(f"{text} unheard{n}", label) for n, (text, label) in enumerate(rows * 8)]
+    lines = [f"{text},{label}" for text, label in [*rows, ("good \x1b]0;title\x07film \N{GRINNING FACE}", "neg")]]
+    data.write_text("\n".join(["Reviews,Sentiment", *lines]))
+    # When it is among the top losses
+    command = [sys.executable, "-m", "training.cli", "evaluate", "--bundle", str(bundle), "--data", str(data)]
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    ended = subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False)
+    # Then it is shown, harmless
+    assert ended.returncode == 0, ended.stderr.decode("latin-1")
+    assert b"good \\ufffd]0;title\\ufffdfilm \\U0001f600" in ended.stdout
+    assert b"\x1b" not in ended.stdout
 
 
 def test_a_limit_draws_from_the_whole_file(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

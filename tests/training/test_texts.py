@@ -37,7 +37,11 @@ def test_a_row_that_an_unquoted_comma_tore_has_no_text(tmp_path: Path) -> None:
     ("name", "lines", "texts"),
     [
         ("never quotes.tsv", ['"Great film\tpos', "Bad film\tneg"], ['"Great film', "Bad film"]),
-        ("quotes.tsv", ['"Great\tfilm,\nreally"\tpos', "Bad film\tneg"], ["Great\tfilm,\nreally", "Bad film"]),
+        (
+            "quotes.tsv",
+            ['"Great\tfilm,\n\nreally\nso"\tpos', "Bad film\tneg"],
+            ["Great\tfilm,\n\nreally\nso", "Bad film"],
+        ),
         ("quotes.csv", ['"Great film,\nreally",pos', "Bad film,neg"], ["Great film,\nreally", "Bad film"]),
     ],
 )
