@@ -21,6 +21,9 @@ from training.state import Epoch, RunState
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
 
+#: In the header; another one is of a version whose identities do not tell the same runs.
+FORMAT = "2"
+
 _STATE = TypeAdapter(RunState)
 
 
@@ -31,7 +34,7 @@ def save(
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
-    header = {"identity": json.dumps(identity), "progress": json.dumps(asdict(progress))}
+    header = {"format": FORMAT, "identity": json.dumps(identity), "progress": json.dumps(asdict(progress))}
     _write(directory / CHECKPOINT, tensors, header)
 
 
@@ -70,20 +73,24 @@ def read_header(directory: Path) -> tuple[dict[str, Any], RunState] | None:
     """Identity and progress of the checkpoint in `directory`; None where there is none, or a damaged one.
 
     Raises:
-        UsageError: it cannot be opened.
+        UsageError: it cannot be opened, or is of another version.
     """
     path = directory / CHECKPOINT
     try:
         path.open("rb").close()  # safe_open says of every file that it cannot open that it is missing
         # "np" opens the file once; "pt" opens it again by name, and may find its successor in its place.
         with safe_open(path, "np") as file:
-            header = file.metadata()
+            header = file.metadata() or {}
     except (FileNotFoundError, SafetensorError):
         return None
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read ({error.strerror}): mend it, or name another directory with --checkpoints"
         ) from error
+    if header.get("format") != FORMAT:
+        raise UsageError(
+            f"{path} was written by another version: remove {directory}, or name another directory with --checkpoints"
+        )
     return json.loads(header["identity"]), _STATE.validate_json(header["progress"])
 
 

@@ -20,7 +20,7 @@ from training.columns import MIN_ROWS_PER_LABEL
 from training.compare_report import write_report
 from training.data import draw, file_sha256
 from training.freeze import check_layers
-from training.kept_answers import key_sha256
+from training.kept_answers import key_sha256, rows_sha256
 from training.output import check_directory, writing
 from training.prepare import DEFAULTS, DataOptions, Prepared, check_unseen, prepare
 from training.progress import say
@@ -205,6 +205,8 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
     new = Comparison(
         train=train,
         test=test,
+        train_rows_sha256=rows_sha256(data.train.texts, data.train.labels),
+        test_rows_sha256=rows_sha256(data.test.texts, data.test.labels),
         labels=data.train.label_names,
         columns=asdict(data.train.columns),
         limit=limit,
@@ -218,8 +220,8 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
         return new
     if not found.same_data(new):
         raise UsageError(
-            f"{out} compares on other rows (files, columns, --limit or --seed): name another --out, or remove that "
-            "directory"
+            f"{out} compares on other rows (files, columns, --limit, --seed, --near-duplicate or --drop-leaked): name "
+            "another --out, or remove that directory"
         )
     skipped = {name: why for name, why in skipped.items() if found.find(name) is None}
     return found.model_copy(update={"skipped": skipped})

@@ -96,6 +96,11 @@ def texts_sha256(texts: Sequence[str]) -> str:
     return total.hexdigest()
 
 
+def rows_sha256(texts: Sequence[str], labels: Sequence[str]) -> str:
+    """SHA-256 of `texts` and their `labels` in their order, in hex."""
+    return texts_sha256([*texts, *labels])
+
+
 def key_sha256(key: Mapping[str, Any]) -> str:
     """SHA-256 of what answers depend on, in hex."""
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

@@ -135,8 +135,8 @@ def find_start(directory: Path, identity: dict[str, Any], settings: FitSettings,
         ranks: the processes of the run.
 
     Raises:
-        UsageError: the checkpoint is of another run, which may be hours of work: it is not overwritten; or the
-            processes are more than the reviews of a step.
+        UsageError: the checkpoint is of another run or version, which may be hours of work: it is not overwritten; or
+            the processes are more than the reviews of a step.
     """
     if settings.batch_size < ranks.size:
         raise UsageError(f"{ranks.size} processes cannot share batches of {settings.batch_size}: start fewer of them")
