@@ -70,9 +70,12 @@ def run_training(
     if start.step:
         checkpoint.restore(directory, model, optimizer)
 
+    _remove_superseded(directory, start, settings, ranks)  # what a kill before or behind the last checkpoint left
+
     def save(state: RunState) -> None:
         if ranks.first:
             checkpoint.save(directory, identity, state, model, optimizer)
+        _remove_superseded(directory, state, settings, ranks)
 
     def on_epoch(state: RunState) -> None:
         _tell(state)
@@ -115,6 +118,12 @@ def run_training(
         if ranks.first:
             checkpoint.restore_best(directory, identity, best, model)
     return state
+
+
+def _remove_superseded(directory: Path, state: RunState, settings: FitSettings, ranks: Ranks) -> None:
+    """Remove the weights of epochs that are not the best one of `state`, which is that of the checkpoint."""
+    if ranks.first:
+        checkpoint.keep_only(best_epoch(state.epochs, settings.select), directory)
 
 
 def _tell(state: RunState) -> None:
