@@ -24,6 +24,7 @@ from training.kept_answers import key_sha256, rows_sha256
 from training.output import check_directory, writing
 from training.prepare import DEFAULTS, DataOptions, Prepared, check_unseen, prepare
 from training.progress import say
+from training.sealing import check_outside
 from training.settings import FitSettings
 
 
@@ -113,7 +114,8 @@ def plan_tasks(
     """What is to be done, and which models are left out for what reason.
 
     Raises:
-        UsageError: a base or the vectors cannot be used, or the base not with these settings.
+        UsageError: a base or the vectors cannot be used, the base not with these settings, or a base or bundle is in
+            the place of a model that is trained here.
         BundleError: a bundle is refused.
     """
     tasks: list[Task] = []
@@ -122,6 +124,7 @@ def plan_tasks(
     if vectors is not None and not vectors.is_file():
         raise UsageError(f"--vectors {vectors} does not exist")
     models = out / "models"
+    read = [("--bundle", bundle) for bundle in bundles]
     for name in dict.fromkeys(settings.models):
         base: Base | None = None
         identity: dict[str, Any] = {"model": name, "seed": seed}
@@ -131,6 +134,7 @@ def plan_tasks(
                 skipped[name] = f"no pretrained encoder: give --base-{name} a directory or a hub name"
                 continue
             base = find_base(base_name)
+            read.append((f"--base-{name}", base.directory))
             config = classifier_config(base, ("0", "1"))
             check_length(config, encoder_settings.max_length, "--max-length")
             check_layers(config, encoder_settings.freeze)
@@ -166,6 +170,8 @@ def plan_tasks(
                 directory=models / name,
             )
         tasks.append(Task(name, identity, measure, base))
+    for task in tasks:
+        check_outside("the model of --out", models / task.name, read)
     for bundle in dict.fromkeys(bundles):
         loaded = load_bundle(bundle)
         identity = {"digest": loaded.digest, "variant": loaded.manifest.served}
