@@ -13,7 +13,7 @@ from training.evaluate import classify_all, open_classifier, refuse_unknown_labe
 from training.golden import ask
 from training.prepare import DEFAULTS, DataOptions, prepare_test
 from training.progress import say
-from training.sealing import check_replaceable, replacing, seal, write_golden
+from training.sealing import check_outside, check_replaceable, replacing, seal, write_golden
 
 
 def calibrated_copy(
@@ -35,12 +35,16 @@ def calibrated_copy(
         The manifest of the copy.
 
     Raises:
-        UsageError: the file cannot be used, has leaked too much, or the bundle was made from it; `out` is no bundle.
+        UsageError: the file cannot be used, has leaked too much, or the bundle was made from it; `out` is no bundle, or
+            holds one of the others.
         BundleError: the bundle is refused.
     """
     source = load_bundle(bundle)
     manifest = source.manifest
     check_replaceable(out)
+    # The bundle itself may be replaced, but not be lost in another one.
+    other = None if bundle.resolve() == out.resolve() else bundle
+    check_outside("--out", out, [("--bundle", other), ("--data", file), ("--train", train_file)])
     reviews, _ = prepare_test(file, train_file, options, say)
     refuse_unknown_labels(reviews, manifest.labels)
     _refuse_known(manifest, reviews)

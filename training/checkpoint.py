@@ -1,9 +1,11 @@
 """Where a run stands, in one safetensors file: weights, optimiser state and, in its header, what the run is.
 
-Beside it, where the best epoch is to be packaged, a second file with the weights of the best one so far.
+Beside it, where the best epoch is to be packaged, a second file with the weights of the best one so far. It is named
+after the step at its end: that of the epoch that was best before stays until a checkpoint knows of its successor.
 """
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,12 @@ from training.output import whole
 from training.state import Epoch, RunState
 
 CHECKPOINT = "checkpoint.safetensors"
-BEST = "best.safetensors"
+
+#: Names of the files with the weights of an epoch that was the best, and of such that a kill left half written.
+_BEST = re.compile(r"best-\d+\.safetensors(\.partial)?")
+
+#: In the header; another one is of a version whose identities do not tell the same runs.
+FORMAT = "2"
 
 _STATE = TypeAdapter(RunState)
 
@@ -31,13 +38,27 @@ def save(
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
-    header = {"identity": json.dumps(identity), "progress": json.dumps(asdict(progress))}
+    header = {"format": FORMAT, "identity": json.dumps(identity), "progress": json.dumps(asdict(progress))}
     _write(directory / CHECKPOINT, tensors, header)
 
 
 def save_best(directory: Path, identity: dict[str, Any], epoch: Epoch, model: nn.Module) -> None:
     """Write the weights that `model` has at the end of `epoch`, the best one so far, into `directory`."""
-    _write(directory / BEST, model.state_dict(), _best_header(identity, epoch))
+    _write(directory / best_file(epoch), model.state_dict(), _best_header(identity, epoch))
+
+
+def best_file(epoch: Epoch) -> str:
+    """Name of the file with the weights at the end of `epoch`."""
+    return f"best-{epoch.step}.safetensors"
+
+
+def keep_only(best: Epoch | None, directory: Path) -> None:
+    """Remove what `save_best` wrote of other epochs than `best`, which the checkpoint in `directory` knows as such."""
+    if not directory.is_dir():
+        return
+    for path in directory.iterdir():
+        if _BEST.fullmatch(path.name) and not (best and path.name == best_file(best)):
+            path.unlink(missing_ok=True)
 
 
 def restore_best(directory: Path, identity: dict[str, Any], epoch: Epoch, model: nn.Module) -> None:
@@ -46,14 +67,15 @@ def restore_best(directory: Path, identity: dict[str, Any], epoch: Epoch, model:
     Raises:
         UsageError: they are not there any more.
     """
+    path = directory / best_file(epoch)
     try:
-        with safe_open(directory / BEST, "pt") as file:
+        with safe_open(path, "pt") as file:
             if file.metadata() == _best_header(identity, epoch):
                 model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - not a dict
                 return
     except (FileNotFoundError, SafetensorError):
         pass
-    raise UsageError(f"{directory / BEST} does not hold the best epoch of this run: remove {directory} and train anew")
+    raise UsageError(f"{path} does not hold the best epoch of this run: remove {directory} and train anew")
 
 
 def _best_header(identity: dict[str, Any], epoch: Epoch) -> dict[str, str]:
@@ -70,20 +92,24 @@ def read_header(directory: Path) -> tuple[dict[str, Any], RunState] | None:
     """Identity and progress of the checkpoint in `directory`; None where there is none, or a damaged one.
 
     Raises:
-        UsageError: it cannot be opened.
+        UsageError: it cannot be opened, or is of another version.
     """
     path = directory / CHECKPOINT
     try:
         path.open("rb").close()  # safe_open says of every file that it cannot open that it is missing
         # "np" opens the file once; "pt" opens it again by name, and may find its successor in its place.
         with safe_open(path, "np") as file:
-            header = file.metadata()
+            header = file.metadata() or {}
     except (FileNotFoundError, SafetensorError):
         return None
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read ({error.strerror}): mend it, or name another directory with --checkpoints"
         ) from error
+    if header.get("format") != FORMAT:
+        raise UsageError(
+            f"{path} was written by another version: remove {directory}, or name another directory with --checkpoints"
+        )
     return json.loads(header["identity"]), _STATE.validate_json(header["progress"])
 
 

@@ -35,6 +35,9 @@ SHOWN_NAME = 40
 _SEPARATORS = re.compile(r"[|;,]")
 _AROUND = " []()'\""
 
+#: Labels that say the same of a text in two ways, as a column does that was pasted together of two tables.
+_AS_NUMBERS, _AS_WORDS = {"0", "1"}, {"false", "true"}
+
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
 
 
@@ -106,8 +109,8 @@ def check_labels(path: Path, labels: Sequence[str], column: str) -> None:
     """See that `labels` are two or more classes, one for each text, with enough rows.
 
     Raises:
-        UsageError: they are continuous numbers, several labels in a cell, one label, too many, too rare, or differ in
-            case only.
+        UsageError: they are continuous numbers, several labels in a cell, one label, too many, too rare, differ in
+            case only, or are flags written in two ways.
     """
     counts = Counter(labels)
     if measure := _continuous(counts):
@@ -126,6 +129,9 @@ def check_labels(path: Path, labels: Sequence[str], column: str) -> None:
             raise UsageError(
                 f"{path}: the labels {other!r} and {label!r} in {column!r} differ in case only: write them alike"
             )
+    if _AS_NUMBERS & spelt.keys() and _AS_WORDS & spelt.keys():
+        mixed = _listed(sorted(label for folded, label in spelt.items() if folded in _AS_NUMBERS | _AS_WORDS))
+        raise UsageError(f"{path}: the labels {mixed} in {column!r} mix numbers with true and false: write them alike")
     if len(counts) > MAX_LABELS:
         raise UsageError(f"{path} has {len(counts)} different labels: is {column!r} the right column?")
     if len(counts) < 2:

@@ -20,11 +20,12 @@ from training.columns import MIN_ROWS_PER_LABEL
 from training.compare_report import write_report
 from training.data import draw, file_sha256
 from training.freeze import check_layers
-from training.kept_answers import key_sha256
+from training.kept_answers import key_sha256, rows_sha256
 from training.names import check_utf8
 from training.output import check_directory, writing
 from training.prepare import DEFAULTS, DataOptions, Prepared, check_unseen, prepare
 from training.progress import say
+from training.sealing import check_outside
 from training.settings import FitSettings
 
 
@@ -115,7 +116,8 @@ def plan_tasks(
     """What is to be done, and which models are left out for what reason.
 
     Raises:
-        UsageError: a base or the vectors cannot be used, or the base not with these settings.
+        UsageError: a base or the vectors cannot be used, the base not with these settings, or a base or bundle is in
+            the place of a model that is trained here.
         BundleError: a bundle is refused.
     """
     tasks: list[Task] = []
@@ -124,6 +126,7 @@ def plan_tasks(
     if vectors is not None and not vectors.is_file():
         raise UsageError(f"--vectors {vectors} does not exist")
     models = out / "models"
+    read = [("--bundle", bundle) for bundle in bundles]
     for name in dict.fromkeys(settings.models):
         base: Base | None = None
         identity: dict[str, Any] = {"model": name, "seed": seed}
@@ -133,6 +136,7 @@ def plan_tasks(
                 skipped[name] = f"no pretrained encoder: give --base-{name} a directory or a hub name"
                 continue
             base = find_base(base_name)
+            read.append((f"--base-{name}", base.directory))
             config = load_classifier(base, ("0", "1"), seed).config  # loaded for what it raises
             check_length(config, encoder_settings.max_length, "--max-length")
             check_layers(config, encoder_settings.freeze)
@@ -168,6 +172,8 @@ def plan_tasks(
                 directory=models / name,
             )
         tasks.append(Task(name, identity, measure, base))
+    for task in tasks:
+        check_outside("the model of --out", models / task.name, read)
     for bundle in dict.fromkeys(bundles):
         check_utf8(str(bundle))
         loaded = load_bundle(bundle)
@@ -208,6 +214,8 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
     new = Comparison(
         train=train,
         test=test,
+        train_rows_sha256=rows_sha256(data.train.texts, data.train.labels),
+        test_rows_sha256=rows_sha256(data.test.texts, data.test.labels),
         labels=data.train.label_names,
         columns=asdict(data.train.columns),
         limit=limit,
@@ -221,8 +229,8 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
         return new
     if not found.same_data(new):
         raise UsageError(
-            f"{out} compares on other rows (files, columns, --limit or --seed): name another --out, or remove that "
-            "directory"
+            f"{out} compares on other rows (files, columns, --limit, --seed, --near-duplicate or --drop-leaked): name "
+            "another --out, or remove that directory"
         )
     skipped = {name: why for name, why in skipped.items() if found.find(name) is None}
     return found.model_copy(update={"skipped": skipped})

@@ -26,7 +26,7 @@ from training.prepare import DEFAULTS, DataOptions, check_unseen, prepare
 from training.progress import say
 from training.record import BaseRecord
 from training.run import Interrupted, find_start, within_memory
-from training.sealing import check_name, check_replaceable
+from training.sealing import check_name, check_outside, check_replaceable, local_directory
 from training.settings import DistilSettings, PackageSettings
 from training.step import TrainingRows, attention_shown, check_attention, label_weights
 from training.student import make_student, student_shape
@@ -76,7 +76,7 @@ def distil(
         processes beside the first, where torchrun started several.
 
     Raises:
-        UsageError: files, teachers, base, student or one of the directories cannot be used.
+        UsageError: files, teachers, base, student or one of the directories cannot be used, or one is in `out`.
         BundleError: a teacher is damaged.
         GaveUp: answers of a teacher or the state of the run cannot be written any more.
         training.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
@@ -89,8 +89,11 @@ def distil(
     cache = teacher_cache or out.with_name(f"{out.name}.teachers")
     check_directory("--checkpoints", directory)
     check_directory("--teacher-cache", cache)
-    # What a user can have got wrong is looked at before the teachers are asked, which may take a night.
     models = [path for path in teachers if str(path) != NBSVM]
+    read = [("--train", train_file), ("--test", test_file), ("--unlabeled", unlabeled_file)]
+    read += [("--base", local_directory(base_name)), *(("--teacher", path) for path in models)]
+    check_outside("--out", out, [("--checkpoints", directory), ("--teacher-cache", cache), *read])
+    # What a user can have got wrong is looked at before the teachers are asked, which may take a night.
     if settings.hidden_weight and not models:
         raise UsageError(f"{NBSVM} has no hidden states: name another --teacher too, or leave out --hidden-weight")
     if settings.attention_weight and not models:

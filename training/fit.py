@@ -17,7 +17,7 @@ from training.parallel import joined
 from training.plan import Plan, conclude, train
 from training.prepare import DEFAULTS, DataOptions, Prepared, check_left, check_unseen, prepare
 from training.progress import say
-from training.sealing import check_name, check_replaceable
+from training.sealing import check_name, check_outside, check_replaceable, local_directory
 from training.settings import FitSettings, PackageSettings
 
 
@@ -51,7 +51,7 @@ def fit(
         processes beside the first, where torchrun started several.
 
     Raises:
-        UsageError: files, base, `out` or `checkpoints` cannot be used.
+        UsageError: files, base, `out` or `checkpoints` cannot be used, or one of them is in `out`.
         GaveUp: the state of the run cannot be written any more.
         training.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
     """
@@ -60,6 +60,16 @@ def fit(
     check_name(packaging.name, out)
     directory = checkpoints or out.with_name(f"{out.name}.run")
     check_directory("--checkpoints", directory)
+    check_outside(
+        "--out",
+        out,
+        [
+            ("--checkpoints", directory),
+            ("--train", train_file),
+            ("--test", test_file),
+            ("--base", local_directory(base_name)),
+        ],
+    )
     prepared = prepare(train_file, test_file, data_options, say)
     return fit_prepared(
         prepared,

@@ -1,11 +1,13 @@
 """What a model said of each text of a file, kept while it is measured: a run that is killed goes on measuring.
 
 A file of JSON lines, one per text in their order; no text is in it. Its name is the sum of what the answers depend on,
-so that another model, text or setting never finds them.
+so that another model, text or setting never finds them. Every line has the number of its row: what two processes wrote
+at the same time, one among the other's, is not taken for answers to the rows where it stands.
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -15,6 +17,7 @@ from typing import Any
 from consumer.bundle import TOKENIZER, Bundle
 from consumer.classifier import Scored
 from consumer.errors import UsageError
+from training.output import whole
 
 
 class KeptAnswers:
@@ -47,6 +50,7 @@ class KeptAnswers:
         except OSError as error:
             raise UsageError(f"no answers can be kept in {directory} ({error.strerror}): name another") from error
         self._path = directory / f"{variant}-{key_sha256(key)[:16]}.jsonl"
+        self._rows = 0
 
     def read(self, chunk: int, total: int) -> list[Scored | None]:
         """What is there, whole chunks of so many texts or all of the `total`; what is behind that is thrown away."""
@@ -54,29 +58,33 @@ class KeptAnswers:
         if len(found) < total:
             # A batch of a chunk's rest would be padded differently, and the answers differ in their last digits.
             found = found[: len(found) // chunk * chunk]
-            partial = self._path.with_suffix(".partial")
-            partial.write_text(_as_lines(found), encoding="utf-8")
-            partial.replace(self._path)
+            with whole(self._path, f".{os.getpid()}.partial") as partial:  # two processes may ask the same
+                partial.write_bytes(_as_lines(found, 0))
+        self._rows = len(found)
         return found
 
     def append(self, answers: Sequence[Scored | None]) -> None:
         """Keep the answers to the next texts; None where the model failed."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(_as_lines(answers))
+        with self._path.open("ab", buffering=0) as file:  # in one piece, not among the lines of another process
+            file.write(_as_lines(answers, self._rows))
+        self._rows += len(answers)
 
     def _lines(self) -> Iterator[Scored | None]:
-        """Up to the first line that a kill or a full disk cut off."""
+        """Up to the first line that a kill or a full disk cut off, or that is of another row."""
         try:
             with self._path.open(encoding="utf-8", errors="replace") as file:
-                for line in file:
+                for row, line in enumerate(file):
                     told = json.loads(line)
-                    yield Scored(**told) if told else None
-        except (FileNotFoundError, ValueError, TypeError):
+                    if told["row"] != row:
+                        return
+                    yield None if told["answer"] is None else Scored(**told["answer"])
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
             return
 
 
-def _as_lines(answers: Sequence[Scored | None]) -> str:
-    return "".join(f"{json.dumps(asdict(answer) if answer else None)}\n" for answer in answers)
+def _as_lines(answers: Sequence[Scored | None], first: int) -> bytes:
+    lines = ({"row": row, "answer": answer and asdict(answer)} for row, answer in enumerate(answers, first))
+    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()
 
 
 def texts_sha256(texts: Sequence[str]) -> str:
@@ -86,6 +94,11 @@ def texts_sha256(texts: Sequence[str]) -> str:
         encoded = text.encode()
         total.update(len(encoded).to_bytes(8, "big") + encoded)
     return total.hexdigest()
+
+
+def rows_sha256(texts: Sequence[str], labels: Sequence[str]) -> str:
+    """SHA-256 of `texts` and their `labels` in their order, in hex."""
+    return texts_sha256([*texts, *labels])
 
 
 def key_sha256(key: Mapping[str, Any]) -> str:

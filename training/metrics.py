@@ -105,19 +105,16 @@ def _resampled(answers: Answers, weights: Floats) -> tuple[dict[str, Floats], Fl
     hits = weights @ (answers.is_truth * answers.right[:, None])
     occurrences = weights @ (answers.is_truth + answers.is_predicted)
     with np.errstate(divide="ignore", invalid="ignore"):
-        f1 = np.where(occurrences > 0, 2 * hits / occurrences, 0.0)
-        occurring = (answers.is_truth + answers.is_predicted).any(axis=0)
+        f1 = np.where(occurrences > 0, 2 * hits / occurrences, np.nan)
         of_labels = [
             _areas(weights[:, some], answers.probabilities[some, label], answers.truth[some] == label)
             for label in answers.ranked
         ]
         areas = np.array(of_labels).reshape(-1, len(weights))
-        # A resample of few rows lacks some of many labels: its figure is the mean over those that it has.
-        has = np.isfinite(areas)
         figures = {
             "accuracy": weights @ answers.right / rows,
-            "f1_macro": f1[:, occurring].mean(axis=1),
-            "roc_auc": np.where(has, areas, 0.0).sum(axis=0) / has.sum(axis=0),
+            "f1_macro": _mean_of_those_there(f1.T),
+            "roc_auc": _mean_of_those_there(areas),
             "log_loss": weights @ np.where(some, -np.log(answers.of_truth), 0.0) / answered,
             "brier": weights @ np.where(some, answers.squared_errors, 0.0) / answered,
             "ece": np.abs(weights @ answers.gaps).sum(axis=1) / answered,
@@ -127,6 +124,15 @@ def _resampled(answers: Answers, weights: Floats) -> tuple[dict[str, Floats], Fl
             figures["unsure"] = 1 - sure / answered
             figures["accuracy_of_sure"] = weights @ (answers.sure & answers.right) / sure
     return figures, f1
+
+
+def _mean_of_those_there(of_labels: Floats) -> Floats:
+    """The mean over the labels that a resample has, for rare ones are often in none of its rows; NaN: it has none.
+
+    `of_labels` has the shape (labels, resamples), the means have (resamples,).
+    """
+    has = np.isfinite(of_labels)
+    return np.asarray(np.where(has, of_labels, 0.0).sum(axis=0) / has.sum(axis=0))
 
 
 def _areas(weights: Floats, scores: Floats, positive: Flags) -> Floats:

@@ -12,7 +12,7 @@ from training.base import Base
 from training.data import Reviews
 from training.device import computes_in_bf16, device_name
 from training.evaluate import Evaluation
-from training.kept_answers import texts_sha256
+from training.kept_answers import rows_sha256, texts_sha256
 from training.objective import Objective
 from training.package import package
 from training.parallel import Ranks
@@ -58,7 +58,10 @@ class Plan:
         return TrainingRows.encode(reviews, self.data.train.label_names, self.encoder)
 
     def identity(self) -> dict[str, Any]:
-        """What tells this run from others."""
+        """What tells this run from others.
+
+        The files alone do not: what is left out as leaked, or drawn of them, decides which rows are learnt.
+        """
         identity = {
             "base_sha256": self.base.sha256,
             "tokenizer_sha256": hashlib.sha256(self.base.tokenizer_json.encode()).hexdigest(),
@@ -66,6 +69,8 @@ class Plan:
             "test_sha256": self.data.test.sha256,
             "columns": asdict(self.data.train.columns),
             "rows": len(self.data.train),
+            "train_rows_sha256": rows_sha256(self.data.train.texts, self.data.train.labels),
+            "validation_rows_sha256": rows_sha256(self.validation.texts, self.validation.labels),
             "labels": list(self.data.train.label_names),
             "settings": self.settings.identity(),
         }

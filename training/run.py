@@ -70,9 +70,12 @@ def run_training(
     if start.step:
         checkpoint.restore(directory, model, optimizer)
 
+    _remove_superseded(directory, start, settings, ranks)  # what a kill before or behind the last checkpoint left
+
     def save(state: RunState) -> None:
         if ranks.first:
             checkpoint.save(directory, identity, state, model, optimizer)
+        _remove_superseded(directory, state, settings, ranks)
 
     def on_epoch(state: RunState) -> None:
         _tell(state)
@@ -117,6 +120,12 @@ def run_training(
     return state
 
 
+def _remove_superseded(directory: Path, state: RunState, settings: FitSettings, ranks: Ranks) -> None:
+    """Remove the weights of epochs that are not the best one of `state`, which is that of the checkpoint."""
+    if ranks.first:
+        checkpoint.keep_only(best_epoch(state.epochs, settings.select), directory)
+
+
 def _tell(state: RunState) -> None:
     epoch = state.epochs[-1]
     line = f"epoch {epoch.epoch:g}: loss {epoch.train_loss:.4f}"
@@ -135,8 +144,8 @@ def find_start(directory: Path, identity: dict[str, Any], settings: FitSettings,
         ranks: the processes of the run.
 
     Raises:
-        UsageError: the checkpoint is of another run, which may be hours of work: it is not overwritten; or the
-            processes are more than the reviews of a step.
+        UsageError: the checkpoint is of another run or version, which may be hours of work: it is not overwritten; or
+            the processes are more than the reviews of a step.
     """
     if settings.batch_size < ranks.size:
         raise UsageError(f"{ranks.size} processes cannot share batches of {settings.batch_size}: start fewer of them")

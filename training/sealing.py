@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,25 @@ def check_replaceable(out: Path) -> None:
             pass
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}): name another --out") from error
+
+
+def check_outside(option: str, out: Path, paths: Iterable[tuple[str, Path | None]]) -> None:
+    """See that none of `paths`, each with the option that names it, is the directory `out` or in it.
+
+    Raises:
+        UsageError: one would be lost when `out`, which `option` names, is replaced as a whole.
+    """
+    replaced = out.resolve()
+    for name, path in paths:
+        if path is not None and path.resolve().is_relative_to(replaced):
+            raise UsageError(
+                f"{name} {path} is in {option} {out}, which is replaced as a whole: name another place for one of them"
+            )
+
+
+def local_directory(name: str | None) -> Path | None:
+    """The directory that `name` stands for; None where it is a name on the hub."""
+    return Path(name) if name and Path(name).is_dir() else None
 
 
 def check_name(name: str | None, out: Path) -> None:

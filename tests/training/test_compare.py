@@ -10,6 +10,7 @@ import pytest
 
 from consumer.errors import UsageError
 from tests.tiny_encoder import make_base, write_reviews, write_table
+from tests.training_run import interrupt_after
 from training.baselines.models import LINEAR, NETWORKS, build, reviews_read
 from training.baselines.recurrent import BiGru, StandardGru
 from training.baselines.results import Comparison, Result, read_results
@@ -284,6 +285,65 @@ def test_results_on_other_rows_are_neither_mixed_nor_overwritten(
     assert "remove it" in refusal(capsys, command)
 
 
+def test_as_many_other_rows_are_not_the_same_rows(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --limit there are always so many; what is left out before they are drawn decides which ones."""
+    import pandas as pd
+
+    # Given results on 50 rows of a test file, of which a quarter stands in the training file
+    train, test = pd.read_excel(files[1]), pd.read_excel(files[3])
+    leaky = tmp_path / "leaky.xlsx"
+    pd.concat([train.iloc[:20], test]).to_excel(leaky, index=False)
+    command = [*files[:2], "--test", str(leaky), "--out", str(tmp_path / "out"), "--limit", "50", "--max-overlap", "1"]
+    assert main(["compare", *command, "--models", "nbsvm"]) == 0
+    before = (tmp_path / "out" / "compare.json").read_bytes()
+    # When other rows are left out, then as many others are drawn, which have no place in the same table
+    assert "compares on other rows" in refusal(capsys, [*command, *LINEAR_ONLY, "--drop-leaked"])
+    assert (tmp_path / "out" / "compare.json").read_bytes() == before
+    # And with the same options the table is gone on with
+    assert main(["compare", *command, *LINEAR_ONLY]) == 0
+    assert "nbsvm: measured before" in capsys.readouterr().err
+
+
+def test_an_encoder_is_not_trained_on_with_as_many_other_rows(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checkpoint is that of a run on the rows that were drawn first, before there is any result."""
+    import pandas as pd
+
+    # Given training rows of which some nearly repeat test rows, and an encoder that is stopped on some of them
+    texts = sorted(pd.read_excel(files[3])["Reviews"], key=len)
+    near = pd.DataFrame({"Reviews": [f"{text} indeed" for text in texts[-20:]], "Sentiment": "pos"})
+    pd.concat([near, pd.read_excel(files[1])]).to_excel(tmp_path / "train.xlsx", index=False)
+    base = make_base(tmp_path / "base")
+    command = ["--train", str(tmp_path / "train.xlsx"), *files[2:], "--out", str(tmp_path / "out"), "--limit", "100"]
+    command += ["--max-overlap", "1", "--models", "distilbert", "--base-distilbert", str(base)]
+    command += ["--train-max-length", "24", "--max-length", "48", "--batch-size", "16"]
+    with monkeypatch.context() as patch:
+        interrupt_after(32, patch)
+        assert main(["compare", *command, "--near-duplicate", "1"]) == 130
+    assert read_results(tmp_path / "out") is None
+    # When the nearly repeated ones are left out, then the checkpoint is of another run
+    assert "is of a run with another train_rows_sha256: remove" in refusal(capsys, command)
+
+
+def test_results_of_an_older_version_are_neither_mixed_nor_overwritten(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They do not tell which rows they are on: one line says so, and what to do."""
+    # Given what an older version has written
+    command = [*files, "--out", str(tmp_path / "out"), "--models", "nbsvm"]
+    assert main(["compare", *command]) == 0
+    file = tmp_path / "out" / "compare.json"
+    told = json.loads(file.read_text("utf-8"))
+    old = {name: value for name, value in told.items() if "rows_sha256" not in name} | {"format": 1}
+    file.write_text(json.dumps(old))
+    # When the same command is given again, then it is refused
+    assert "compare.json was written by another version" in refusal(capsys, command)
+    assert json.loads(file.read_text("utf-8")) == old
+
+
 def test_a_limit_draws_from_the_whole_file(files: list[str], tmp_path: Path) -> None:
     """A file that is sorted by label still gives rows of each."""
     words = [(f"the film {label} {number}", label) for label in ("neg", "pos") for number in range(60)]
@@ -387,6 +447,7 @@ def test_the_claims_for_distilbert_are_computed_from_what_was_measured() -> None
     source = {"file": "f.xlsx", "sha256": "0" * 64, "rows": 100}
     comparison = Comparison.model_validate(
         {"train": source, "test": source, "labels": ("neg", "pos"), "limit": None, "seed": 1}
+        | {"train_rows_sha256": "0" * 64, "test_rows_sha256": "0" * 64}
     )
     bert = comparison.with_result(result("bert", 0.9))
     assert bert.distilbert_against_bert is None

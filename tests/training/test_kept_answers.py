@@ -107,6 +107,58 @@ def test_measuring_goes_on_after_a_kill_and_asks_for_no_whole_chunk_twice(
     assert asked == []
 
 
+def test_two_processes_that_measure_the_same_at_once_leave_nothing_wrong(
+    bundle: Path, tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both write the first chunk, one behind the other: the third process takes it once, and asks for the rest."""
+    from training.kept_answers import KeptAnswers
+
+    append = KeptAnswers.append
+
+    def overtaken(self: KeptAnswers, answers: Sequence[Any]) -> None:
+        monkeypatch.setattr(KeptAnswers, "append", stopped_behind_it)
+        with pytest.raises(KeyboardInterrupt):
+            measure(bundle, tmp_path / "kept")
+        monkeypatch.setattr(KeptAnswers, "append", append)
+        append(self, answers)
+
+    def stopped_behind_it(self: KeptAnswers, answers: Sequence[Any]) -> None:
+        append(self, answers)
+        raise KeyboardInterrupt
+
+    # Given one that has asked for its first chunk when another keeps the same chunk and is stopped
+    in_one_go = measure(bundle, tmp_path / "in one go")
+    monkeypatch.setattr(KeptAnswers, "append", overtaken)
+    assert measure(bundle, tmp_path / "kept") == in_one_go
+    (path,) = (tmp_path / "kept").iterdir()
+    assert path.read_text("utf-8").count("\n") == 956
+    # When a third one measures, then it answers as one that was alone
+    asked.clear()
+    assert measure(bundle, tmp_path / "kept") == in_one_go
+    assert asked == list(TEXTS[256:])
+    # And what it leaves is whole
+    asked.clear()
+    assert measure(bundle, tmp_path / "kept") == in_one_go
+    assert asked == []
+
+
+@pytest.mark.parametrize("line", ['{"label": "pos", "score": 0.9}', "null", "[]", '{"row": 0}'])
+def test_lines_that_do_not_tell_their_row_are_not_taken(
+    bundle: Path, tmp_path: Path, asked: list[str], line: str
+) -> None:
+    """As an older version wrote them: all texts are asked for again, and the file is begun anew."""
+    # Given a file of such lines
+    found = measure(bundle, tmp_path / "kept")
+    (path,) = (tmp_path / "kept").iterdir()
+    path.write_text(f"{line}\n" * len(TEXTS))
+    # When the same is measured, then its answers are not those lines
+    for expected in (list(TEXTS), []):
+        asked.clear()
+        assert measure(bundle, tmp_path / "kept") == found
+        assert asked == expected
+    assert path.read_text("utf-8").count("\n") == len(TEXTS)
+
+
 def test_answers_of_another_model_setting_or_text_are_not_taken(bundle: Path, tmp_path: Path, asked: list[str]) -> None:
     """Each change asks anew; a new name or date of the same model does not."""
     measure(bundle, tmp_path / "kept")

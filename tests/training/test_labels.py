@@ -52,6 +52,26 @@ def test_labels_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
         read_reviews(labelled(tmp_path / "r.jsonl", ("pos", "neg", "Pos")))
 
 
+@pytest.mark.parametrize(
+    ("labels", "listed"),
+    [
+        ((0, 1, True, False), "'0', '1', 'False', 'True'"),
+        (("1.0", "true", "0"), "'0', '1', 'true'"),
+        ((True, False, 0), "'0', 'False', 'True'"),
+    ],
+)
+@pytest.mark.parametrize("name", ["r.jsonl", "r.xlsx"])
+def test_flags_written_in_two_ways_are_refused(
+    tmp_path: Path, name: str, labels: Sequence[object], listed: str
+) -> None:
+    """0 and False, 1 and True would be four classes that mean two; the message names those that are mixed."""
+    # Given a column of which a part was written as numbers and a part as words
+    file = labelled(tmp_path / name, labels)
+    # When it is read, then nothing is learnt from it
+    with pytest.raises(UsageError, match=f"the labels {listed} in 'Sentiment' mix numbers with true and false"):
+        read_reviews(file)
+
+
 @pytest.mark.parametrize("labels", [(7.3, 2, 8, 4), ("7.3", "2"), ("7,3", "2,5"), (0.5, 1, 1.5)])
 def test_continuous_ratings_are_refused_with_advice(tmp_path: Path, labels: Sequence[object]) -> None:
     """Grades with fractions are no classes, however few of them there are."""

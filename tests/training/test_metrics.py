@@ -8,7 +8,7 @@ from sklearn import metrics as sk
 
 from training.answers import BINS, Answers, as_arrays, expected_calibration_error, reliability
 from training.evaluate import wilson_interval
-from training.metrics import _resampled, measure
+from training.metrics import Metric, _resampled, measure
 
 pytestmark = pytest.mark.training
 
@@ -71,6 +71,16 @@ def test_a_label_that_a_resample_lacks_costs_no_interval() -> None:
     found = measure(drawn(150, 60, seed=8), names, resamples=100).overall["roc_auc"]
     assert found is not None
     assert 0.5 < found.low < found.value < found.high < 1
+
+
+def test_a_resample_without_a_rare_label_says_nothing_of_its_f1() -> None:
+    """A perfect model is perfect in every resample, though one in seven lacks both rows of the third label."""
+    # Given 300 rows, two of them of a label of their own, and answers that are all right
+    truth = np.array([0] * 149 + [1] * 149 + [2] * 2)
+    # When they are measured
+    found = measure(Answers(np.eye(3)[truth] * 0.7 + 0.1, truth), NAMES)
+    # Then nothing below 1 is in an interval
+    assert found.overall["f1_macro"] == found.f1["c"] == Metric(1.0, 1.0, 1.0)
 
 
 def test_a_figure_without_any_resample_has_no_interval() -> None:

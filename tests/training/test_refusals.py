@@ -98,6 +98,60 @@ def test_a_directory_of_the_run_that_cannot_be_written_is_refused_before_anythin
     assert sorted(tmp_path.iterdir()) == there
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["fit"], "--checkpoints"),
+        (["distil", "--teacher", "nbsvm"], "--checkpoints"),
+        (["distil", "--teacher", "nbsvm"], "--teacher-cache"),
+    ],
+)
+def test_a_place_in_the_bundle_is_refused_before_anything_is_read(
+    tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str], command: list[str], option: str
+) -> None:
+    """Else the state of the run would keep the bundle from its place, or be deleted with the older one."""
+    # Given ways to name a place in a bundle, which is not there yet or is
+    out = tmp_path / "out"
+    (tmp_path / "link").symlink_to(out)
+    relative = os.path.relpath(out / "run")
+    for there in (False, True):
+        if there:
+            write_tiny_bundle(out)
+        for place in (str(out), relative, str(tmp_path / "link" / "run"), f"{tmp_path}/other/../out"):
+            # When the run shall keep something there, then that is refused
+            line = refusal(capsys, [*command, *files, "--out", str(out), option, place])
+            assert line == (
+                f"review-training: {option} {place} is in --out {out}, which is replaced as a whole: name another "
+                "place for one of them"
+            )
+        assert out.exists() == there
+
+
+def test_what_is_read_is_not_replaced_by_what_is_made_of_it(
+    tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A base, a teacher, a bundle to compare with or a file in the place of the new model would be lost."""
+    # Given a bundle with files and another bundle in it
+    out = write_tiny_bundle(tmp_path / "out")
+    write_tiny_bundle(out / "inner")
+    data = str(write_reviews(out / "data.xlsx", 40, seed=3))
+    table = tmp_path / "table"
+    base, bundle = make_base(table / "models" / "distilbert"), write_tiny_bundle(table / "models" / "nbsvm")
+    compared = ["compare", *files, "--out", str(table), "--max-length", "24", "--train-max-length", "24"]
+    for command, words in (
+        (["fit", *files, "--out", str(out), "--base", str(out)], f"--base {out} is in --out"),
+        (["fit", *files, "--out", str(out), "--test", data], f"--test {data} is in --out"),
+        (["distil", *files, "--out", str(out), "--teacher", str(out)], f"--teacher {out} is in --out"),
+        (["calibrate", "--bundle", str(out / "inner"), "--data", data, "--out", str(out)], "inner is in --out"),
+        (["calibrate", "--bundle", str(out), "--data", data, "--out", str(out)], f"--data {data} is in --out"),
+        ([*compared, "--base-distilbert", str(base)], f"--base-distilbert {base} is in the model of --out"),
+        ([*compared, "--models", "nbsvm", "--bundle", str(bundle)], f"--bundle {bundle} is in the model of --out"),
+    ):
+        # When it would be replaced, then that is refused
+        assert words in refusal(capsys, command)
+    assert (out / "inner" / "manifest.json").is_file()
+
+
 def test_a_bundle_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
     """The older one is whole until the new one is, and nothing is left beside it but what others have put there."""
     from training.sealing import replacing

@@ -1,6 +1,8 @@
 """A run of every option is killed, and a run is shared by two processes: both end in the weights of a plain run."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,8 @@ def test_a_killed_run_of_every_option_goes_on_to_the_same_weights(
     finish(arguments(workplace, "killed"))
     # Then it went on, and ended where the other run did
     assert "training goes on from step" in capsys.readouterr().err
-    for file in (CHECKPOINT, "best.safetensors"):
+    (best,) = (path.name for path in (workplace / "whole").glob("best-*"))
+    for file in (CHECKPOINT, best):
         assert weights_of(workplace / "killed", file) == weights_of(workplace / "whole", file)
     whole, killed = (record_in(workplace / run / "record.json") for run in ("whole", "killed"))
     assert [epoch.validation for epoch in killed.epochs] == [epoch.validation for epoch in whole.epochs]
@@ -198,6 +201,28 @@ def test_a_checkpoint_that_cannot_be_opened_is_not_a_missing_one(tmp_path: Path)
     assert read_header(tmp_path / "none") is None
     with pytest.raises(UsageError, match=r"cannot be read \(Not a directory\): .* with --checkpoints"):
         read_header(tmp_path / "file" / "run")
+
+
+def test_a_checkpoint_of_an_older_version_is_refused(
+    workplace: Path, train_only: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It does not tell which rows it was trained on: one line says so, and it is left as it is."""
+    from safetensors.torch import load_file, save_file
+
+    from training import checkpoint
+
+    # Given a checkpoint as an older version wrote it, without a format
+    finish(arguments(workplace, "old", epochs="0.2"))
+    file, header = workplace / "old" / CHECKPOINT, checkpoint.read_header(workplace / "old")
+    assert header is not None
+    save_file(load_file(file), file, {"identity": json.dumps(header[0]), "progress": json.dumps(asdict(header[1]))})
+    before = file.read_bytes()
+    capsys.readouterr()
+    # When the same command is given again, then it is refused
+    assert main(arguments(workplace, "old", epochs="0.2")) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{file} was written by another version: remove {workplace / 'old'}, or name another directory with" in line
+    assert file.read_bytes() == before
 
 
 def test_a_run_that_lacks_memory_says_what_to_lower_and_goes_on_with_it(

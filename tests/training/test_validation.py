@@ -151,9 +151,48 @@ def test_a_run_that_stops_early_ends_in_the_weights_of_its_best_epoch(
     assert again == state
     assert all(torch.equal(weights_again[-1][name], weights[-1][name]) for name in weights[-1])
     # And without the file of the best weights it says so
-    (tmp_path / "run" / "best.safetensors").unlink()
+    (tmp_path / "run" / "best-8.safetensors").unlink()
     with pytest.raises(UsageError, match="does not hold the best epoch"):
         run_with(course, tmp_path, monkeypatch, select="loss", patience=2)
+
+
+def test_the_best_weights_outlive_a_kill_before_the_checkpoint_of_better_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second epoch is the best, but nobody knows of it; done again, it is worse, and the first is packaged."""
+    import torch
+    from safetensors.torch import load_file
+
+    from training import checkpoint
+
+    save = checkpoint.save
+
+    def killed(directory: Path, identity: Any, state: RunState, *rest: Any) -> None:
+        if state.step == 8:
+            raise KeyboardInterrupt
+        save(directory, identity, state, *rest)
+
+    def files() -> list[str]:
+        return sorted(path.name for path in (tmp_path / "run").iterdir())
+
+    # Given a run that is killed between the weights of its second epoch and their checkpoint
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_with(Course(0.5, 0.3), tmp_path, patch, select="loss")
+    assert files() == ["best-4.safetensors", "best-8.safetensors", "checkpoint.safetensors"]
+    first = load_file(tmp_path / "run" / "best-4.safetensors")
+    (tmp_path / "run" / "best-12.safetensors.partial").write_bytes(b"cut off")
+    # When it goes on and the second epoch is not the best any more
+    state, weights = run_with(Course(0.7, 0.8, 0.9, 0.6), tmp_path, monkeypatch, select="loss")
+    # Then it ends in the weights of the first, and nothing else is left
+    assert [epoch.validation.loss for epoch in state.epochs if epoch.validation] == [0.5, 0.7, 0.8, 0.9, 0.6]
+    assert all(torch.equal(first[name], weights[-1][name]) for name in first)
+    assert files() == ["best-4.safetensors", "checkpoint.safetensors"]
+    # And what a kill behind the last checkpoint left goes, too
+    (tmp_path / "run" / "best-20.safetensors").write_bytes(b"")
+    run_with(Course(), tmp_path, monkeypatch, select="loss")
+    assert files() == ["best-4.safetensors", "checkpoint.safetensors"]
 
 
 def test_curves_are_kept_and_nothing_is_chosen_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +206,7 @@ def test_curves_are_kept_and_nothing_is_chosen_unless_asked(tmp_path: Path, monk
     assert sum(epoch.seconds for epoch in state.epochs) == pytest.approx(state.seconds)
     assert all(0.1 < epoch.train_loss < 2 and 0 < epoch.learning_rate <= 1e-3 for epoch in state.epochs)
     assert all(torch.equal(weights[-2][name], weights[-1][name]) for name in weights[-1])
-    assert not (tmp_path / "run" / "best.safetensors").exists()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoint.safetensors"]
 
 
 @pytest.mark.parametrize(

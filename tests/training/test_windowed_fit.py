@@ -283,6 +283,7 @@ def test_a_run_without_windows_and_teachers_is_told_by_nothing_of_them(workplace
     before |= {"cycle_length", "cycle_multiplier", "select", "patience", "validation_share"}
     identity = plan_of(workplace, read_reviews(workplace / "test.xlsx"), FitSettings()).identity()
     data = {"train_sha256", "test_sha256", "columns", "rows", "labels"}
+    data |= {"train_rows_sha256", "validation_rows_sha256"}
     assert identity.keys() == data | {"base_sha256", "tokenizer_sha256", "settings"}
     assert identity["settings"].keys() == before
     found = FitSettings(truncation=Truncation.WINDOWS).identity()

@@ -49,11 +49,16 @@ class Claims(_Part):
 
 
 class Comparison(_Part):
-    """compare.json: the same rows for every result. `limit` of the rows of each file were drawn with `seed`."""
+    """compare.json: the same rows for every result. `limit` of the rows of each file were drawn with `seed`.
 
-    format: Literal[1] = 1
+    What was left out before, as leaked texts are, decides what is drawn: only the sums tell that the rows are the same.
+    """
+
+    format: Literal[2] = 2
     train: Source
     test: Source
+    train_rows_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    test_rows_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     labels: tuple[str, ...]
     columns: dict[str, str | None] = {}
     limit: int | None
@@ -66,6 +71,7 @@ class Comparison(_Part):
         """Whether both are about the same rows."""
         rows = {"sha256", "rows"}
         names: Any = {"train": rows, "test": rows, "labels": ..., "columns": ..., "limit": ..., "seed": ...}
+        names |= {"train_rows_sha256": ..., "test_rows_sha256": ...}
         return self.model_dump(include=names) == other.model_dump(include=names)
 
     def find(self, name: str) -> Result | None:
@@ -97,7 +103,7 @@ def read_results(directory: Path) -> Comparison | None:
     """What `write_results` wrote; None where there is nothing.
 
     Raises:
-        UsageError: the file is something else, or damaged.
+        UsageError: the file is something else, damaged, or of another version.
     """
     path = directory / RESULTS
     try:
@@ -105,6 +111,11 @@ def read_results(directory: Path) -> Comparison | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
+        if isinstance(error, ValidationError) and any(each["loc"] == ("format",) for each in error.errors()):
+            raise UsageError(
+                f"{path} was written by another version, which did not tell the same rows: remove that directory, or "
+                "name another --out"
+            ) from error
         raise UsageError(f"{path} cannot be read: remove it, or name another --out") from error
 
 
