@@ -1,6 +1,7 @@
 """`review-training compare`: the tutorial's models and any bundles, on the same rows, measured alike."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,20 @@ class Task:
     base: Base | None = None
 
 
+@contextmanager
+def _without_denormal_numbers() -> Iterator[None]:
+    """Let numbers that are too small for all their bits count as 0.
+
+    The gradients of a GRU shrink to such over hundreds of words, and its backward pass takes 16 x as long with them.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_without_denormal_numbers()  # from the start, for torch's threads inherit it
 def compare(
     *,
     train_file: Path,
@@ -74,9 +89,6 @@ def compare(
     seed = encoder_settings.seed
     check_directory("--out", out)
     quiet_transformers()
-    # Over hundreds of words the gradients of a GRU shrink to numbers too small for all their bits, with which its
-    # backward pass takes 16 x as long: they count as 0. For the whole process and early: torch's threads inherit it.
-    torch.set_flush_denormal(True)
     tasks, skipped = plan_tasks(
         out, settings, encoder_settings, bases=bases, bundles=bundles, vectors=vectors, options=options
     )
