@@ -1,4 +1,4 @@
-"""Ten faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
+"""Eleven faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
 
 Offsets that the group refused stay in the producer when its transaction is aborted, and go out with the *next* one, of
 a worker that is a member again: offsets of partitions that others own by then move backwards, and their records come
@@ -24,6 +24,9 @@ Asked for the first or last offsets of partitions of which one has no leader, or
 Where a broker has no record at the position of a consumer, be it deleted or lost, it begins at the start of the
 partition and tells nobody (row 23): it is noted. So is a log that is shorter than what was read of it, in which it goes
 back to where the log ended (row 31).
+
+Its `seek` takes no leader epoch, without which nobody asks whether a committed offset still means the same record: a log
+that lost its end and has grown beyond the offset since goes unnoticed (row 31). `seek_committed` gives it one.
 
 A member that joins anew takes no notice of the answer, if that comes between two polls (row 22). It asks once more,
 and everybody else has to; a leader who asked because partitions were added even goes on with its old partitions, under
