@@ -25,8 +25,8 @@ Where a broker has no record at the position of a consumer, be it deleted or los
 partition and tells nobody (row 23): it is noted. So is a log that is shorter than what was read of it, in which it goes
 back to where the log ended (row 31).
 
-Its `seek` takes no leader epoch, without which nobody asks whether a committed offset still means the same record: a log
-that lost its end and has grown beyond the offset since goes unnoticed (row 31). `seek_committed` gives it one.
+Its `seek` takes no leader epoch, without which nobody asks whether a committed offset still means the same record: a
+log that lost its end and has grown beyond the offset since goes unnoticed (row 31). `seek_committed` gives it one.
 
 A member that joins anew takes no notice of the answer, if that comes between two polls (row 22). It asks once more,
 and everybody else has to; a leader who asked because partitions were added even goes on with its old partitions, under
