@@ -90,6 +90,7 @@ def test_row_31_offsets_that_the_coordinator_lost_are_not_done_twice(harness: Ha
     assert harness.verdict().checked == 1200
 
 
+@pytest.mark.smoke
 def test_row_31_offsets_that_the_next_owner_committed_are_not_lost(harness: Harness) -> None:
     """A worker that is frozen while it takes partitions over finds results behind the offset that it was told."""
     # Given committed offsets, and a worker that has asked for them and is frozen before it looks at the results

@@ -364,6 +364,7 @@ def test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there(
     assert [places[harness.topics.input, 0, offset] for offset in range(20)] == [1] * 10 + [2] * 8 + [1] * 2
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("ends_with_a_marker", [False, True])
 def test_row_31_a_log_that_lost_its_end_between_two_workers_is_read_on_from_there(
     broker: LocalBroker, harness_on: Callable[..., Harness], ends_with_a_marker: bool
