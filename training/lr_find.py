@@ -37,7 +37,7 @@ class RateTest:
     """Learning rates, the loss of each step (nats) and its running mean; and what they suggest as a peak rate.
 
     `steepest` is the rate at which the smoothed loss falls fastest per decade, `tenth_of_lowest` a tenth of that of its
-    lowest value. Both are None where the loss did not fall. `diverged`: the test ended before the highest rate.
+    lowest value. Both are None where the loss hardly fell. `diverged`: the test ended before the highest rate.
     """
 
     rates: tuple[float, ...]
@@ -111,18 +111,23 @@ def range_test(
                 break
     if not rates:
         raise UsageError("the loss is not a number before the first step: are the weights of the base model damaged?")
-    steepest, tenth = suggestions(rates, smoothed)
+    steepest, tenth = suggestions(rates, losses, smoothed)
     return RateTest(tuple(rates), tuple(losses), tuple(smoothed), steepest, tenth, diverged)
 
 
-def suggestions(rates: Sequence[float], smoothed: Sequence[float]) -> tuple[float | None, float | None]:
+def suggestions(
+    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float]
+) -> tuple[float | None, float | None]:
     """The rate of the steepest fall of the smoothed loss, and a tenth of the rate of its lowest value.
 
     Only slopes before the lowest value count: behind it the loss is on its way to divergence. None, None: it is lowest
-    within the first `UNSETTLED` steps, so it did not fall.
+    within the first `UNSETTLED` steps, or fell by no more than the standard deviation of the loss of a step.
     """
     lowest = int(np.argmin(smoothed))
     if lowest <= UNSETTLED:
+        return None, None
+    noise = float(np.std(np.diff(losses[: lowest + 1]))) / math.sqrt(2)  # of a difference of two it is that much larger
+    if smoothed[UNSETTLED] - smoothed[lowest] <= noise:
         return None, None
     slopes = np.gradient(np.asarray(smoothed), np.log10(rates))
     steepest = UNSETTLED + int(np.argmin(slopes[UNSETTLED : lowest + 1]))

@@ -25,7 +25,7 @@ def test_suggestions_are_the_steepest_fall_and_a_tenth_of_the_lowest() -> None:
     falling = 1 / (1 + np.exp(4 * (decades + 4)))
     losses = falling + np.where(decades > -2, 3 * (decades + 2), 0)
     losses[-1] = 0.9  # a fall on the way to divergence says nothing
-    steepest, tenth = suggestions((10**decades).tolist(), losses.tolist())
+    steepest, tenth = suggestions((10**decades).tolist(), losses.tolist(), losses.tolist())
     assert steepest == pytest.approx(1e-4)
     assert tenth == pytest.approx(1e-3)
 
@@ -35,9 +35,20 @@ def test_a_loss_that_does_not_fall_suggests_nothing() -> None:
     from training.lr_find import suggestions
 
     rates = np.geomspace(1e-6, 1, 20).tolist()
-    assert suggestions(rates, list(np.linspace(0.7, 3, 20))) == (None, None)
-    assert suggestions(rates, [0.7, 0.69, 0.68, *[0.7] * 17]) == (None, None)
-    assert suggestions(rates[:1], [0.7]) == (None, None)
+    for curve in (list(np.linspace(0.7, 3, 20)), [0.7, 0.69, 0.68, *[0.7] * 17]):
+        assert suggestions(rates, curve, curve) == (None, None)
+    assert suggestions(rates[:1], [0.7], [0.7]) == (None, None)
+
+
+def test_a_loss_that_falls_by_less_than_it_varies_suggests_nothing() -> None:
+    """The lowest point of a flat curve is chance; the same fall of a quieter loss is none."""
+    from training.lr_find import suggestions
+
+    rates = np.geomspace(1e-6, 1, 20).tolist()
+    smoothed = [0.70] * 8 + [0.69] * 6 + [0.8] * 6
+    wild, quiet = (np.asarray(smoothed) + step * (-1) ** np.arange(20) for step in (0.03, 0.003))
+    assert suggestions(rates, wild.tolist(), smoothed) == (None, None)
+    assert None not in suggestions(rates, quiet.tolist(), smoothed)
 
 
 def rate_test(tmp_path: Path, settings: RateTestSettings, break_it: bool = False) -> tuple[Any, Any, dict[str, Any]]:

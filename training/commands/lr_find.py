@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
         end = "where it diverged" if test.diverged else "the highest one tried"
         print(f"{len(test.rates)} steps, rates from {test.rates[0]:.1e} to {test.rates[-1]:.1e}, {end}")  # noqa: T201
         if test.steepest is None:
-            print("no suggestion: the loss did not fall; try a higher --highest-rate or more --steps")  # noqa: T201
+            print("no suggestion: the loss hardly fell; try a higher --highest-rate or more --steps")  # noqa: T201
         else:
             print(f"steepest descent at {test.steepest:.1e}: --learning-rate {test.steepest:.1e}")  # noqa: T201
             print(f"a tenth of the rate of the lowest loss: --learning-rate {test.tenth_of_lowest:.1e}")  # noqa: T201
