@@ -121,13 +121,14 @@ def suggestions(
     """The rate of the steepest fall of the smoothed loss, and a tenth of the rate of its lowest value.
 
     Only slopes before the lowest value count: behind it the loss is on its way to divergence. None, None: it is lowest
-    within the first `UNSETTLED` steps, or fell by no more than the standard deviation of the loss of a step.
+    within the first `UNSETTLED` steps, or fell by no more than the standard deviation of the smoothed loss.
     """
     lowest = int(np.argmin(smoothed))
     if lowest <= UNSETTLED:
         return None, None
-    noise = float(np.std(np.diff(losses[: lowest + 1]))) / math.sqrt(2)  # of a difference of two it is that much larger
-    if smoothed[UNSETTLED] - smoothed[lowest] <= noise:
+    # Of the difference of two steps it is sqrt(2) times that of one, of an exponential mean so much less.
+    of_step = float(np.std(np.diff(losses[: lowest + 1]))) / math.sqrt(2)
+    if smoothed[UNSETTLED] - smoothed[lowest] <= of_step * math.sqrt((1 - SMOOTHING) / (1 + SMOOTHING)):
         return None, None
     slopes = np.gradient(np.asarray(smoothed), np.log10(rates))
     steepest = UNSETTLED + int(np.argmin(slopes[UNSETTLED : lowest + 1]))

@@ -46,7 +46,7 @@ def test_a_loss_that_falls_by_less_than_it_varies_suggests_nothing() -> None:
 
     rates = np.geomspace(1e-6, 1, 20).tolist()
     smoothed = [0.70] * 8 + [0.69] * 6 + [0.8] * 6
-    wild, quiet = (np.asarray(smoothed) + step * (-1) ** np.arange(20) for step in (0.03, 0.003))
+    wild, quiet = (np.asarray(smoothed) + step * (-1) ** np.arange(20) for step in (0.1, 0.01))
     assert suggestions(rates, wild.tolist(), smoothed) == (None, None)
     assert None not in suggestions(rates, quiet.tolist(), smoothed)
 
