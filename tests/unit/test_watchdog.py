@@ -10,14 +10,19 @@ import pytest
 from consumer.errors import GaveUp
 
 WORKER = """
-import logging, sys, time
+import logging, sys, threading, time
 from consumer import logs
 from consumer.watchdog import Watchdog
+def hang_here():
+    threading.Event().wait(30)
 logs.set_up("auto", "INFO")
 watchdog = Watchdog(0.5)
+watchdog.rearm()
 began = time.monotonic()
 print("begun", flush=True)
 while time.monotonic() < began + 30:
+    if sys.argv[1] == "hangs":
+        hang_here()
     if sys.argv[1] == "logs":
         logging.getLogger("consumer").info("x" * 1000)
     if sys.argv[1] == "turns":
@@ -33,7 +38,7 @@ def start(what: str) -> subprocess.Popen[str]:
 
 
 def test_a_hang_ends_the_process_and_says_why() -> None:
-    """Exit code 5, a line of the log, and the stacks of all threads."""
+    """Exit code 5, a line of the log, and the place where it hangs, without any help of the hung thread."""
     with start("hangs") as process:
         _, written = process.communicate(timeout=60)
     first, *stacks = written.splitlines()
@@ -41,6 +46,7 @@ def test_a_hang_ends_the_process_and_says_why() -> None:
     assert '"level": "CRITICAL"' in first
     assert "no turn of the loop within 0.5 s" in first
     assert any("Thread" in line for line in stacks)
+    assert any("in hang_here" in line for line in stacks)
 
 
 def test_a_hang_ends_the_process_where_nobody_reads_its_log() -> None:
