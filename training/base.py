@@ -35,6 +35,11 @@ class Base:
         return (self.directory / "tokenizer.json").read_text(encoding="utf-8")
 
 
+def local_directory(name: str | None) -> Path | None:
+    """The directory that `name` stands for; None where it is a name on the hub."""
+    return Path(name) if name is not None and Path(name).is_dir() else None
+
+
 def find_base(name: str) -> Base:
     """Find the checkpoint `name`, downloading it from the hub where it is no directory.
 
@@ -43,8 +48,8 @@ def find_base(name: str) -> Base:
             read; weights in pickle files are never read.
     """
     check_utf8(Path(name).name)
-    directory = Path(name)
-    if not directory.is_dir():
+    directory = local_directory(name)
+    if directory is None:
         from huggingface_hub import snapshot_download
 
         try:

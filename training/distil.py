@@ -10,7 +10,7 @@ import torch
 from consumer.bundle import Manifest
 from consumer.engines import Logits
 from consumer.errors import UsageError
-from training.base import Base, check_length, find_base, quiet_transformers
+from training.base import Base, check_length, find_base, local_directory, quiet_transformers
 from training.data import Reviews
 from training.device import best_device
 from training.distillation import Distillation, Taught, add_map, drop_map
@@ -26,7 +26,7 @@ from training.prepare import DEFAULTS, DataOptions, check_unseen, prepare
 from training.progress import say
 from training.record import BaseRecord
 from training.run import Interrupted, find_start, within_memory
-from training.sealing import check_name, check_outside, check_replaceable, local_directory
+from training.sealing import check_name, check_outside, check_replaceable
 from training.settings import DistilSettings, PackageSettings
 from training.step import TrainingRows, attention_shown, check_attention, label_weights
 from training.student import make_student, student_shape

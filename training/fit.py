@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from consumer.bundle import Manifest
-from training.base import Base, check_length, find_base, load_classifier, quiet_transformers
+from training.base import Base, check_length, find_base, load_classifier, local_directory, quiet_transformers
 from training.calibrate import hold_out
 from training.data import Reviews
 from training.device import best_device
@@ -17,7 +17,7 @@ from training.parallel import joined
 from training.plan import Plan, conclude, train
 from training.prepare import DEFAULTS, DataOptions, Prepared, check_left, check_unseen, prepare
 from training.progress import say
-from training.sealing import check_name, check_outside, check_replaceable, local_directory
+from training.sealing import check_name, check_outside, check_replaceable
 from training.settings import FitSettings, PackageSettings
 
 

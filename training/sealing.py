@@ -43,11 +43,6 @@ def check_outside(option: str, out: Path, paths: Iterable[tuple[str, Path | None
             )
 
 
-def local_directory(name: str | None) -> Path | None:
-    """The directory that `name` stands for; None where it is a name on the hub."""
-    return Path(name) if name and Path(name).is_dir() else None
-
-
 def check_name(name: str | None, out: Path) -> None:
     """Raise `UsageError` where the model has no `name`, and that of the directory `out` cannot be one."""
     if name is None and not re.fullmatch(NAME, out.name):
