@@ -20,7 +20,7 @@ from training.freeze import freeze
 from training.linear_teacher import NBSVM, nbsvm_logits
 from training.objective import UNLABELED
 from training.output import check_directory
-from training.parallel import Ranks, joined
+from training.parallel import Ranks, joined, the_only_run
 from training.plan import Plan, conclude, train
 from training.prepare import DEFAULTS, DataOptions, check_unseen, prepare
 from training.progress import say
@@ -76,7 +76,8 @@ def distil(
         processes beside the first, where torchrun started several.
 
     Raises:
-        UsageError: files, teachers, base, student or one of the directories cannot be used, or one is in `out`.
+        UsageError: files, teachers, base, student or one of the directories cannot be used, one is in `out`, or
+            another run is in `checkpoints`.
         BundleError: a teacher is damaged.
         GaveUp: answers of a teacher or the state of the run cannot be written any more.
         training.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
@@ -151,28 +152,31 @@ def distil(
         teachers=tuple(records),
         unlabeled=unlabeled,
     )
-    with joined(best_device()) as ranks:
-        find_start(directory, plan.identity(), settings, ranks)  # for what it raises
-        files = [prepared.train, *([unlabeled] if unlabeled else [])]
-        # nbsvm first: what it refuses is better heard before the night.
-        linear = [nbsvm_logits(data.train, learnt[len(data.train) :], settings.seed)] if learns_nbsvm else []
-        with within_memory(settings, ranks):
-            answers = _together(linear, _ask(found, files, learnt, cache, ranks))
-        if answers.attention is not None:
-            alike = read_alike(learnt, original, base.tokenizer_json, settings.train_max_length, settings.truncation)
-            if not alike.all():
-                say(f"{(~alike).sum()} texts teach no attention: the student's vocabulary lacks tokens of theirs")
-            answers.attention[~alike] = 0
-        rows, taught = _lesson(plan, answers)
-        width = taught.hidden.shape[1] if taught.hidden is not None else None
-        torch.manual_seed(settings.seed)
-        mapped = add_map(model, width)
-        model.to(ranks.device)
-        objective = Distillation(taught, settings, label_weights(model, rows, settings), mapped)
-        with attention_shown(model, objective.attention):
-            state = train(plan, rows, ranks, objective)
-    drop_map(model)
-    return conclude(plan, state, ranks) if ranks.first else None
+    with the_only_run("--checkpoints", directory):
+        with joined(best_device()) as ranks:
+            find_start(directory, plan.identity(), settings, ranks)  # for what it raises
+            files = [prepared.train, *([unlabeled] if unlabeled else [])]
+            # nbsvm first: what it refuses is better heard before the night.
+            linear = [nbsvm_logits(data.train, learnt[len(data.train) :], settings.seed)] if learns_nbsvm else []
+            with within_memory(settings, ranks):
+                answers = _together(linear, _ask(found, files, learnt, cache, ranks))
+            if answers.attention is not None:
+                alike = read_alike(
+                    learnt, original, base.tokenizer_json, settings.train_max_length, settings.truncation
+                )
+                if not alike.all():
+                    say(f"{(~alike).sum()} texts teach no attention: the student's vocabulary lacks tokens of theirs")
+                answers.attention[~alike] = 0
+            rows, taught = _lesson(plan, answers)
+            width = taught.hidden.shape[1] if taught.hidden is not None else None
+            torch.manual_seed(settings.seed)
+            mapped = add_map(model, width)
+            model.to(ranks.device)
+            objective = Distillation(taught, settings, label_weights(model, rows, settings), mapped)
+            with attention_shown(model, objective.attention):
+                state = train(plan, rows, ranks, objective)
+        drop_map(model)
+        return conclude(plan, state, ranks) if ranks.first else None
 
 
 def _base_of(teachers: Sequence[Path]) -> Base:

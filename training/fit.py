@@ -13,7 +13,7 @@ from training.freeze import freeze
 from training.holdout import held_out_rows
 from training.leaks import find_leaks
 from training.output import check_directory
-from training.parallel import joined
+from training.parallel import joined, the_only_run
 from training.plan import Plan, conclude, train
 from training.prepare import DEFAULTS, DataOptions, Prepared, check_left, check_unseen, prepare
 from training.progress import say
@@ -51,7 +51,8 @@ def fit(
         processes beside the first, where torchrun started several.
 
     Raises:
-        UsageError: files, base, `out` or `checkpoints` cannot be used, or one of them is in `out`.
+        UsageError: files, base, `out` or `checkpoints` cannot be used, one of them is in `out`, or another run is in
+            `checkpoints`.
         GaveUp: the state of the run cannot be written any more.
         training.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
     """
@@ -115,9 +116,10 @@ def fit_prepared(
         data_options=data_options,
         inherited=inherited,
     )
-    with joined(best_device()) as ranks:
-        state = train(plan, plan.encoded(data.train), ranks)
-    return conclude(plan, state, ranks) if ranks.first else None
+    with the_only_run("--checkpoints", directory):
+        with joined(best_device()) as ranks:
+            state = train(plan, plan.encoded(data.train), ranks)
+        return conclude(plan, state, ranks) if ranks.first else None
 
 
 def split(data: Prepared, settings: FitSettings, near: float) -> tuple[Prepared, Reviews | None, Reviews]:

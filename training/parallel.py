@@ -5,6 +5,8 @@ the gradients of all are added up before the update. So the result is that of on
 additions. The first process alone talks, saves and packages.
 """
 
+import errno
+import fcntl
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,11 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from consumer.errors import ReviewsError
+from consumer.errors import ReviewsError, UsageError
+from training.output import writing
+
+#: Beside the checkpoints of a run: the file that it holds while it is at work.
+LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -92,9 +98,35 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 
 
 @contextmanager
+def the_only_run(option: str, directory: Path) -> Iterator[None]:
+    """Keep other runs out of `directory`, which `option` names and which is made; a kill lets go of it, too.
+
+    Two of them would write their checkpoints over each other's.
+
+    Raises:
+        UsageError: another run is in there, or nothing can be written to it.
+    """
+    if not _is_first():
+        yield
+        return
+    with writing(option, directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / LOCK).open("ab")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:  # any other: a file system without locks
+            if error.errno == errno.EWOULDBLOCK:
+                raise UsageError(
+                    f"another run is at work in {directory}: wait for its end, or name another directory with {option}"
+                ) from error
+        yield
+
+
+@contextmanager
 def only_the_first_talks() -> Iterator[None]:
     """Silence every process but the first; an error that all of them see is told once."""
-    if not _started_by_torchrun() or os.environ["RANK"] == "0":
+    if _is_first():
         yield
         return
     with Path(os.devnull).open("w", encoding="utf-8") as nothing:
@@ -105,6 +137,10 @@ def only_the_first_talks() -> Iterator[None]:
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             sys.exit(130)
+
+
+def _is_first() -> bool:
+    return not _started_by_torchrun() or os.environ["RANK"] == "0"
 
 
 def _started_by_torchrun() -> bool:

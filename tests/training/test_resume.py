@@ -100,6 +100,29 @@ def test_a_killed_run_of_every_option_goes_on_to_the_same_weights(
     assert killed.epochs[-1].step == STEPS
 
 
+@pytest.mark.parametrize("command", ["fit", "distil"])
+def test_a_second_run_in_the_same_directory_is_refused(
+    workplace: Path, command: str, train_only: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The two would write their checkpoints over each other's; the end of the first one lets the second begin."""
+    from training.parallel import the_only_run
+
+    # Given a directory in which another run is at work
+    command_line = arguments(workplace, f"shared-{command}", epochs="0.1")
+    if command == "distil":
+        command_line = ["distil", *command_line[1:], "--teacher", "nbsvm", "--student", "half"]
+    with the_only_run("--checkpoints", workplace / f"shared-{command}"):
+        # When the same command is given, then it is refused in one line, and nothing is trained
+        assert main(command_line) == 2
+        error = capsys.readouterr().err
+        assert f"another run is at work in {workplace / f'shared-{command}'}" in error
+        assert "training starts" not in error
+        assert step_of(workplace / f"shared-{command}") == 0
+    # And once that run has ended it trains
+    finish(command_line)
+    assert "training starts" in capsys.readouterr().err
+
+
 def test_two_processes_end_where_one_does(workplace: Path, train_only: None) -> None:
     """Two real processes of torchrun, over Gloo: the losses, metrics and weights of one process, up to rounding."""
     # Given one run in this process
