@@ -9,7 +9,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.errors import AuthorizationError, InvalidSessionTimeoutError, KafkaError, RetriableError
+from kafka.errors import (
+    AuthorizationError,
+    FencedInstanceIdError,
+    GroupMaxSizeReachedError,
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
+    KafkaError,
+    RetriableError,
+    UnstableOffsetCommitError,
+)
+from kafka.structs import OffsetAndMetadata
 
 from consumer import kafka_fixes
 from consumer.assignment import Assignment
@@ -28,6 +39,18 @@ log = logging.getLogger(__name__)
 
 #: Between two looks at a committed offset that a transaction still decides.
 WAITING_SECONDS = 0.1
+#: Answers of the group, or about the topic, that no other attempt changes.
+REFUSALS = (
+    AuthorizationError,
+    FencedInstanceIdError,
+    GroupMaxSizeReachedError,
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
+)
+#: What keeps a worker from reading although brokers answer.
+OUTSIDE = "not in the consumer group yet"
+IN_DOUBT = "waiting for committed offsets, which are not known yet"
 
 
 class Broker:
@@ -54,6 +77,7 @@ class Broker:
         self._assignment: Assignment
         self._losses: Losses
         self._drain_to: dict[TopicPartition, int] = {}
+        self._beyond: dict[TopicPartition, OffsetAndMetadata] = {}
         self._idle_turns = 0
 
     def connect(self, stopping: Callable[[], bool] = lambda: False) -> None:
@@ -90,7 +114,7 @@ class Broker:
             log.warning("nothing polled: %s", reason_of(error))
             time.sleep(timeout_seconds)
             polled = {}
-        except (AuthorizationError, InvalidSessionTimeoutError) as error:
+        except REFUSALS as error:
             what = f"the group {self._settings.group_id} or the topic {self._settings.input_topic} is refused"
             kind = GaveUp if kafka_fixes.times_assigned(self._consumer) else KafkaUnusable
             raise kind(f"{what}: {reason_of(error)}; see docs/runbook.md") from error
@@ -113,7 +137,8 @@ class Broker:
         records, first, after, epochs = [], {}, {}, {}
         for partition, messages in polled.items():
             records += [
-                Record(m.topic, m.partition, m.offset, m.timestamp, m.key, m.value, tuple(m.headers)) for m in messages
+                Record(m.topic, m.partition, m.offset, _milliseconds(m.timestamp), m.key, m.value, tuple(m.headers))
+                for m in messages
             ]
             first[partition] = messages[0].offset
             after[partition] = messages[-1].offset + 1
@@ -138,9 +163,14 @@ class Broker:
         return kafka_fixes.turns(self._consumer) + self._idle_turns
 
     @property
-    def in_group(self) -> bool:
-        """Whether the group has taken us in; a member may well have no partition."""
-        return bool(self._consumer.group_metadata().generation_id >= 0)
+    def obstacle(self) -> str:
+        """What keeps us from reading although brokers answer: `OUTSIDE`, `IN_DOUBT` or nothing.
+
+        A member of the group may well have no partition.
+        """
+        if self._consumer.group_metadata().generation_id < 0:
+            return OUTSIDE
+        return IN_DOUBT if self._assignment.waiting and not self._assignment.readable else ""
 
     def assignment(self) -> frozenset[int]:
         """Partitions of the input topic that are ours now, and read."""
@@ -159,17 +189,14 @@ class Broker:
         except KafkaError:
             return None
         return {
-            partition.partition: Progress(
-                None if partition in self._assignment.waiting else self._consumer.position(partition, timeout_ms=0),
-                ends[partition],
-            )
+            partition.partition: Progress(self._position(partition), ends[partition])
             for partition in ours & ends.keys()
         }
 
     def settle(self, poll: Poll) -> bool:
-        """After a `poll` without records, commit positions that moved without one: lag reaches 0.
+        """After a `poll` without records, or that is published, commit positions that moved without one: lag reaches 0.
 
-        Transaction markers and compacted tails move them.
+        Transaction markers and compacted tails move them, and back a log that is shorter than what was committed.
 
         Returns:
             Whether there was something to commit.
@@ -179,15 +206,15 @@ class Broker:
         """
         if not poll.in_group:
             return False
-        moved = {}
+        moved, epochs = {}, {}
         for partition in self._consumer.assignment() & self._assignment.readable:
-            position = self._consumer.position(partition, timeout_ms=0)
+            if (position := kafka_fixes.position(self._consumer, partition)) is None:
+                continue
             # A fresh group commits nothing before it reads; with an end to drain to, an empty partition as well.
-            unknown = -1 if self._drain_to else position
-            if position is not None and position > self._assignment.committed.get(partition, unknown):
-                moved[partition] = position
+            unknown = -1 if self._drain_to else position.offset
+            if position.offset != self._assignment.committed.get(partition, unknown):
+                moved[partition], epochs[partition] = position.offset, position.leader_epoch
         if moved:
-            epochs = {partition: kafka_fixes.position_epoch(self._consumer, partition) for partition in moved}
             self.publish(Poll([], {}, moved, epochs, poll.group), [])
         return bool(moved)
 
@@ -195,9 +222,7 @@ class Broker:
         """Whether the group has committed everything up to the end offsets seen at start, in every partition."""
         try:
             self._drain_to = {
-                partition: end
-                for partition, end in self._drain_to.items()
-                if (self._consumer.committed(partition, timeout_ms=self._request_ms) or 0) < end
+                partition: end for partition, end in self._drain_to.items() if not self._is_done(partition, end)
             }
         except KafkaError as error:
             log.warning("whether all is drained is not known now: %s", reason_of(error))
@@ -212,7 +237,16 @@ class Broker:
     def _request_ms(self) -> int:
         return int(self._settings.request_timeout_seconds * 1000)
 
+    def _position(self, partition: TopicPartition) -> int | None:
+        position = kafka_fixes.position(self._consumer, partition)
+        return None if position is None or partition in self._assignment.waiting else position.offset
+
+    def _is_done(self, partition: TopicPartition, end: int) -> bool:
+        commit = self._consumer.committed(partition, metadata=True, timeout_ms=self._request_ms)
+        return commit is not None and commit.offset >= end and commit != self._beyond.get(partition)
+
     def _undone(self) -> dict[TopicPartition, int]:
+        """The ends of the partitions that have records, as of now; notes commits beyond them, which mean lost ones."""
         topic = self._settings.input_topic
         partitions = [TopicPartition(topic, number) for number in range(self._connection.partitions[topic])]
         try:
@@ -222,4 +256,28 @@ class Broker:
             raise KafkaUnusable(f"the end of {topic} is not known: {reason_of(error)}") from error
         if unknown := [each.partition for each in partitions if each not in ends or each not in starts]:
             raise KafkaUnusable(f"the end of partition {unknown[0]} of {topic} is not known: it has no leader now")
-        return {partition: end for partition, end in ends.items() if end > starts[partition]}
+        undone = {partition: end for partition, end in ends.items() if end > starts[partition]}
+        for partition, end in undone.items():
+            commit = self._committed(partition)
+            if commit is not None and commit.offset > end:
+                self._beyond[partition] = commit
+        return undone
+
+    def _committed(self, partition: TopicPartition) -> OffsetAndMetadata | None:
+        """The committed offset, which is known to be none, or is in doubt, where it is None."""
+        deadline = time.monotonic() + self._settings.request_timeout_seconds
+        while True:
+            try:
+                return kafka_fixes.committed_now(self._consumer, partition, self._settings.request_timeout_seconds)
+            except UnstableOffsetCommitError:
+                return None
+            except KafkaError as error:
+                if not isinstance(error, RetriableError) or time.monotonic() > deadline:
+                    raise KafkaUnusable(
+                        f"the offsets of the group {self._settings.group_id} are not known: {reason_of(error)}"
+                    ) from error
+                time.sleep(WAITING_SECONDS)
+
+
+def _milliseconds(timestamp: int | None) -> int:
+    return -1 if timestamp is None else timestamp  # the oldest format of records has none

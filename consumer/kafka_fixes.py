@@ -1,4 +1,4 @@
-"""Eleven faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
+"""Thirteen faults of kafka-python 3.0, mended from outside; each is shown by a test in tests/faults.
 
 Offsets that the group refused stay in the producer when its transaction is aborted, and go out with the *next* one, of
 a worker that is a member again: offsets of partitions that others own by then move backwards, and their records come
@@ -27,6 +27,13 @@ back to where the log ended (row 31).
 
 Its `seek` takes no leader epoch, without which nobody asks whether a committed offset still means the same record: a
 log that lost its end and has grown beyond the offset since goes unnoticed (row 31). `seek_committed` gives it one.
+
+An answer without records makes it forget the leader epoch of its position, and so does what a consumer at the end of a
+log is told all the time: that the log begins later now, that a transaction is open. The same records go unnoticed then
+(row 31). The position keeps its epoch until a batch brings another.
+
+A control batch from which the log cleaner has removed the marker raises in `poll` for ever, and it may well be the one
+that Kafka keeps of a producer in a compacted topic (row 12): it holds no marker, as in Kafka's own client.
 
 A member that joins anew takes no notice of the answer, if that comes between two polls (row 22). It asks once more,
 and everybody else has to; a leader who asked because partitions were added even goes on with its old partitions, under
@@ -182,10 +189,13 @@ def seek_committed(consumer: Any, partition: TopicPartition, commit: OffsetAndMe
     consumer._subscription.assignment[partition].seek(OffsetAndMetadata(commit.offset, "", commit.leader_epoch))
 
 
-def position_epoch(consumer: Any, partition: TopicPartition) -> int:
-    """Leader epoch of what was read last of a partition that is assigned; -1: not known."""
-    position = consumer._subscription.assignment[partition].position
-    return -1 if position is None else int(position.leader_epoch)
+def position(consumer: Any, partition: TopicPartition) -> OffsetAndMetadata | None:
+    """Where a partition that is assigned is read next, with the leader epoch of what was read last, -1: not known.
+
+    None while the client looks for a place to begin at. `consumer.position` may ask brokers, and raise what they say.
+    """
+    found: OffsetAndMetadata | None = consumer._subscription.assignment[partition].position
+    return found
 
 
 def topic_id(consumer: Any, topic: str) -> Any:
@@ -277,6 +287,20 @@ def _taking_the_answer(join: Callable[..., Awaitable[bool]]) -> Callable[..., Aw
     return take_or_join
 
 
+def _keeping_the_epoch(parse: Callable[..., Any]) -> Callable[..., Any]:
+    def parse_and_keep(fetcher: Any, fetched: Any) -> Any:
+        records = parse(fetcher, fetched)
+        if records is not None:  # its batches, each with an epoch, are read later
+            records.leader_epoch = fetcher._subscriptions.assignment[fetched.topic_partition].position.leader_epoch
+        return records
+
+    return parse_and_keep
+
+
+def _unless_it_is_empty(contains_abort_marker: Callable[..., bool]) -> Callable[..., bool]:
+    return lambda records, batch: batch.records_count > 0 and contains_abort_marker(records, batch)
+
+
 def retry_batches_after(producer: Any, milliseconds: int) -> None:
     """Wait longer before a batch is sent again than before a request of a transaction, which share one setting."""
     producer._accumulator.config["retry_backoff_ms"] = milliseconds
@@ -294,6 +318,10 @@ def apply() -> None:
     logging.getLogger("kafka.coordinator.consumer").addFilter(_is_not_about_unstable_offsets)
     TransactionManager._complete_transaction = _and_forget_offsets(TransactionManager._complete_transaction)
     Fetcher.beginning_or_end_offset = _offsets_known
+    Fetcher._parse_fetched_data = _keeping_the_epoch(Fetcher._parse_fetched_data)
+    Fetcher.PartitionRecords._contains_abort_marker = _unless_it_is_empty(
+        Fetcher.PartitionRecords._contains_abort_marker
+    )
     Fetcher._handle_fetch_response = _counting(Fetcher._handle_fetch_response)
     ConsumerCoordinator.need_rejoin = _until_it_has_joined(ConsumerCoordinator.need_rejoin)
     ConsumerCoordinator.join_group_async = _taking_the_answer(ConsumerCoordinator.join_group_async)

@@ -15,6 +15,9 @@ from consumer.settings import WorkerSettings
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
+#: The first Kafka that refuses the offsets of a worker which its group has left behind, and tells one that asks for
+#: committed offsets of those that a transaction still decides (KIP-447). kafka-python leaves both out for older ones.
+EXACTLY_ONCE_SINCE = (2, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Start:
         with LastWarning() as warning:
             while consumer is None and not self._stopping():
                 consumer = self._attempt(new_consumer, warning)
+            if consumer is not None:
+                self._check_version(consumer.config["api_version"])
             for topic in (self._settings.input_topic, self._settings.output_topic, self._settings.dead_letter_topic):
                 while topic not in partitions and not self._stopping():
                     if count := self._partitions(consumer, topic):
@@ -87,6 +92,13 @@ class Start:
                 error,
             )
             return None
+
+    def _check_version(self, version: tuple[int, ...]) -> None:
+        if self._settings.is_exactly_once and version < EXACTLY_ONCE_SINCE:
+            raise KafkaUnusable(
+                f"{self._settings.bootstrap_servers} speaks as Kafka {'.'.join(map(str, version))}: exactly-once "
+                f"delivery needs {'.'.join(map(str, EXACTLY_ONCE_SINCE))} or newer; set delivery to at_least_once"
+            )
 
     def _partitions(self, consumer: Any, topic: str) -> int:
         """Number of partitions of `topic`; 0 when it is worth another try."""

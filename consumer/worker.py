@@ -5,7 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
-from consumer.broker import Broker
+from consumer.broker import IN_DOUBT, OUTSIDE, Broker
 from consumer.classifier import Classifier, Scored
 from consumer.errors import GaveUp
 from consumer.health import Health
@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 6
 #: A worker, busy or idle, asks the broker for the ends of its partitions this often.
 PROBE_SECONDS = 5.0
-#: Why a worker is not ready that its group has not taken in.
-OUTSIDE = "not in the consumer group yet"
 #: Outcomes over which the share of dead letters is taken.
 RATIO_WINDOW = 1000
 
@@ -77,8 +75,8 @@ class Worker:
             self._turn_begins()
             started = time.monotonic()
             poll = self._broker.poll(self._pace.records)
-            if self._health.not_ready_because == OUTSIDE and self._broker.in_group:
-                self._health.not_ready_because = ""
+            if self._health.not_ready_because in (OUTSIDE, IN_DOUBT):
+                self._health.not_ready_because = self._broker.obstacle
             self._note_assignment()
             self._note_losses(poll)
             if not poll.records:
@@ -91,7 +89,7 @@ class Worker:
             if self._probe_is_due():
                 self._probe(published)
                 # Here too: where producers never rest, no poll is ever empty.
-                if published and self._settings.drain and self._broker.drained():
+                if published and self._settled(poll):
                     return
 
     def _turn_begins(self) -> None:
@@ -102,6 +100,10 @@ class Worker:
         """Do what a full hand has no time for; True when drained."""
         if self._probe_is_due():
             self._probe()
+        return self._settled(poll)
+
+    def _settled(self, poll: Poll) -> bool:
+        """Commit what moved without a record; True when drained."""
         try:
             if self._broker.settle(poll):
                 self._failures = 0
@@ -119,7 +121,7 @@ class Worker:
         progress = self._broker.progress(PROBE_SECONDS)
         if progress is not None:
             self._answered = now
-            self._health.not_ready_because = "" if self._broker.in_group else OUTSIDE
+            self._health.not_ready_because = self._broker.obstacle
             self._note_lag(progress)
             if moves:
                 self._look_for_stall(progress, now)

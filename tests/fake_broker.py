@@ -40,7 +40,7 @@ class FakeBroker:
         lag: int = 0,
     ) -> None:
         self.turns = 0
-        self.in_group = True
+        self.obstacle = ""
         self.asked_for: list[int] = []
         self.commits = 0
         self.published: list[Outgoing] = []

@@ -1,7 +1,8 @@
 """What tests do with a real Kafka: produce, read to the end, ask for committed offsets."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +107,20 @@ def produce(bootstrap: str, topic: str, records: Iterable[Record | bytes | None]
         Record(record.value, record.key, record.headers, meta.partition, meta.offset, topic, meta.timestamp)
         for record, meta in zip(sent, done, strict=True)
     ]
+
+
+@contextmanager
+def transaction(kafka: LocalCluster, topic: str, partition: int = 0) -> Iterator[KafkaProducer]:
+    """A producer whose transaction has sent one record, and is yet to be committed or aborted."""
+    producer = KafkaProducer(bootstrap_servers=internal(kafka), transactional_id=f"{topic}-upstream")
+    try:
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(topic, b'{"text": "good"}', partition=partition)
+        producer.flush()
+        yield producer
+    finally:
+        producer.close(timeout=10)
 
 
 def read_all(bootstrap: str, topic: str, *, committed: bool = True, timeout_s: float = 60.0) -> list[Record]:

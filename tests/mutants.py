@@ -201,7 +201,7 @@ MUTATIONS = (
                 "            log.error(",
             ),
         ),
-        "test_topics.py::test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there",
+        "test_logs.py::test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there",
     ),
     Mutation(
         "a committed offset is read on from without its leader epoch",
@@ -212,12 +212,54 @@ MUTATIONS = (
                 "self._consumer.seek(partition, commit.offset)",
             ),
         ),
-        "test_topics.py::test_row_31_a_log_that_lost_its_end_between_two_workers_is_read_on_from_there",
+        "test_logs.py::test_row_31_a_log_that_lost_its_end_between_two_workers_is_read_on_from_there",
     ),
     Mutation(
         "a committed offset behind the results is not asked for again",
         (Change(ASSIGNMENT, "self._committed(suspected)", "commits"),),
         "test_commits_lost.py::test_row_31_offsets_that_the_next_owner_committed_are_not_lost",
+    ),
+    Mutation(
+        "an answer without records forgets the leader epoch",
+        (Change(FIXES, "    Fetcher._parse_fetched_data = _keeping_the_epoch(Fetcher._parse_fetched_data)\n", ""),),
+        "test_logs.py::test_row_31_an_answer_without_records_does_not_hide_that_a_log_loses_its_end",
+    ),
+    Mutation(
+        "an emptied control batch is asked for its marker",
+        (Change(FIXES, "batch.records_count > 0 and contains_abort_marker", "contains_abort_marker"),),
+        "test_logs.py::test_row_12_a_marker_that_the_cleaner_has_emptied_is_passed_over",
+    ),
+    Mutation(
+        "a committed offset beyond the end counts as drained",
+        (Change(BROKER, " and commit != self._beyond.get(partition)", ""),),
+        "test_logs.py::test_row_31_a_drain_is_not_done_where_the_committed_offset_is_beyond_the_end",
+    ),
+    Mutation(
+        "a committed offset does not go back with the end of a log",
+        (
+            Change(
+                BROKER,
+                "if position.offset != self._assignment.committed",
+                "if position.offset > self._assignment.committed",
+            ),
+        ),
+        "test_logs.py::test_row_31_a_drain_is_not_done_where_the_committed_offset_is_beyond_the_end",
+    ),
+    Mutation(
+        "a busy worker commits no position that moved without a record",
+        (Change(WORKER, "if published and self._settled(poll):", "if published and self._broker.drained():"),),
+        "test_topics.py::test_a_drain_ends_although_producers_go_on",
+    ),
+    Mutation(
+        "a worker that waits for all of its offsets is ready",
+        (
+            Change(
+                BROKER,
+                'return IN_DOUBT if self._assignment.waiting and not self._assignment.readable else ""',
+                'return ""',
+            ),
+        ),
+        "test_workers_end.py::test_row_03_a_worker_that_can_read_nothing_yet_is_not_ready",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Models that must not serve, and probes that must not cost."""
+"""Models that must not serve, groups that take nobody, and probes that must not cost."""
 
 import json
 import threading
@@ -8,9 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from kafka import KafkaConsumer
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from tests.fake_bundle import GOLDEN_TEXT, WEIGHTS, write_bundle
 from tests.harness import Harness
+from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
@@ -53,6 +56,27 @@ def test_row_17_a_model_that_is_not_the_measured_one_never_serves(
     assert worker.wait_exit(60) == 3
     assert str(bundle) in worker.last_line
     assert harness.committed() == 0
+
+
+def test_row_28_a_group_that_takes_nobody_like_it_ends_the_start(harness: Harness) -> None:
+    """The members of the group share partitions by another strategy: exit code 4, and the line says so."""
+    # Given a member that knows another strategy alone
+    other = KafkaConsumer(
+        harness.topics.input,
+        bootstrap_servers=harness.topics.bootstrap,
+        group_id=harness.topics.group,
+        partition_assignment_strategy=[StickyPartitionAssignor],
+    )
+    try:
+        wait_until(lambda: not other.poll(200) and other.assignment(), 60, "it has partitions")
+        # When a worker comes, then it ends, and names group and cause
+        worker = harness.worker()
+        wait_until(lambda: not other.poll(200) and not worker.is_running, 60, "the worker has ended")
+        assert worker.wait_exit() == 4
+        assert f"the group {harness.topics.group} or the topic" in worker.last_line
+        assert "InconsistentGroupProtocol" in worker.last_line
+    finally:
+        other.close(autocommit=False)
 
 
 def test_row_29_a_storm_of_scrapes_is_answered_and_the_work_goes_on(harness: Harness) -> None:

@@ -3,9 +3,11 @@
 import json
 import signal
 import time
+from collections.abc import Callable
 
 import pytest
 
+from consumer.local.broker import LocalBroker
 from tests.fake_worker import Script
 from tests.harness import Harness
 from tests.kafka_helpers import Record, read_all
@@ -135,6 +137,24 @@ def test_row_03_one_offset_in_doubt_holds_up_one_partition(harness: Harness) -> 
     # And when the broker has ended the transaction, a new one does the rest
     harness.worker(**timeouts, stall_timeout_seconds=60)
     assert harness.finish().checked == 220
+
+
+def test_row_03_a_worker_that_can_read_nothing_yet_is_not_ready(
+    kafka: LocalBroker, harness_on: Callable[..., Harness]
+) -> None:
+    """Where a transaction of a dead worker decides the offset of all that it has, it says so, until that has ended."""
+    # Given a worker that was killed within a commit of the only partition
+    harness = harness_on(kafka, partitions=1)
+    harness.watch()
+    harness.produce(20)
+    killed = harness.worker(Script({"offsets_sent:1": "kill"}), session_timeout_seconds=3)
+    assert killed.wait_exit() == -signal.SIGKILL
+    # When another one has its partition, then it is not ready, and is as soon as the broker has ended the transaction
+    successor = harness.worker()
+    waiting = (503, "waiting for committed offsets, which are not known yet\n")
+    wait_until(lambda: successor.get("/ready") == waiting, 60, "it waits, and says so")
+    successor.wait_ready()
+    assert harness.finish().checked == 20
 
 
 @pytest.mark.smoke

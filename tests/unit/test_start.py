@@ -14,7 +14,8 @@ from consumer.start import Start
 class Topics:
     """A client that answers so, one topic after the other, and then that each has three partitions."""
 
-    def __init__(self, *answers: KafkaError | set[int]) -> None:
+    def __init__(self, *answers: KafkaError | set[int], version: tuple[int, ...] = (4, 3)) -> None:
+        self.config = {"api_version": version}
         self._answers = list(answers)
 
     def partitions_for_topic(self, _topic: str) -> set[int]:
@@ -58,3 +59,22 @@ def test_a_topic_that_this_user_may_not_see_ends_the_start(monkeypatch: pytest.M
     with pytest.raises(KafkaUnusable, match=r"topic reviews: .*TopicAuthorizationFailedError"):
         Start(WorkerSettings(), said.append, lambda: False).connect()
     assert said == []
+
+
+@pytest.mark.parametrize(("version", "delivery"), [((2, 4), "at_least_once"), ((2, 5), "exactly_once")])
+def test_a_kafka_that_knows_what_the_delivery_needs_is_used(
+    version: tuple[int, ...], delivery: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At-least-once delivery leans on nothing that came with 2.5."""
+    topics: Any = Topics(version=version)
+    monkeypatch.setattr(start, "new_consumer", lambda *_: topics)
+    connection = Start(WorkerSettings.model_validate({"delivery": delivery}), lambda _: None, lambda: False).connect()
+    assert connection.consumer is topics
+
+
+def test_a_kafka_too_old_for_exactly_once_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kafka-python would leave out what fences a late worker, without a word."""
+    topics: Any = Topics(version=(2, 4))
+    monkeypatch.setattr(start, "new_consumer", lambda *_: topics)
+    with pytest.raises(KafkaUnusable, match=r"speaks as Kafka 2\.4: .*needs 2\.5 or newer; set delivery"):
+        Start(WorkerSettings(), lambda _: None, lambda: False).connect()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from consumer import worker as loop
+from consumer.broker import OUTSIDE
 from consumer.bundle import load_bundle
 from consumer.classifier import Classifier
 from consumer.errors import GaveUp
@@ -66,13 +67,13 @@ def test_a_worker_that_is_in_no_group_is_not_ready(
 ) -> None:
     """Brokers may answer while the one that coordinates the group does not; nothing is read then."""
     broker, health = FakeBroker([], polls=0), Health(60)
-    broker.in_group = False
+    broker.obstacle = OUTSIDE
     broker.drained = lambda: len(broker.asked_for) > 1  # type: ignore[method-assign]
     run(broker, tmp_path, metrics, health)
     assert health.not_ready_because == "not in the consumer group yet"
     assert not health.ready
     # And is, as soon as it has joined: the next look at the broker would be seconds away
-    broker.in_group = True
+    broker.obstacle = ""
     monkeypatch.setattr(loop, "PROBE_SECONDS", 1000.0)
     run(broker, tmp_path, metrics, health)
     assert health.ready
