@@ -17,10 +17,11 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsError
 
 from consumer import logs
-from consumer.broker import Broker
+from consumer.broker import OUTSIDE, Broker
 from consumer.bundle import Bundle, load_bundle
 from consumer.classifier import Classifier
 from consumer.engines import open_engine
+from consumer.engines.cores import available_cores
 from consumer.errors import GaveUp, UsageError
 from consumer.health import Health, HealthServer
 from consumer.kafka_settings import CONFIG_VARIABLE, SECRETS_VARIABLE, KafkaSettings
@@ -29,9 +30,12 @@ from consumer.metrics import Metrics
 from consumer.publisher import Step
 from consumer.settings import WorkerSettings
 from consumer.watchdog import Watchdog
-from consumer.worker import OUTSIDE, Worker
+from consumer.worker import Worker
 
 log = logging.getLogger("consumer")
+
+#: Unless told otherwise: each takes some 60 MiB, and 2 GiB, with which workers are run, are not enough for 32.
+MOST_THREADS = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser, model: type[KafkaSettings] = WorkerSettings) -> None:
@@ -105,7 +109,8 @@ def open_classifier(settings: WorkerSettings, bundle: Bundle) -> Classifier:
     Raises:
         BundleError: the model does not answer as it did when it was made.
     """
-    engine = open_engine(bundle, settings.variant, settings.threads)
+    threads = settings.threads or min(available_cores(), MOST_THREADS)
+    engine = open_engine(bundle, settings.variant, threads)
     classifier = Classifier(bundle, engine, token_budget=settings.token_budget)
     classifier.self_check()
     return classifier

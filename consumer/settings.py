@@ -46,7 +46,9 @@ class WorkerSettings(KafkaSettings):
 
     bundle: Path = Field(Path("bundles/distilbert-imdb"), description="directory of the model bundle")
     variant: str | None = Field(None, description="precision variant to serve; default: the one the bundle names")
-    threads: int | None = Field(None, ge=1, le=1024, description="inference threads; default: the cores available")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="inference threads; default: the cores available, at most 16"
+    )
     token_budget: int | None = Field(
         None,
         ge=16,

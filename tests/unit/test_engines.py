@@ -5,15 +5,18 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from consumer import run
 from consumer.batching import TokenBatch, pad
 from consumer.bundle import Bundle, load_bundle
 from consumer.engines import Engine, EngineFailure, open_engine
 from consumer.engines.cores import available_cores, granted
 from consumer.errors import BundleError
+from consumer.settings import WorkerSettings
 from tests.tiny_bundle import FP32, SPECIAL, WORTH, seal, write_tiny_bundle
 
 WORDS = [*SPECIAL, *WORTH]
@@ -122,3 +125,21 @@ def test_a_container_with_a_quota_gets_that_many_cores(tmp_path: Path) -> None:
 def test_there_is_always_a_core() -> None:
     """At least one, at most those of the machine."""
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(("cores", "told", "used"), [(2, None, 2), (64, None, 16), (64, 40, 40)])
+def test_a_worker_uses_its_cores_up_to_what_its_memory_bears(
+    bundle: Bundle, cores: int, told: int | None, used: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread takes some 60 MiB: a worker on a large machine would outgrow the memory that is recommended."""
+    asked: list[int | None] = []
+
+    def open_nothing(*options: Any) -> Engine:
+        asked.append(options[-1])
+        raise BundleError("enough is seen")
+
+    monkeypatch.setattr(run, "available_cores", lambda: cores)
+    monkeypatch.setattr(run, "open_engine", open_nothing)
+    with pytest.raises(BundleError):
+        run.open_classifier(WorkerSettings(threads=told), bundle)
+    assert asked == [used]
