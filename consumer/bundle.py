@@ -22,6 +22,9 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 GOLDEN = "golden.json"
 
+#: Tokens that a model may be asked to read at once.
+MAX_LENGTH = 8192
+
 #: What a model may be called.
 NAME = r"^[a-zA-Z0-9._-]{1,64}$"
 
@@ -128,7 +131,7 @@ class Manifest(_Part):
     created: AwareDatetime
     base_model: str
     labels: tuple[str, ...] = Field(min_length=2)
-    max_length: int = Field(ge=8, le=8192)
+    max_length: int = Field(ge=8, le=MAX_LENGTH)
     truncation: Truncation
     windows: Windows | None = None
     parameters: int = Field(ge=1)

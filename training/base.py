@@ -47,8 +47,8 @@ def find_base(name: str) -> Base:
         UsageError: it is not there, lacks one of `FILES`, has a name that is not UTF-8, or its tokenizer cannot be
             read; weights in pickle files are never read.
     """
-    check_utf8(Path(name).name)
     directory = local_directory(name)
+    check_utf8(str(directory.resolve()) if directory else name)
     if directory is None:
         from huggingface_hub import snapshot_download
 

@@ -61,7 +61,7 @@ def calibrate(
     probabilities, truth = as_arrays(answers, reviews.labels, labels)
     some = ~np.isnan(probabilities).any(axis=1)
     probabilities, truth = probabilities[some], truth[some]
-    factor = fit_temperature(probabilities, truth)
+    factor = fit_temperature(probabilities, truth, before)
     calibrated = Answers(tempered(probabilities, factor), truth)
     threshold = find_threshold(calibrated.top, calibrated.right, precision)
     return Calibration(
@@ -90,8 +90,10 @@ def as_line(found: Calibration) -> str:
     )
 
 
-def fit_temperature(probabilities: Floats, truth: Indices) -> float:
-    """The temperature that makes `truth` most likely (Guo et al. 2017, section 4.2), within `TEMPERATURES`.
+def fit_temperature(probabilities: Floats, truth: Indices, before: float = 1.0) -> float:
+    """The temperature that makes `truth` most likely (Guo et al. 2017, section 4.2).
+
+    It is a factor on the one that the probabilities have `before`; their product is within `TEMPERATURES`.
 
     Logarithms of probabilities are logits but for a constant, which a softmax does not see. Without a wrong answer the
     likelihood has no maximum, the lower the better: then the temperature stays 1.
@@ -106,7 +108,7 @@ def fit_temperature(probabilities: Floats, truth: Indices) -> float:
         likelihood = tempered(probabilities, math.exp(exponent))[np.arange(len(truth)), truth]
         return float(-np.log(np.maximum(likelihood, _TINY)).mean())
 
-    bounds = tuple(map(math.log, TEMPERATURES))
+    bounds = tuple(math.log(bound / before) for bound in TEMPERATURES)
     return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-5}).x)
 
 

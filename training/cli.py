@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from consumer.errors import GaveUp, ReviewsError, UsageError
-from training.terminal import escape_what_cannot_be_shown
+from training.terminal import discard_output, escape_what_cannot_be_shown, replace_closed_streams
 
 #: Command: the module with its `add_arguments` and `run`, and what it does.
 COMMANDS = {
@@ -23,6 +23,9 @@ COMMANDS = {
     "explain": ("training.commands.explain", "show the words that carried the label of a text"),
     "compare": ("training.commands.compare", "train the tutorial's models on the same data, and measure them alike"),
 }
+
+#: Exit code of a program that SIGPIPE ends, which Python turns into an exception.
+NOBODY_READS = 141
 
 #: What the training extra brings; without any of them nothing here can run.
 NEEDED = (
@@ -40,13 +43,18 @@ NEEDED = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit codes are those of consumer/errors.py, and 130 for Ctrl-C."""
+    """Run one command; the exit codes are those of consumer/errors.py, 130 for Ctrl-C, and `NOBODY_READS`."""
+    replace_closed_streams()
     escape_what_cannot_be_shown()
     try:
         _run(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()
     except ReviewsError as error:
         print(f"review-training: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except BrokenPipeError:
+        discard_output()
+        return NOBODY_READS
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -63,7 +71,7 @@ def _run(arguments: Sequence[str]) -> None:
         prog="review-training",
         description="Turns a spreadsheet of labelled reviews into the model bundle that review-consumer serves.",
         epilog="exit codes: 0 done; 2 wrong usage, files or settings; 3 bundle refused; "
-        "5 gave up while running, run it again; 130 stopped",
+        "5 gave up while running, run it again; 130 stopped; 141 nobody reads what it prints",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen: Any = None

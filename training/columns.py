@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from consumer.errors import UsageError
 from training.names import check_utf8
 from training.readers import FILE_TEXT, FOLDER
 from training.table import Table
+from training.terminal import printable
 
 #: Names of columns that are taken without asking, the likeliest first; upper and lower case are the same.
 TEXT_NAMES = (
@@ -38,7 +40,7 @@ _AROUND = " []()'\""
 #: Labels that say the same of a text in two ways, as a column does that was pasted together of two tables.
 _AS_NUMBERS, _AS_WORDS = {"0", "1"}, {"false", "true"}
 
-_WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
+_WHOLE_NUMBER = re.compile(r"([+-]?)(\d+)(?:\.0+)?")
 
 
 @dataclass(frozen=True)
@@ -99,18 +101,20 @@ def find_column(names: Sequence[str], wanted: str | None, usual: Iterable[str]) 
 
 
 def as_label(cell: str) -> str:
-    """The label that a cell means: spreadsheets make 1.0 of 1."""
+    """The label that a cell means: spreadsheets make 1.0 of 1, and +1 and -0 are 1 and 0."""
     cell = cell.strip()
-    number = _WHOLE_NUMBER.fullmatch(cell)
-    return number[1] if number else cell
+    if (number := _WHOLE_NUMBER.fullmatch(cell)) is None:
+        return cell
+    sign, digits = number.groups()
+    return f"-{digits}" if sign == "-" and int(digits) else digits
 
 
 def check_labels(path: Path, labels: Sequence[str], column: str) -> None:
     """See that `labels` are two or more classes, one for each text, with enough rows.
 
     Raises:
-        UsageError: they are continuous numbers, several labels in a cell, one label, too many, too rare, differ in
-            case only, or are flags written in two ways.
+        UsageError: they are continuous numbers, several labels in a cell, one label, too many, too rare, hold
+            control characters, differ in case or in what cannot be seen only, or are flags written in two ways.
     """
     counts = Counter(labels)
     if measure := _continuous(counts):
@@ -125,9 +129,12 @@ def check_labels(path: Path, labels: Sequence[str], column: str) -> None:
         )
     spelt: dict[str, str] = {}
     for label in counts:
-        if (other := spelt.setdefault(label.casefold(), label)) != label:
+        if printable(label) != label:
+            raise UsageError(f"{path}: the label {label!r} in {column!r} holds control characters: take them out")
+        if (other := spelt.setdefault(_folded(label), label)) != label:
             raise UsageError(
-                f"{path}: the labels {other!r} and {label!r} in {column!r} differ in case only: write them alike"
+                f"{path}: the labels {other!a} and {label!a} in {column!r} differ in case only, or in what cannot be "
+                "seen: write them alike"
             )
     if _AS_NUMBERS & spelt.keys() and _AS_WORDS & spelt.keys():
         mixed = _listed(sorted(label for folded, label in spelt.items() if folded in _AS_NUMBERS | _AS_WORDS))
@@ -138,6 +145,12 @@ def check_labels(path: Path, labels: Sequence[str], column: str) -> None:
         raise UsageError(f"{path} has {len(counts)} label(s) in {len(labels)} usable rows; needed: at least 2")
     if scarce := {label: count for label, count in counts.items() if count < MIN_ROWS_PER_LABEL}:
         raise UsageError(f"{path} has too few rows of {scarce}; needed: at least {MIN_ROWS_PER_LABEL} of each")
+
+
+def _folded(label: str) -> str:
+    """What is left of a label without its case, the ways to write one letter, and characters without a width."""
+    seen = (letter for letter in unicodedata.normalize("NFKC", label) if unicodedata.category(letter) != "Cf")
+    return "".join(seen).casefold()
 
 
 def _listed(names: Sequence[str]) -> str:

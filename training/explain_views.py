@@ -4,6 +4,7 @@ import html
 import json
 from dataclasses import asdict
 
+from rich.console import Console
 from rich.text import Text
 
 from training.explain import Explanation, Part
@@ -18,6 +19,14 @@ mark { color: inherit; border-radius: 3px; padding: 0 2px }
 td { padding: 0 1em 0 0 }
 td:first-child { text-align: right; font-variant-numeric: tabular-nums }
 """
+
+
+class Terminal(Console):
+    """One that leaves it to the program how to end where nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Let it hear of it."""
+        raise BrokenPipeError
 
 
 def headline(explanation: Explanation) -> str:

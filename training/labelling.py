@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from consumer.errors import ReviewsError, UsageError
-from training.output import check_file, writing
+from training.output import check_file, check_not_read, writing
 from training.predictor import CHUNK, NO_TEXT, Outcome, Predictor
 from training.progress import ProgressBar, say
+from training.terminal import discard_output
 from training.texts import STDIN, Row, read_texts
 
 #: Format of an output file whose name ends so.
@@ -57,7 +57,7 @@ def label_files(
             before the model is loaded.
         BundleError: the bundle is refused.
     """
-    sources = _checked(list(files) or [STDIN], out)
+    sources = _checked(list(files) or [STDIN], out, bundle)
     total = None if STDIN in sources else sum(1 for source in sources for _ in read_texts(source, column))
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
@@ -85,7 +85,7 @@ def label_files(
     return summary
 
 
-def _checked(sources: list[str], out: Path | None) -> list[str]:
+def _checked(sources: list[str], out: Path | None, bundle: Path) -> list[str]:
     """`sources`, after everything that is wrong with the command line has been said."""
     if STDIN in sources and sys.stdin.isatty():
         raise UsageError("name the files to label, or pipe texts in, one a line")
@@ -93,28 +93,34 @@ def _checked(sources: list[str], out: Path | None) -> list[str]:
         raise UsageError("standard input (-) can be read once only")
     if out is not None:
         check_file("--out", out)
-        if any(
-            source != STDIN and out.exists() and out.samefile(source) for source in sources if Path(source).exists()
-        ):
-            raise UsageError(f"--out {out} is also read: name another file")
+        read = [("the file", Path(source)) for source in sources if source != STDIN]
+        check_not_read("--out", out, [("--bundle", bundle), *read])
     return sources
 
 
 @contextmanager
 def _opened(out: Path | None) -> Iterator[TextIO]:
-    """A file beside `out` that takes its name at the end; what an interrupted run wrote stays under the other name."""
+    """A file beside `out` that takes its name at the end; what an interrupted run wrote stays under the other name.
+
+    Devices and pipes are written to, and a link is left in its place.
+    """
     if out is None:
         try:
             yield sys.stdout
-        except BrokenPipeError:  # `| head` has seen enough; nothing may be flushed into the closed pipe at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # `| head` has seen enough
+            discard_output()
         return
+    if out.exists() and not out.is_file():
+        with writing("--out", out), out.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        return
+    out = out.resolve()
     partial = out.with_name(f"{out.name}.partial")
     with writing("--out", out):
         with partial.open("w", encoding="utf-8", newline="") as file:
             try:
                 yield file
-            except (KeyboardInterrupt, ReviewsError):
+            except (KeyboardInterrupt, ReviewsError, OSError):
                 say(f"what was labelled so far is in {partial}")
                 raise
         partial.replace(out)

@@ -1,11 +1,13 @@
 """Texts that stand in the training file and in the test file: a model that has learned them by heart flatters itself.
 
 Two texts are exact duplicates if they are the same once `normalised`, and near duplicates if the sets of their word
-5-grams have a Jaccard similarity of at least a threshold: the same review with a sentence added or a word mended.
+5-grams have a Jaccard similarity of at least a threshold: the same review with a sentence added or a word mended. Where
+a script has no spaces between words, each letter counts as one.
 MinHash with locality-sensitive hashing (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3) finds
 the candidates; their similarity is then computed exactly, so that no pair is reported in error.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,12 @@ from training.terminal import printable
 
 #: Words of a shingle. Two reviews of one film share words and names, but hardly ever five words in a row.
 SHINGLE_WORDS = 5
+
+#: Letters of scripts that put no spaces between words, each of which counts as one: Thai and Lao, Burmese, Khmer, kana
+#: and Han.
+_WORDLESS = re.compile(
+    "[\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 
 #: A signature is `BANDS` x `BAND` minima; two texts that agree in a whole band are candidates. A pair of similarity s
 #: is missed with the probability (1 - s**BAND)**BANDS: 6e-7 at 0.8, 0.07 at 0.5.
@@ -165,7 +173,7 @@ def _shingle_hashes(text: str, words: dict[str, int]) -> npt.NDArray[np.uint64]:
     Vector multiply-shift (Thorup 2015, "High Speed Hashing for Integers and Strings", section 3.3): the sum of the word
     numbers, each times a fixed odd factor, modulo 2**64; the upper half of its bits. Shape: (shingles,).
     """
-    numbers = np.array([words.setdefault(word, len(words)) for word in text.split()], dtype=np.uint64)
+    numbers = np.array([words.setdefault(word, len(words)) for word in _words(text)], dtype=np.uint64)
     width = min(SHINGLE_WORDS, len(numbers))
     shingles = len(numbers) - width + 1
     total = np.zeros(shingles, dtype=np.uint64)
@@ -174,7 +182,11 @@ def _shingle_hashes(text: str, words: dict[str, int]) -> npt.NDArray[np.uint64]:
     return total >> np.uint64(32)
 
 
+def _words(text: str) -> list[str]:
+    return (text if text.isascii() else _WORDLESS.sub(r" \g<0> ", text)).split()
+
+
 def _shingles(text: str) -> frozenset[tuple[str, ...]]:
-    words = text.split()
+    words = _words(text)
     width = min(SHINGLE_WORDS, len(words))
     return frozenset(tuple(words[start : start + width]) for start in range(len(words) - width + 1))

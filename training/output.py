@@ -1,13 +1,14 @@
 """Files that a command writes: what cannot be written is said in one line, if possible before the work."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from consumer.errors import GaveUp, UsageError
+from training.names import check_utf8
 
 #: What Python and safetensors raise where a file cannot be written.
 UNWRITTEN = (OSError, SafetensorError)
@@ -24,19 +25,34 @@ def check_file(option: str, path: Path) -> None:
             raise UsageError(f"{option} {path} is a directory: name a file in it")
         if not path.parent.is_dir():
             raise UsageError(f"{option} {path}: its directory does not exist")
-        if path.exists():
+        if path.is_file():
             path.open("ab").close()
-        else:
+        elif not path.exists():  # a pipe would lose its reader again
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
+
+
+def check_not_read(option: str, path: Path, read: Iterable[tuple[str, Path | None]]) -> None:
+    """See that writing `path`, which `option` names, spoils nothing of `read`, each with the option that names it.
+
+    Raises:
+        UsageError: it is one of these files, or would be in one of these directories.
+    """
+    for name, each in read:
+        if each is None or not each.exists():
+            continue
+        inside = each.is_dir() and path.resolve().is_relative_to(each.resolve())
+        if inside or (path.exists() and path.samefile(each)):
+            raise UsageError(f"{option} {path} is {'in' if inside else 'also'} {name} {each}: name another file")
 
 
 def check_directory(option: str, path: Path) -> None:
     """See that files can be written to the directory `path`, which `option` names and which need not be there yet.
 
     Raises:
-        UsageError: it cannot be made, or nothing can be written to it.
+        UsageError: it cannot be made, nothing can be written to it, or its path is not UTF-8.
     """
+    check_utf8(str(path.resolve()))  # the library that reads weights opens no other
     with writing(option, path):
         there = next(each for each in (path, *path.parents) if each.exists())
         with tempfile.TemporaryFile(dir=there):

@@ -12,7 +12,7 @@ A text that cannot be labelled has no label (None), probabilities that are not n
 """
 
 import numbers
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -111,11 +111,13 @@ class Predictor:
         Numbers are read as their digits; None, NaN and blank texts have no text in them.
 
         Raises:
-            TypeError: `texts` is bytes.
+            TypeError: `texts` is bytes, or a table or mapping, of which one would get the names.
             GaveUp: the engine is broken, not a text.
         """
         if isinstance(texts, (bytes, bytearray)):
             raise TypeError("texts are str, not bytes: decode them first")
+        if isinstance(texts, Mapping) or hasattr(texts, "columns"):
+            raise TypeError(f"texts are an iterable of str, not a {type(texts).__name__}: give one column of it")
         remaining = iter(texts)
         while chunk := list(islice(remaining, CHUNK)):
             yield from self._outcomes(chunk)

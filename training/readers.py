@@ -79,7 +79,7 @@ def _xlsx(path: Path) -> Table:
     from openpyxl.utils.escape import unescape
 
     with pd.ExcelFile(path, engine="openpyxl") as workbook:
-        first, *others = workbook.sheet_names
+        first, *others = (str(sheet.title) for sheet in workbook.book.worksheets)  # a chart may have a sheet of its own
         # No guessing of missing values: a review may well be the word "None". An empty cell is an empty string.
         header = next(workbook.book.worksheets[0].iter_rows(max_row=1, values_only=True), ())
         check_header(path, [str(name) for name in header if name is not None])
@@ -226,7 +226,7 @@ def _directory(path: Path) -> Table:
     if not classes:
         raise UsageError(f"{path} has no folders with .txt files; needed: one for each label, as pos/ and neg/")
     # By name of the file, not of the folder: a sample from the start of the table has every label.
-    files = sorted((file for folder in classes for file in folder.glob("*.txt")), key=lambda f: (f.name, f.parent.name))
+    files = sorted((file for folder in classes for file in _texts(folder)), key=lambda f: (f.name, f.parent.name))
     names = [file.relative_to(path).as_posix() for file in files]
     contents = [file.read_bytes() for file in files]
     columns: dict[str, list[object]] = {
@@ -243,7 +243,12 @@ def _class_folders(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     folders = (folder for folder in sorted(path.iterdir()) if folder.is_dir() and folder.name != UNLABELLED_FOLDER)
-    return [folder for folder in folders if any(folder.glob("*.txt"))]
+    return [folder for folder in folders if not folder.name.startswith(".") and any(_texts(folder))]
+
+
+def _texts(folder: Path) -> Iterator[Path]:
+    """Its texts; what is hidden belongs to file systems and tools."""
+    return (path for path in folder.glob("*.txt") if not path.name.startswith("."))
 
 
 def _files_sha256(files: Iterable[tuple[str, bytes]]) -> str:

@@ -11,10 +11,12 @@ from typing import Any
 from consumer.bundle import GOLDEN, MANIFEST, NAME, FileSum, Golden, Manifest
 from consumer.errors import UsageError
 from training.data import file_sha256
+from training.names import check_utf8
 
 
 def check_replaceable(out: Path) -> None:
     """Raise `UsageError` where no bundle could be put to `out`: better heard before the training than behind it."""
+    check_utf8(str(out.resolve()))
     if out.name in {"", ".."}:  # files beside it are named after it
         raise UsageError(f"--out {out} stands for a directory: name the directory itself")
     try:

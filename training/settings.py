@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from consumer.bundle import NAME
+from consumer.bundle import MAX_LENGTH, NAME
 from consumer.encoder import Truncation, Windows
 
 VariantName = Literal["int8", "bf16", "fp32", "torch"]
@@ -110,7 +110,7 @@ class FitSettings(StepSettings):
         description=f"share of the training rows that is held out to choose the epoch (default: 0; with select "
         f"{DEFAULT_VALIDATION_SHARE})",
     )
-    max_length: int = Field(default=512, ge=8, description="tokens kept of a review when serving")
+    max_length: int = Field(default=512, ge=8, le=MAX_LENGTH, description="tokens kept of a review when serving")
 
     @property
     def held_out(self) -> float:

@@ -17,7 +17,15 @@ from consumer.classifier import Scored
 from consumer.errors import BundleError
 from tests.tiny_bundle import WORTH, positive_probability, seal, write_tiny_bundle
 from tests.tiny_encoder import write_table
-from training.calibrate import MIN_ROWS, find_threshold, fit_temperature, hold_out, tempered, tempered_answers
+from training.calibrate import (
+    MIN_ROWS,
+    TEMPERATURES,
+    find_threshold,
+    fit_temperature,
+    hold_out,
+    tempered,
+    tempered_answers,
+)
 from training.card import calibration_section, with_calibration
 from training.cli import main
 from training.data import Reviews, read_reviews
@@ -258,6 +266,23 @@ def test_a_bundle_can_be_calibrated_again_and_in_its_place(pristine: Path, tmp_p
     assert second.version != first.version
     assert (bundle / "MODEL_CARD.md").read_text().count("## Calibration") == 1
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["bundle"]
+
+
+def test_labels_that_contradict_the_model_calibrate_to_the_largest_temperature(pristine: Path, tmp_path: Path) -> None:
+    """As often as it is given such a file: the copy of a copy is no flatter than the copy."""
+    data = write_overconfident(tmp_path / "held.xlsx")
+    reviews = read_reviews(data)
+    swapped = tmp_path / "swapped.csv"
+    other = {"neg": "pos", "pos": "neg"}
+    rows = (f"{text},{other[label]}" for text, label in zip(reviews.texts, reviews.labels, strict=True))
+    swapped.write_text("\n".join(["Reviews,Sentiment", *rows]))
+    bundle = pristine
+    for number in range(3):
+        assert calibrated(bundle, swapped, tmp_path / f"copy{number}") == 0
+        bundle = tmp_path / f"copy{number}"
+        calibration = load_bundle(bundle).manifest.calibration
+        assert calibration is not None
+        assert calibration.temperature == pytest.approx(TEMPERATURES[1], rel=1e-3)
 
 
 def test_columns_of_other_names_can_calibrate(

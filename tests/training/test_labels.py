@@ -31,6 +31,8 @@ def labelled(path: Path, labels: Sequence[object], rows: int = 40) -> Path:
         (("0.0", 1), ("0", "1")),
         ((-1, 0, 1), ("-1", "0", "1")),
         ((" pos ", "neg"), ("neg", "pos")),
+        (("+1", "-0.0", "1.0", "0"), ("0", "1")),
+        (("01", "-02"), ("-02", "01")),
         ((True, False), ("False", "True")),
         (("very good, really", "bad"), ("bad", "very good, really")),
         (("sci-fi/fantasy", "drama"), ("drama", "sci-fi/fantasy")),
@@ -46,10 +48,22 @@ def test_classes_are_taken_as_they_are(
     assert read_reviews(labelled(tmp_path / name, labels)).label_names == names
 
 
-def test_labels_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("one", "other", "shown"),
+    [("pos", "Pos", "Pos"), ("pos", "pos\u200b", r"pos\\u200b"), ("\xe9", "e\u0301", r"e\\u0301")],
+)
+def test_labels_that_look_alike_are_refused(tmp_path: Path, one: str, other: str, shown: str) -> None:
     """They would be classes of their own, and the accuracy a half of what it is."""
-    with pytest.raises(UsageError, match="the labels 'pos' and 'Pos' in 'Sentiment' differ in case only"):
-        read_reviews(labelled(tmp_path / "r.jsonl", ("pos", "neg", "Pos")))
+    with pytest.raises(
+        UsageError, match=f"and '{shown}' in 'Sentiment' differ in case only, or in what cannot be seen"
+    ):
+        read_reviews(labelled(tmp_path / "r.jsonl", (one, "neg", other)))
+
+
+def test_labels_that_would_steer_a_terminal_are_refused(tmp_path: Path) -> None:
+    """They are shown in tables, cards and logs of the worker, as texts are not."""
+    with pytest.raises(UsageError, match=r"the label 'p\\x1b\[31m' in 'Sentiment' holds control characters"):
+        read_reviews(labelled(tmp_path / "r.jsonl", ("p\x1b[31m", "neg")))
 
 
 @pytest.mark.parametrize(

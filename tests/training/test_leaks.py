@@ -68,6 +68,18 @@ def test_a_text_with_a_sentence_added_is_a_near_duplicate() -> None:
     assert len(find_leaks(train, test, 0.9)) == 0
 
 
+@pytest.mark.parametrize(("first", "last"), [("\u4e00", "\u9fff"), ("\u0e01", "\u0e2e"), ("\u3041", "\u3096")])
+def test_a_letter_is_a_word_where_words_have_no_spaces(first: str, last: str) -> None:
+    """Chinese, Thai and Japanese: 120 letters with one changed share 111 of 121 runs of five."""
+    draw = random.Random(6)
+    letters = [chr(draw.randint(ord(first), ord(last))) for _ in range(120)]
+    changed = [*letters[:60], "x", *letters[61:]]
+    train = reviews("train.xlsx", [*texts(5, seed=1), "".join(letters)])
+    (match,) = find_leaks(train, reviews("test.xlsx", ["".join(changed)]), 0.8).near
+    assert match.train == 5
+    assert match.similarity == pytest.approx(111 / 121, abs=0.01)
+
+
 def test_a_test_text_counts_once_and_all_its_relatives_leave_the_training_rows() -> None:
     """A test text with an exact and two near duplicates is one leak and three training rows."""
     text = texts(1, seed=1)[0]

@@ -1,6 +1,10 @@
 """Every command that writes a file refuses one that cannot be written in the same words, before its work."""
 
 import errno
+import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +12,9 @@ import pytest
 from safetensors import SafetensorError
 
 from consumer.errors import GaveUp, UsageError
-from training.cli import main
+from tests.tiny_bundle import write_tiny_bundle
+from tests.tiny_encoder import write_reviews
+from training.cli import NOBODY_READS, main
 from training.output import check_file, whole, writing
 
 pytestmark = pytest.mark.training
@@ -43,6 +49,35 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
     assert line.startswith(f"review-training: {command[-1]} {tmp_path}")
     assert line.endswith(f"{message}\n")
     assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["evaluate", "--bundle", "b", "--data", "r.xlsx", "--report", "r.xlsx"], "r.xlsx is also --data r.xlsx"),
+        (["evaluate", "--bundle", "b", "--data", "none", "--train", "r.xlsx", "--report", "r.xlsx"], "also --train"),
+        (["evaluate", "--bundle", "b", "--data", "r.xlsx", "--report", "b/golden.json"], "is in --bundle b"),
+        (["explain", "--bundle", "b", "great", "--html", "b/golden.json"], "is in --bundle b"),
+        (["lr-find", "--base", "b", "--train", "r.xlsx", "--out", "b/plot.png"], "is in --base b"),
+    ],
+)
+def test_a_file_that_would_take_the_place_of_what_is_read_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: Sequence[str],
+    message: str,
+) -> None:
+    """The spreadsheet would be a page, or a file of the bundle, whose sums would no longer be right."""
+    monkeypatch.chdir(tmp_path)
+    Path("r.xlsx").write_bytes(b"reviews")
+    Path("b").mkdir()
+    assert main(command) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"review-training: {command[-2]} {command[-1]} is ")
+    assert message in line
+    assert Path("r.xlsx").read_bytes() == b"reviews"
+    assert list(Path("b").iterdir()) == []
 
 
 def test_a_picture_that_cannot_be_saved_is_told_in_one_line(tmp_path: Path) -> None:
@@ -89,3 +124,36 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_one_before(tmp_path: Pat
     assert [(each.name, each.read_text()) for each in path.parent.iterdir()] == [("file", "old")]
     with pytest.raises(GaveUp, match=r"cannot be written \(Not a directory\)"), whole(path / "below" / "it"):
         pass
+
+
+@pytest.mark.parametrize("command", ["evaluate", "explain"])
+def test_a_page_is_written_though_nobody_reads_the_rest(tmp_path: Path, command: str) -> None:
+    """As with `| head`: no stack trace, and what was asked for as a file is there."""
+    bundle, page = write_tiny_bundle(tmp_path / "bundle"), tmp_path / "page.html"
+    data = write_reviews(tmp_path / "r.xlsx", 20, seed=1)
+    given = {"evaluate": ["--data", str(data), "--report", str(page)], "explain": ["great film", "--html", str(page)]}
+    ended = in_a_shell(
+        f"{shlex.join([command, '--bundle', str(bundle), *given[command]])} | true; echo ${{PIPESTATUS[0]}}"
+    )
+    assert ended.stdout.split()[-1] == str(NOBODY_READS)
+    assert page.read_text(encoding="utf-8").startswith("<!")
+    assert "Traceback" not in ended.stderr
+    assert "BrokenPipe" not in ended.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_program_without_standard_streams_does_its_work(tmp_path: Path, closed: str) -> None:
+    """Some supervisors start programs so."""
+    bundle, out = write_tiny_bundle(tmp_path / "bundle"), tmp_path / "out.txt"
+    (tmp_path / "in.txt").write_text("great\n")
+    command = shlex.join(["predict", "--bundle", str(bundle), str(tmp_path / "in.txt"), "--out", str(out)])
+    ended = in_a_shell(f"{command} {closed}")
+    assert ended.returncode == 0, ended.stderr
+    assert out.read_text() == "pos\t0.9526\n"
+
+
+def in_a_shell(command: str) -> "subprocess.CompletedProcess[str]":
+    """`review-training command` in bash, unbuffered as in many containers, so that a closed pipe is noticed at once."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    line = f"{shlex.quote(sys.executable)} -m training.cli {command}"
+    return subprocess.run(["bash", "-c", line], check=False, capture_output=True, text=True, env=environment)

@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.tiny_bundle import POISON, positive_probability, write_tiny_bundle
@@ -119,6 +122,16 @@ def test_bytes_are_refused(predictor: Predictor) -> None:
     """They would be read as a list of numbers, each with a label."""
     with pytest.raises(TypeError, match="decode them"):
         predictor.predict(b"awful")
+
+
+@pytest.mark.parametrize("kind", ["table", "mapping"])
+def test_what_would_give_its_names_is_refused(predictor: Predictor, kind: str) -> None:
+    """Of a table the names of its columns would be labelled, and nobody would notice."""
+    rows = {"Reviews": ["awful", "great"]}
+    texts: Any = pd.DataFrame(rows) if kind == "table" else rows
+    with pytest.raises(TypeError, match="give one column of it"):
+        predictor.predict(texts)
+    assert predictor.predict(pd.DataFrame(rows)["Reviews"]) == ["neg", "pos"]
 
 
 def test_a_stream_reads_no_further_than_it_has_to(predictor: Predictor) -> None:
@@ -285,6 +298,24 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(tiny: Path, tmp_path: Pat
     assert "BrokenPipe" not in errors
 
 
+def test_a_pipe_and_a_link_are_written_to_and_not_replaced(tiny: Path, tmp_path: Path) -> None:
+    """As /dev/stdout is; what a link stands for gets the lines, whole or not at all."""
+    (tmp_path / "in.txt").write_text("great\n", encoding="utf-8")
+    command = ["predict", "--bundle", str(tiny), str(tmp_path / "in.txt"), "--out"]
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target"
+    os.mkfifo(pipe)
+    target.write_text("before")
+    link.symlink_to(target)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_text)
+        assert main([*command, str(pipe)]) == 0
+        assert read.result(timeout=30) == "pos\t0.9526\n"
+    assert main([*command, str(link)]) == 0
+    assert link.is_symlink()
+    assert target.read_text() == "pos\t0.9526\n"
+    assert pipe.is_fifo()
+
+
 def write(path: Path, content: bytes) -> str:
     """`path` with `content`, as an argument."""
     path.write_bytes(content)
@@ -353,7 +384,9 @@ def test_an_out_that_would_destroy_its_input_is_refused(
     """Nor may --out be a directory or stand in none."""
     file = write(tmp_path / "r.txt", b"great\n")
     command = ["--bundle", str(tiny), file, "--out"]
-    assert "is also read" in refusal(capsys, [*command, file])
+    assert f"--out {file} is also the file {file}" in refusal(capsys, [*command, file])
+    manifest = tiny / "manifest.json"
+    assert f"--out {manifest} is in --bundle {tiny}" in refusal(capsys, [*command, str(manifest)])
     assert "is a directory" in refusal(capsys, [*command, str(tmp_path)])
     assert "directory does not exist" in refusal(capsys, [*command, str(tmp_path / "no" / "out.csv")])
     assert (tmp_path / "r.txt").read_bytes() == b"great\n"

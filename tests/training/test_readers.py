@@ -300,6 +300,8 @@ def test_folders_of_any_name_are_labels_but_unlabelled_ones(tmp_path: Path) -> N
     (directory / "labeledBow.feat").write_text("9 0:9")
     (directory / "notes").mkdir()
     (directory / "0 stars" / "readme.md").write_text("none")
+    (directory / "0 stars" / "._film.txt").write_text("what a file system left there")
+    write_folders(directory, [("what a tool keeps there", ".git")])
     reviews = read_reviews(directory)
     assert reviews.label_names == ("0 stars", "1 stars", "2 stars")
     assert len(reviews) == 30

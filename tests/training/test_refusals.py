@@ -176,6 +176,7 @@ def test_a_bundle_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
         (["--epochs", "0"], "epochs: Input should be greater than 0"),
         (["--epochs", "inf"], "epochs: Input should be a finite number"),
         (["--batch-size", "many"], "batch_size: Input should be a valid integer"),
+        (["--max-length", "9000"], "max_length: Input should be less than or equal to 8192"),
         (["--train-max-length", "600"], "train_max_length is larger than max_length"),
         (["--keep", "int8,int4"], "keep.1: Input should be 'int8', 'bf16'"),
         (["--name", "my model"], "name: String should match pattern"),
@@ -465,7 +466,7 @@ def test_every_exit_code_is_in_the_help(
     with pytest.raises(SystemExit):
         main(["--help"])
     codes = " ".join(capsys.readouterr().out.split()).partition("exit codes: ")[2]
-    assert [int(code) for code in re.findall(r"(?:^|; )(\d+) ", codes)] == [0, 2, 3, 5, 130]
+    assert [int(code) for code in re.findall(r"(?:^|; )(\d+) ", codes)] == [0, 2, 3, 5, 130, 141]
     assert f"; {error.exit_code} " in codes
 
 
@@ -490,6 +491,9 @@ def test_a_name_that_no_record_can_hold_is_refused_before_the_training(
         ["fit", "--train", bad, *files[2:], *out],
         ["fit", "--train", str(folders), *files[2:], *out],
         ["fit", *files, *out, "--base", bundle],
+        ["fit", *files, "--out", f"{bundle}/out"],
+        ["fit", *files, *out, "--checkpoints", f"{bundle}/run"],
+        ["lr-find", *files[:2], "--base", f"{bundle}/base"],
         ["distil", *files, *out, "--teacher", bundle],
         ["compare", *files, *out, "--models", "nbsvm", "--bundle", bundle],
         ["predict", "--bundle", bundle, bad],

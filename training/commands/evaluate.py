@@ -37,13 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Measure and print."""
     from training.html import as_html
-    from training.output import check_directory, check_file, writing
+    from training.output import check_directory, check_file, check_not_read, writing
     from training.progress import say
     from training.report import evaluate_file
 
     page: Path | None = arguments.report
     if page:
         check_file("--report", page)
+        read = [("--bundle", arguments.bundle), ("--data", arguments.data), ("--train", arguments.train)]
+        check_not_read("--report", page, read)
     if arguments.keep_answers:
         check_directory("--keep-answers", arguments.keep_answers)
     report = evaluate_file(
@@ -56,11 +58,11 @@ def run(arguments: argparse.Namespace) -> None:
         options=read_data_options(arguments),
         keep=arguments.keep_answers,
     )
-    print(json.dumps(report.as_json(), allow_nan=False) if arguments.json else report.as_text())  # noqa: T201
     if page:
         with writing("--report", page):
             page.write_text(as_html(report), encoding="utf-8")
         say(f"report written to {page}")
+    print(json.dumps(report.as_json(), allow_nan=False) if arguments.json else report.as_text())  # noqa: T201
 
 
 def amount(text: str) -> int:

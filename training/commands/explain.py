@@ -17,17 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Explain and show."""
-    from rich.console import Console
-
     from training import explain_views as views
     from training.evaluate import open_classifier
     from training.explain import explain
     from training.names import check_utf8
-    from training.output import check_file, writing
+    from training.output import check_file, check_not_read, writing
 
     page = arguments.html
     if page:
         check_file("--html", page)
+        check_not_read("--html", page, [("--bundle", arguments.bundle)])
         check_utf8(arguments.bundle.resolve().name)
     text = arguments.text
     if text == "-":
@@ -35,13 +34,13 @@ def run(arguments: argparse.Namespace) -> None:
     with open_classifier(arguments.bundle, arguments.variant) as classifier:
         classifier.self_check()
         explanation = explain(classifier, text, arguments.label)
-    if arguments.json:
-        print(views.as_json(explanation))  # noqa: T201
-    else:
-        console = Console(highlight=False)
-        for line in (views.headline(explanation), *views.top_lines(explanation)):
-            console.print(line, markup=False, soft_wrap=True)
-        console.print(views.as_rich(explanation), soft_wrap=True)
     if page:
         with writing("--html", page):
             page.write_text(views.as_html(explanation, arguments.bundle.resolve().name), encoding="utf-8")
+    if arguments.json:
+        print(views.as_json(explanation))  # noqa: T201
+    else:
+        console = views.Terminal(highlight=False)
+        for line in (views.headline(explanation), *views.top_lines(explanation)):
+            console.print(line, markup=False, emoji=False, soft_wrap=True)
+        console.print(views.as_rich(explanation), soft_wrap=True)

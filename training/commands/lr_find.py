@@ -29,12 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Test, draw and print."""
     settings = read_settings(RateTestSettings, arguments)
+    from training.base import local_directory
     from training.lr_find import find_rate
     from training.lr_plot import check_plot, plot_rate_test
+    from training.output import check_not_read
     from training.progress import say
 
     check_plot(arguments.out)
+    check_not_read("--out", arguments.out, [("--train", arguments.train), ("--base", local_directory(arguments.base))])
     test = find_rate(arguments.train, arguments.base, settings, Columns(arguments.text_column, arguments.label_column))
+    plot_rate_test(test, arguments.out)
+    say(f"plot: {arguments.out}")
     if arguments.json:
         print(json.dumps(test.as_json()))  # noqa: T201
     else:
@@ -45,5 +50,3 @@ def run(arguments: argparse.Namespace) -> None:
         else:
             print(f"steepest descent at {test.steepest:.1e}: --learning-rate {test.steepest:.1e}")  # noqa: T201
             print(f"a tenth of the rate of the lowest loss: --learning-rate {test.tenth_of_lowest:.1e}")  # noqa: T201
-    plot_rate_test(test, arguments.out)
-    say(f"plot: {arguments.out}")
