@@ -214,6 +214,8 @@ class Broker:
             unknown = -1 if self._drain_to else position.offset
             if position.offset != self._assignment.committed.get(partition, unknown):
                 moved[partition], epochs[partition] = position.offset, position.leader_epoch
+        if kafka_fixes.has_lost_records(self._consumer):
+            return False  # these positions may be of another lineage, which begins with the next poll
         if moved:
             self.publish(Poll([], {}, moved, epochs, poll.group), [])
         return bool(moved)

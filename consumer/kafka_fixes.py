@@ -180,6 +180,11 @@ def cut_off(consumer: Any) -> dict[TopicPartition, int]:
     return _noted(consumer, "cut_off")
 
 
+def has_lost_records(consumer: Any) -> bool:
+    """Whether `out_of_range` or `cut_off` have something to tell; known before the position that follows from it."""
+    return any(getattr(consumer._subscription, what, ()) for what in ("out_of_range", "cut_off"))
+
+
 def seek_committed(consumer: Any, partition: TopicPartition, commit: OffsetAndMetadata) -> None:
     """Read on from a committed offset, as `consumer.seek` does, and with the leader epoch that was committed with it.
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import crc32c
 import pytest
 from kafka import TopicPartition
+from kafka.structs import OffsetAndMetadata
 
 from consumer import kafka_fixes
 from consumer.broker import Broker
 from consumer.local.broker import LocalBroker
+from consumer.publisher import Poll
 from tests.harness import Harness
 from tests.kafka_helpers import Record, end_offsets, internal, read_all, transaction
 from tests.worker_process import wait_until
@@ -96,6 +98,36 @@ def test_row_31_an_answer_without_records_does_not_hide_that_a_log_loses_its_end
             producer.abort_transaction()
         # Then it knows the epoch as before
         assert kafka_fixes.position(broker._consumer, partition) == before
+    finally:
+        broker.close(5)
+
+
+def test_row_31_no_position_goes_back_before_a_new_lineage_begins(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client may find the end of a log, and go back to it, at any time: between a poll and a commit as well."""
+    # Given a worker's broker that has read and committed all
+    harness.produce_records([Record(GOOD, partition=0)] * 5)
+    partition = TopicPartition(harness.topics.input, 0)
+    broker = Broker(harness.topics.settings())
+    try:
+        broker.connect()
+        polls: list[Poll] = []
+
+        def has_read() -> bool:
+            polls.append(broker.poll(10))
+            return bool(polls[-1].records)
+
+        wait_until(has_read, 60, "it has read")
+        broker.publish(polls[-1], [])
+        wait_until(lambda: harness.committed() == 5, 60, "it has committed")
+        # When the client's own thread goes back, then nothing is committed before the next poll has noticed
+        broker._consumer._subscription.seek(partition, OffsetAndMetadata(2, "", 0))
+        assert not broker.settle(polls[-1])
+        assert harness.committed() == 5
+        broker.poll(1)
+        assert "partition 0 has lost the records from 2 on" in caplog.text
+        assert broker.settle(polls[-1])
     finally:
         broker.close(5)
 
