@@ -251,6 +251,9 @@ class Broker:
         """The ends of the partitions that have records, as of now; notes commits beyond them, which mean lost ones."""
         topic = self._settings.input_topic
         partitions = [TopicPartition(topic, number) for number in range(self._connection.partitions[topic])]
+        commits = {
+            partition: self._committed(partition) for partition in partitions
+        }  # first: others may commit meanwhile
         try:
             ends = self._consumer.end_offsets(partitions, timeout_ms=self._request_ms)
             starts = self._consumer.beginning_offsets(partitions, timeout_ms=self._request_ms)
@@ -258,12 +261,10 @@ class Broker:
             raise KafkaUnusable(f"the end of {topic} is not known: {reason_of(error)}") from error
         if unknown := [each.partition for each in partitions if each not in ends or each not in starts]:
             raise KafkaUnusable(f"the end of partition {unknown[0]} of {topic} is not known: it has no leader now")
-        undone = {partition: end for partition, end in ends.items() if end > starts[partition]}
-        for partition, end in undone.items():
-            commit = self._committed(partition)
-            if commit is not None and commit.offset > end:
-                self._beyond[partition] = commit
-        return undone
+        self._beyond = {
+            partition: commit for partition, commit in commits.items() if commit and commit.offset > ends[partition]
+        }
+        return {partition: end for partition, end in ends.items() if end > starts[partition]}
 
     def _committed(self, partition: TopicPartition) -> OffsetAndMetadata | None:
         """The committed offset, which is known to be none, or is in doubt, where it is None."""

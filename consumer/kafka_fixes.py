@@ -295,8 +295,9 @@ def _taking_the_answer(join: Callable[..., Awaitable[bool]]) -> Callable[..., Aw
 def _keeping_the_epoch(parse: Callable[..., Any]) -> Callable[..., Any]:
     def parse_and_keep(fetcher: Any, fetched: Any) -> Any:
         records = parse(fetcher, fetched)
-        if records is not None:  # its batches, each with an epoch, are read later
-            records.leader_epoch = fetcher._subscriptions.assignment[fetched.topic_partition].position.leader_epoch
+        before = records and fetcher._subscriptions.assignment[fetched.topic_partition].position
+        if before:  # its batches, each with an epoch, are read later
+            records.leader_epoch = before.leader_epoch
         return records
 
     return parse_and_keep

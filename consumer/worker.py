@@ -127,7 +127,7 @@ class Worker:
                 self._look_for_stall(progress, now)
         elif (silent := time.monotonic() - self._answered) >= self._settings.broker_timeout_seconds:
             raise GaveUp(f"no broker has answered for {silent:.0f} s; start the worker again when Kafka is back")
-        elif not self._health.not_ready_because:
+        elif self._health.not_ready_because in ("", OUTSIDE, IN_DOUBT):
             self._health.not_ready_because = f"no answer from {self._settings.bootstrap_servers}"
             log.warning("%s; waiting for it", self._health.not_ready_because)
         self._probed = time.monotonic()

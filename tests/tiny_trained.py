@@ -17,14 +17,14 @@ def write_trained_bundle(directory: Path) -> Path:
     from torch import nn
 
     from consumer.encoder import Encoder, Truncation
-    from training.base import Base, load_classifier, quiet_transformers
+    from training.base import find_base, load_classifier, quiet_transformers
     from training.data import read_reviews
     from training.export import export_tokenizer, export_torch
 
     quiet_transformers()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # suits a model this small
-    base = Base("tiny", make_base(directory.with_name("base")), "0" * 64)
+    base = find_base(str(make_base(directory.with_name("base"))))
     reviews = read_reviews(write_reviews(directory.with_name("words.xlsx"), 192, seed=1))
     encoder = Encoder(base.tokenizer_json, 48, Truncation.HEAD_TAIL)
     rows = [torch.from_numpy(encoded.windows[0].astype("int64")) for encoded in encoder.encode(reviews.texts)]

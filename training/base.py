@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from consumer.bundle import TOKENIZER
 from consumer.errors import UsageError
 from training.data import file_sha256
 from training.names import check_utf8
@@ -23,16 +24,15 @@ COUNTS_FROM_PADDING = (
 
 @dataclass(frozen=True)
 class Base:
-    """A checkpoint with its files at hand. `name` is as the user gave it, without the directories above."""
+    """A checkpoint with its files at hand. `name` is as the user gave it, without the directories above.
+
+    `tokenizer_json` is the text of its `tokenizer.json`, or of that of a student that is made of it.
+    """
 
     name: str
     directory: Path
     sha256: str
-
-    @property
-    def tokenizer_json(self) -> str:
-        """Text of its `tokenizer.json`."""
-        return (self.directory / "tokenizer.json").read_text(encoding="utf-8")
+    tokenizer_json: str = field(repr=False)
 
 
 def local_directory(name: str | None) -> Path | None:
@@ -61,10 +61,10 @@ def find_base(name: str) -> Base:
             ) from error
     if missing := [file for file in FILES if not (directory / file).is_file()]:
         raise UsageError(f"base model {name!r} lacks {', '.join(missing)}")
-    base = Base(Path(name).name, directory, file_sha256(directory / "model.safetensors"))
     with readable(directory):
-        size_of(base.tokenizer_json)  # for what it raises
-    return base
+        tokenizer_json = (directory / TOKENIZER).read_text(encoding="utf-8")
+        size_of(tokenizer_json)  # for what it raises
+    return Base(Path(name).name, directory, file_sha256(directory / "model.safetensors"), tokenizer_json)
 
 
 def quiet_transformers() -> None:
@@ -126,9 +126,9 @@ def classifier_config(base: Base, labels: tuple[str, ...]) -> Any:
             base.directory, num_labels=len(labels), id2label=names, label2id={name: i for i, name in names.items()}
         )
     # Dropout inside attention keeps torch from its fused kernel; fine-tuning hardly needs it (9.4 -> 10.9 reviews/s).
-    for field in ("attention_dropout", "attention_probs_dropout_prob"):
-        if hasattr(config, field):
-            setattr(config, field, 0.0)
+    for name in ("attention_dropout", "attention_probs_dropout_prob"):
+        if hasattr(config, name):
+            setattr(config, name, 0.0)
     return config
 
 

@@ -9,7 +9,12 @@ from importlib import import_module
 from typing import Any
 
 from consumer.errors import GaveUp, ReviewsError, UsageError
-from training.terminal import discard_output, escape_what_cannot_be_shown, replace_closed_streams
+from training.terminal import (
+    discard_output,
+    escape_what_cannot_be_shown,
+    replace_closed_streams,
+    somebody_reads,
+)
 
 #: Command: the module with its `add_arguments` and `run`, and what it does.
 COMMANDS = {
@@ -53,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"review-training: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except BrokenPipeError:
+        if somebody_reads():
+            raise  # another pipe, of ours
         discard_output()
         return NOBODY_READS
     except OSError as error:

@@ -106,7 +106,7 @@ def as_label(cell: str) -> str:
     if (number := _WHOLE_NUMBER.fullmatch(cell)) is None:
         return cell
     sign, digits = number.groups()
-    return f"-{digits}" if sign == "-" and int(digits) else digits
+    return f"-{digits}" if sign == "-" and digits.strip("0") else digits
 
 
 def check_labels(path: Path, labels: Sequence[str], column: str) -> None:
@@ -149,7 +149,7 @@ def check_labels(path: Path, labels: Sequence[str], column: str) -> None:
 
 def _folded(label: str) -> str:
     """What is left of a label without its case, the ways to write one letter, and characters without a width."""
-    seen = (letter for letter in unicodedata.normalize("NFKC", label) if unicodedata.category(letter) != "Cf")
+    seen = (letter for letter in unicodedata.normalize("NFC", label) if unicodedata.category(letter) != "Cf")
     return "".join(seen).casefold()
 
 

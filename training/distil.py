@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from consumer.bundle import Manifest
+from consumer.bundle import TOKENIZER, Manifest
 from consumer.engines import Logits
 from consumer.errors import UsageError
 from training.base import Base, check_length, find_base, local_directory, quiet_transformers
@@ -127,9 +127,7 @@ def distil(
         unlabeled = unlike_held_out(unlabeled, (calibration, validation), data_options.near, say)
     learnt = data.train.texts + (unlabeled.texts if unlabeled else ())
     original = base.tokenizer_json
-    model, base = make_student(
-        base, shape, labels=labels, texts=learnt, settings=settings, directory=directory / "student"
-    )
+    model, base = make_student(base, shape, labels=labels, texts=learnt, settings=settings)
     check_length(model.config, settings.max_length, "--max-length")
     if settings.attention_weight:
         check_attention(model, base.name)
@@ -196,7 +194,7 @@ def _base_of(teachers: Sequence[Path]) -> Base:
 
 def _check_tokenizer(teacher: Path, base: Base) -> None:
     """Raise `UsageError` where `teacher` cuts texts into other tokens than `base`."""
-    if not cut_alike(Base("", teacher, "").tokenizer_json, base.tokenizer_json):
+    if not cut_alike((teacher / TOKENIZER).read_text(encoding="utf-8"), base.tokenizer_json):
         raise UsageError(
             f"the teacher {teacher} has another tokenizer than {base.name}, so that their attention cannot be "
             "compared: leave out --attention-weight, or --base"

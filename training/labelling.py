@@ -15,7 +15,6 @@ from consumer.errors import ReviewsError, UsageError
 from training.output import check_file, check_not_read, writing
 from training.predictor import CHUNK, NO_TEXT, Outcome, Predictor
 from training.progress import ProgressBar, say
-from training.terminal import discard_output
 from training.texts import STDIN, Row, read_texts
 
 #: Format of an output file whose name ends so.
@@ -105,10 +104,7 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
     Devices and pipes are written to, and a link is left in its place.
     """
     if out is None:
-        try:
-            yield sys.stdout
-        except BrokenPipeError:  # `| head` has seen enough
-            discard_output()
+        yield sys.stdout
         return
     if out.exists() and not out.is_file():
         with writing("--out", out), out.open("w", encoding="utf-8", newline="") as file:

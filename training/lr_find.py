@@ -51,6 +51,17 @@ class RateTest:
         """The fields, ready for `json.dumps`."""
         return asdict(self)
 
+    def as_text(self) -> str:
+        """The same for people: what was tried, and the suggested rates."""
+        end = "where it diverged" if self.diverged else "the highest one tried"
+        tried = f"{len(self.rates)} steps, rates from {self.rates[0]:.1e} to {self.rates[-1]:.1e}, {end}"
+        if self.steepest is None:
+            return f"{tried}\nno suggestion: the loss hardly fell; try a higher --highest-rate or more --steps"
+        return (
+            f"{tried}\nsteepest descent at {self.steepest:.1e}: --learning-rate {self.steepest:.1e}\n"
+            f"a tenth of the rate of the lowest loss: --learning-rate {self.tenth_of_lowest:.1e}"
+        )
+
 
 def find_rate(train_file: Path, base_name: str, settings: RateTestSettings, columns: Columns = USUAL) -> RateTest:
     """Run the test for `base_name` on `columns` of `train_file`; nothing of the model is kept.

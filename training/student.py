@@ -9,10 +9,8 @@ one basis. The rest is random.
 """
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +20,6 @@ from consumer.encoder import Encoder
 from consumer.errors import UsageError
 from training.base import Base, classifier_config, load_classifier
 from training.freeze import layers_of
-from training.output import whole
 from training.settings import DistilSettings, LayerChoice, StudentName
 from training.vocabulary import count_used, prune, size_of
 
@@ -83,7 +80,6 @@ def make_student(
     labels: tuple[str, ...],
     texts: Sequence[str],
     settings: DistilSettings,
-    directory: Path,
 ) -> tuple[Any, Base]:
     """A sequence classifier of `shape` for `labels`, and `base` with the tokenizer of the student.
 
@@ -93,7 +89,6 @@ def make_student(
         labels: names of its logits.
         texts: what it will learn from; decides which tokens are kept.
         settings: how texts are read, and the seed.
-        directory: the tokenizer is written there.
 
     Raises:
         UsageError: the vocabulary cannot be reduced, or the base cannot be read.
@@ -115,9 +110,7 @@ def make_student(
     torch.manual_seed(settings.seed)
     student = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     take_over(student, source, rows, settings.take_layers)
-    with whole(directory / "tokenizer.json", f".{os.getpid()}.partial") as partial:  # by each process of torchrun
-        partial.write_text(tokenizer_json, encoding="utf-8")
-    return student, Base(base.name, directory, base.sha256)
+    return student, replace(base, tokenizer_json=tokenizer_json)
 
 
 def take_over(

@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -20,6 +21,14 @@ def replace_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we run
+
+
+def somebody_reads() -> bool:
+    """Whether the pipes that take standard output and errors, if any, still have readers."""
+    poll = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        poll.register(stream.fileno(), select.POLLOUT)
+    return not any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def discard_output() -> None:

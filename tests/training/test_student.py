@@ -83,13 +83,13 @@ def test_the_head_of_a_pretrained_encoder_is_drawn_as_transformers_draws_it(tmp_
     assert model.training == theirs.training
 
 
-def student_of(base: Any, directory: Path, **given: Any) -> tuple[Any, Any]:
+def student_of(base: Any, **given: Any) -> tuple[Any, Any]:
     """A student of these settings, and its tokenizer's base."""
     from training.student import make_student, student_shape
 
     settings = DistilSettings(max_length=64, train_max_length=32, **given)
     shape = student_shape(settings, base)
-    return make_student(base, shape, labels=LABELS, texts=TEXTS, settings=settings, directory=directory)
+    return make_student(base, shape, labels=LABELS, texts=TEXTS, settings=settings)
 
 
 def whole(base: Any) -> Any:
@@ -103,7 +103,7 @@ def test_a_student_of_the_same_shape_is_a_copy(base: Any, tmp_path: Path) -> Non
     """Every weight of the base, head included: the same logits to the last bit."""
     import torch
 
-    student, _ = student_of(base, tmp_path, student="half", layers=4)
+    student, _ = student_of(base, student="half", layers=4)
     teacher = whole(base).eval()
     ids = torch.tensor([[2, 5, 9, 20, 3]])
     with torch.no_grad():
@@ -114,8 +114,8 @@ def test_the_lowest_layers_can_be_taken_instead(base: Any, tmp_path: Path) -> No
     """Two of four: the first and the second; a student that is deeper than its base begins the rest at random."""
     import torch
 
-    student, _ = student_of(base, tmp_path, student="half", layers=5, take_layers="lowest")
-    shallow, _ = student_of(base, tmp_path, student="half", take_layers="lowest")
+    student, _ = student_of(base, student="half", layers=5, take_layers="lowest")
+    shallow, _ = student_of(base, student="half", take_layers="lowest")
     theirs = whole(base).state_dict()
     for made, count in ((student, 4), (shallow, 2)):
         ours = made.state_dict()
@@ -130,7 +130,7 @@ def test_half_of_the_layers_are_every_second_one(base: Any, tmp_path: Path) -> N
     """Two of four: the second and the fourth, whole; embeddings are copied."""
     import torch
 
-    student, _ = student_of(base, tmp_path, student="half")
+    student, _ = student_of(base, student="half")
     ours, theirs = student.state_dict(), whole(base).state_dict()
     layers = "distilbert.transformer.layer"
     assert student.config.num_hidden_layers == 2
@@ -156,7 +156,7 @@ def test_a_module_is_taken_over_as_a_whole_or_not_at_all(base: Any, tmp_path: Pa
     """A narrower feed-forward is new, its bias of equal shape too; attention beside it is copied."""
     import torch
 
-    student, _ = student_of(base, tmp_path, student="half", feed_forward=48)
+    student, _ = student_of(base, student="half", feed_forward=48)
     layer, other = student.distilbert.transformer.layer[0], whole(base).distilbert.transformer.layer[1]
     assert torch.equal(layer.attention.q_lin.weight, other.attention.q_lin.weight)
     assert layer.ffn.lin2.bias.shape == other.ffn.lin2.bias.shape
@@ -197,7 +197,7 @@ def test_a_narrow_student_starts_from_reduced_embeddings(base: Any, tmp_path: Pa
 
     from training.student import reduced
 
-    student, _ = student_of(base, tmp_path, layers=2, width=8, heads=2, feed_forward=16)
+    student, _ = student_of(base, layers=2, width=8, heads=2, feed_forward=16)
     theirs = whole(base).distilbert.embeddings
     tables = {"words": theirs.word_embeddings.weight.detach(), "positions": theirs.position_embeddings.weight.detach()}
     expected = reduced(tables, 8)
@@ -226,7 +226,7 @@ def test_a_narrow_student_of_a_deberta_has_a_narrow_pooler(base: Any, tmp_path: 
     DebertaV2Model(config).save_pretrained(tmp_path / "deberta")
     (tmp_path / "deberta" / "tokenizer.json").write_text(base.tokenizer_json)
     deberta = find_base(str(tmp_path / "deberta"))
-    student, _ = student_of(deberta, tmp_path / "student", layers=1, width=16, heads=2, feed_forward=16)
+    student, _ = student_of(deberta, layers=1, width=16, heads=2, feed_forward=16)
     assert student(input_ids=torch.tensor([[2, 5, 3]])).logits.shape == (1, 2)
     assert student.pooler.dense.weight.shape == (16, 16)
 
@@ -235,7 +235,7 @@ def test_a_smaller_vocabulary_has_the_tokens_in_use_with_their_embeddings(base: 
     """Special tokens and those of the texts stay, in their old order; a text is cut as before, under other numbers."""
     import torch
 
-    student, small = student_of(base, tmp_path, student="half", vocabulary=23)
+    student, small = student_of(base, student="half", vocabulary=23)
     kept = json.loads(small.tokenizer_json)["model"]["vocab"]
     used = {word for text in TEXTS for word in text.split()}
     assert kept.keys() == {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"} | used

@@ -58,11 +58,13 @@ def run(arguments: argparse.Namespace) -> None:
         options=read_data_options(arguments),
         keep=arguments.keep_answers,
     )
-    if page:
-        with writing("--report", page):
-            page.write_text(as_html(report), encoding="utf-8")
-        say(f"report written to {page}")
-    print(json.dumps(report.as_json(), allow_nan=False) if arguments.json else report.as_text())  # noqa: T201
+    try:  # first, for the reader of the other may be gone
+        if page:
+            with writing("--report", page):
+                page.write_text(as_html(report), encoding="utf-8")
+            say(f"report written to {page}")
+    finally:
+        print(json.dumps(report.as_json(), allow_nan=False) if arguments.json else report.as_text())  # noqa: T201
 
 
 def amount(text: str) -> int:

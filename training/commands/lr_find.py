@@ -38,15 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
     check_plot(arguments.out)
     check_not_read("--out", arguments.out, [("--train", arguments.train), ("--base", local_directory(arguments.base))])
     test = find_rate(arguments.train, arguments.base, settings, Columns(arguments.text_column, arguments.label_column))
-    plot_rate_test(test, arguments.out)
-    say(f"plot: {arguments.out}")
-    if arguments.json:
-        print(json.dumps(test.as_json()))  # noqa: T201
-    else:
-        end = "where it diverged" if test.diverged else "the highest one tried"
-        print(f"{len(test.rates)} steps, rates from {test.rates[0]:.1e} to {test.rates[-1]:.1e}, {end}")  # noqa: T201
-        if test.steepest is None:
-            print("no suggestion: the loss hardly fell; try a higher --highest-rate or more --steps")  # noqa: T201
-        else:
-            print(f"steepest descent at {test.steepest:.1e}: --learning-rate {test.steepest:.1e}")  # noqa: T201
-            print(f"a tenth of the rate of the lowest loss: --learning-rate {test.tenth_of_lowest:.1e}")  # noqa: T201
+    try:  # first, for the reader of the other may be gone
+        plot_rate_test(test, arguments.out)
+        say(f"plot: {arguments.out}")
+    finally:
+        print(json.dumps(test.as_json()) if arguments.json else test.as_text())  # noqa: T201
