@@ -215,6 +215,7 @@ def load_bundle(path: Path) -> Bundle:
     """
     if not path.is_dir():
         raise BundleError(f"bundle {path} is not a directory; make one with review-training fit, or name another")
+    path = path.resolve()  # a link that is moved on meanwhile would give the weights of another bundle
     if not (path / MANIFEST).exists():
         raise BundleError(
             f"{path} has no {MANIFEST}, so it is not a bundle; a Hugging Face checkpoint becomes one with "

@@ -8,7 +8,7 @@ up, so that a broken engine never turns a topic into dead letters.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -22,6 +22,10 @@ from consumer.engines import Engine, EngineFailure, Logits
 from consumer.errors import BundleError, GaveUp
 
 log = logging.getLogger(__name__)
+
+#: Batches for each stream of the engine between two signs of life: some seconds, so that the wait for the last of them
+#: does not show.
+BATCHES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,12 @@ class Classifier:
         """Name of the precision variant served."""
         return self._engine.variant
 
-    def classify(self, texts: Sequence[str]) -> Classified:
+    def classify(self, texts: Sequence[str], at_work: Callable[[], None] = lambda: None) -> Classified:
         """Label `texts`; equal ones are computed once.
+
+        Args:
+            texts: any; they share batches by their lengths.
+            at_work: called whenever some of the batches are done.
 
         Raises:
             GaveUp: the engine is broken, for it fails on a golden text as well.
@@ -101,7 +109,7 @@ class Classifier:
         encoded, unreadable = self._encode(list(places))
         tokenised = time.perf_counter()
         windows = [window for text in encoded for window in text.windows]
-        rows, batches, padded = self._infer(windows)
+        rows, batches, padded = self._infer(windows, at_work)
         answers = averaged(rows, [len(text.windows) for text in encoded])
         for place in unreadable:
             answers[place] = EngineFailure("NotTokenised")
@@ -174,7 +182,9 @@ class Classifier:
             ["" if place in unreadable else text for place, text in enumerate(texts)]
         ), unreadable
 
-    def _infer(self, windows: Sequence[TokenIds]) -> tuple[list[Logits | EngineFailure], int, int]:
+    def _infer(
+        self, windows: Sequence[TokenIds], at_work: Callable[[], None]
+    ) -> tuple[list[Logits | EngineFailure], int, int]:
         """One row of logits, shape (labels,), or a failure for each window; batches and padded tokens computed."""
         rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")] * len(windows)
         todo = plan([len(window) for window in windows], self._policy, self._encoder.max_length)
@@ -183,9 +193,13 @@ class Classifier:
             batches = [self._batch([windows[index] for index in group]) for group in todo]
             computed += len(batches)
             padded += sum(batch.ids.size for batch in batches)
-            bad = [
-                _spread(group, result, rows) for group, result in zip(todo, self._engine.infer(batches), strict=True)
-            ]
+            bad = []
+            at_once = BATCHES_AT_ONCE * self._policy.parallel
+            for start in range(0, len(batches), at_once):
+                part = slice(start, start + at_once)
+                results = self._engine.infer(batches[part])
+                bad += [_spread(group, result, rows) for group, result in zip(todo[part], results, strict=True)]
+                at_work()
             if any(bad):
                 self._ask_a_golden_text()
             todo = [half for group, failed in zip(todo, bad, strict=True) if len(group) > 1 for half in _halves(failed)]

@@ -1,6 +1,5 @@
 """Text to token ids, one rule for training and serving: clean, bound, tokenise, truncate or cut into windows."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,16 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Encoding, Tokenizer
 
 from consumer.errors import BundleError
+from consumer.text import clean
 
 #: Characters tokenised per token that is read. English runs at 4 to 5 a token and the longest WordPiece unit is
-#: 18, so this bound cuts nothing that truncation would keep, yet a text of megabytes costs what a long review costs.
+#: 18, so this bound cuts nothing that truncation would keep (but for what stands between thousands of blanks, or of
+#: letters without one, which are a token or none), yet a text of megabytes costs what a long review costs.
 CHARACTERS_PER_TOKEN = 32
 
 #: Characters tokenised at once. The tokenizer was seen to take 170 bytes for each token until its text is cut, and a
 #: token may be one character: a poll of nothing but huge texts would take gigabytes.
 CHARACTERS_AT_ONCE = 500_000
-
-_HTML_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 TokenIds = npt.NDArray[np.int32]
 
@@ -71,11 +70,6 @@ def bare_tokenizer(tokenizer_json: str) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
-
-
-def clean(text: str) -> str:
-    """Replace HTML line breaks, which scraped reviews carry, by newlines."""
-    return _HTML_BREAK.sub("\n", text)
 
 
 class Encoder:

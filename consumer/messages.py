@@ -18,6 +18,8 @@ import jiter
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from consumer.text import is_blank
+
 #: No spaces, control characters or quotes: an id may stand in a log line, a header or a shell command.
 ID_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"
 _ID = re.compile(ID_PATTERN, re.ASCII)
@@ -167,7 +169,7 @@ def parse(record: Record, limits: Limits) -> ParsedReview | Reason:
     text = fields.pop(limits.text_field, None)
     if not isinstance(text, str):
         return Reason.INVALID_TEXT
-    if not text.strip():
+    if is_blank(text):
         return Reason.EMPTY_TEXT
     if len(text) > limits.max_text_characters:
         return Reason.TEXT_TOO_LONG

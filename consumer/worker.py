@@ -92,7 +92,7 @@ class Worker:
                 if published and self._settled(poll):
                     return
 
-    def _turn_begins(self) -> None:
+    def _turn_begins(self) -> None:  # and goes on
         self._watchdog.rearm()
         self._health.turned()
 
@@ -176,7 +176,10 @@ class Worker:
         started = time.monotonic()
         parsed = [parse(record, self._limits) for record in records]
         read = time.monotonic()
-        classified = self._classifier.classify([review.text for review in parsed if isinstance(review, ParsedReview)])
+        # A poll may take much longer than the last one, where all of its reviews are long: that is no hang.
+        classified = self._classifier.classify(
+            [review.text for review in parsed if isinstance(review, ParsedReview)], self._turn_begins
+        )
         results = iter(classified.results)
         outcomes = []
         for record, review in zip(records, parsed, strict=True):

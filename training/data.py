@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from consumer.encoder import clean
 from consumer.errors import UsageError
+from consumer.text import clean, is_blank
 from training.columns import USUAL, Columns, as_label, check_labels, choose_columns
 from training.readers import FILE_TEXT, FOLDER, read_table
 from training.table import BadRow, Place, Table, name_of
@@ -135,7 +135,7 @@ def _usable(table: Table, chosen: Columns, path: Path) -> tuple[list[str], list[
             broken.append(BadRow(place, fault))
         elif isinstance(text_cell, list | dict | bytes):
             bad.append(BadRow(place, "the text is a list or bytes, not a string"))
-        elif not text.strip():
+        elif is_blank(text):
             bad.append(BadRow(place, "no text"))
         elif not label:
             bad.append(BadRow(place, "no label"))

@@ -13,8 +13,8 @@ import re
 from dataclasses import dataclass
 
 from consumer.classifier import Classifier, Failed, Scored
-from consumer.encoder import clean
 from consumer.errors import UsageError
+from consumer.text import clean
 
 #: Parts of a text at most; a text of more words is weighed window by window.
 MAX_PARTS = 200

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from consumer.bundle import load_bundle
 from consumer.classifier import Classifier, Failed
 from consumer.engines import open_engine
+from consumer.text import is_blank
 
 #: Texts handed to the classifier at once; it sorts them by length and cuts them into batches itself.
 CHUNK = 256
@@ -163,7 +164,7 @@ def text_or_reason(value: Any) -> tuple[str | None, str | None]:
         text.encode()
     except UnicodeEncodeError:  # half a surrogate pair, or a byte that a file reader could not decode
         return None, NOT_UNICODE
-    return (text, None) if text.strip() else (None, NO_TEXT)
+    return (None, NO_TEXT) if is_blank(text) else (text, None)
 
 
 def _is_missing(value: Any) -> bool:

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from consumer.encoder import clean
 from consumer.errors import UsageError
+from consumer.text import clean
 from training.data import Reviews, file_sha256, normalised_all
 from training.leaks import find_leaks
 from training.predictor import text_or_reason

@@ -183,10 +183,16 @@ class LocalCluster:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._lock = self._resources.enter_context((self._directory / ".lock").open("w"))
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kept = len([*self._directory.glob("broker-*")])
         except BlockingIOError as error:
             raise UsageError(f"another broker uses {self._data_dir}: end it, or choose another --data-dir") from error
         except OSError as error:
             raise UsageError(f"cannot keep data in {self._data_dir} ({error}): choose another --data-dir") from error
+        # Empty controllers in the majority would elect each other, and the others give up what they know of topics.
+        if kept not in (0, len(self._advertised)):
+            raise UsageError(
+                f"{self._data_dir} holds the data of {kept} broker(s): give --brokers {kept}, or another --data-dir"
+            )
 
     def _lay_out(self) -> None:
         """Choose ports, write each node's properties and prepare its data directory."""

@@ -106,7 +106,8 @@ def _download(
         received = 0
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer, part.open("wb") as file:  # noqa: S310 - http(s) only, checked above
-                while not stopped.is_set() and (chunk := answer.read(1 << 16)):
+                # Of what is longer than it should be the sum is wrong in any case.
+                while not stopped.is_set() and received <= jar.bytes and (chunk := answer.read(1 << 16)):
                     file.write(chunk)
                     received += len(chunk)
                     progress.advance(task, len(chunk))

@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 #: Where free ports are looked for. Below Linux's ephemeral range (32768 and up): a client that reconnects to a broker
 #: that is down may otherwise be given the broker's own port as its source, connect to itself and keep the port taken.
 PORTS = range(15_000, 32_000)
-#: 16 bytes in base64. The same for all local clusters: a kept data directory fits any number of brokers and restarts.
+#: 16 bytes in base64. The same for all local clusters: a kept data directory fits any number of restarts.
 CLUSTER_ID = base64.urlsafe_b64encode(b"review-consumer!").decode().rstrip("=")
 STOP_TIMEOUT_SECONDS = 15.0
 

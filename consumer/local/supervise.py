@@ -23,8 +23,6 @@ def main() -> int:
     """Run the command given on the command line; returns its exit status."""
     temporary, *command = sys.argv[1:]
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
-    sys.stdout.write(f"{child.pid}\n")
-    sys.stdout.flush()
     orphaned = threading.Event()
 
     def end_with_parent() -> None:
@@ -37,6 +35,8 @@ def main() -> int:
         child.kill()
 
     threading.Thread(target=end_with_parent, daemon=True).start()
+    with contextlib.suppress(OSError):  # a parent that is gone already does not ask
+        os.write(1, f"{child.pid}\n".encode())
     status = child.wait()
     if orphaned.is_set() and temporary:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from consumer.errors import UsageError
+from consumer.local import supervise
 from consumer.local.cluster import LocalCluster
 from consumer.local.node import is_free
 from tests.kafka_helpers import produce, read_all
@@ -53,6 +55,33 @@ def test_a_cluster_of_three_goes_on_when_one_broker_is_killed() -> None:
         address = kafka.nodes[0].bootstrap
         kafka.start(kafka.nodes[0])
         assert {r.value for r in read_all(address, "kept")} == {b"%d" % n for n in range(60)}
+
+
+def test_kept_data_is_opened_with_as_many_brokers_only(tmp_path: Path) -> None:
+    """Two empty controllers would outvote the one that knows of the topics, which are gone then."""
+    with LocalCluster(1, data_dir=tmp_path) as kafka:
+        kafka.create_topics({"kept": 1})
+    with pytest.raises(UsageError, match=r"holds the data of 1 broker\(s\): give --brokers 1"):
+        LocalCluster(3, data_dir=tmp_path).__enter__()
+    with LocalCluster(1, data_dir=tmp_path) as kafka, kafka.admin() as admin:
+        assert "kept" in admin.list_topics()
+
+
+def test_a_supervisor_whose_parent_is_gone_before_it_speaks_ends_its_command(tmp_path: Path) -> None:
+    """A parent that is killed in the first milliseconds reads no process id; nothing may be left of it all the same."""
+    data = tmp_path / "data"
+    data.mkdir()
+    seconds = str(4243 + os.getpid())
+    command = [sys.executable, "-I", "-S", supervise.__file__, str(data), "sleep", seconds]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=writer, timeout=30, check=False)
+    finally:
+        os.close(writer)
+    assert ended.returncode == -signal.SIGKILL % 256
+    assert not data.exists()
+    assert not [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == ["sleep", seconds]]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

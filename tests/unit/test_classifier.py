@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from consumer.batching import BatchPolicy, TokenBatch
 from consumer.bundle import Bundle, Calibration, Source, load_bundle
-from consumer.classifier import Classifier, Failed, Scored
+from consumer.classifier import BATCHES_AT_ONCE, Classifier, Failed, Scored
 from consumer.engines import Engine, EngineFailure, Logits, open_engine
 from consumer.errors import BundleError, GaveUp
 from tests.tiny_bundle import INT8, MAX_LENGTH, POISON, WORTH, positive_probability, seal, write_tiny_bundle
@@ -86,6 +86,16 @@ def test_the_cost_of_a_call_is_told_and_equal_texts_are_computed_once(bundle: Bu
     assert (stats.tokens, stats.padded_tokens, stats.batches) == (3 + 5, 2 * 16, 2)
     assert stats.tokenise_seconds > 0
     assert stats.infer_seconds > 0
+
+
+def test_a_long_call_gives_signs_of_life_and_the_same_answers(bundle: Bundle, engine: Engine) -> None:
+    """Some batches at a time: the watchdog knows a poll of nothing but long texts from a hang."""
+    texts = [f"{'good ' * (n % 20)}film {n}" for n in range(300)]
+    signs: list[int] = []
+    classified = Classifier(bundle, engine, token_budget=16).classify(texts, lambda: signs.append(1))
+    assert len(signs) == -(-classified.stats.batches // (BATCHES_AT_ONCE * engine.policy.parallel)) > 2
+    for text, result in zip(texts, classified.results, strict=True):
+        assert_scored(result, text)
 
 
 def test_no_texts_no_results(bundle: Bundle, engine: Engine) -> None:

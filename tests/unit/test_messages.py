@@ -63,6 +63,7 @@ def record(value: bytes | None, timestamp_ms: int = 1_700_000_000_000) -> Record
         (b'{"text":7}', Reason.INVALID_TEXT),
         (b'{"text":""}', Reason.EMPTY_TEXT),
         (b'{"text":" \\n\\t\\u00a0"}', Reason.EMPTY_TEXT),
+        (b'{"text":"<br /><BR>\\u200b\\ufeff\\u00ad\\u0000"}', Reason.EMPTY_TEXT),
         (b'{"text":"' + b"a" * 501 + b'"}', Reason.TEXT_TOO_LONG),
         (b'{"text":"a","id":""}', Reason.INVALID_ID),
         (b'{"text":"a","id":"has space"}', Reason.INVALID_ID),

@@ -62,6 +62,17 @@ def test_a_poll_of_tombstones_says_nothing_about_the_pace(tmp_path: Path, metric
     assert broker.asked_for == [32, 32, 32]
 
 
+def test_a_poll_that_takes_long_is_no_hang(tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the model answers the loop counts as turning, however many of its reviews are long."""
+    monkeypatch.setattr("consumer.classifier.BATCHES_AT_ONCE", 1)
+    turns: list[int] = []
+    health = Health(60)
+    monkeypatch.setattr(health, "turned", lambda: turns.append(1))
+    reviews = [json.dumps({"text": f"{number} {'x' * 400}"}).encode() for number in range(200)]
+    run(FakeBroker(reviews, polls=1), tmp_path, metrics, health)
+    assert len(turns) > 5  # two polls, of which one is empty
+
+
 def test_a_worker_that_is_in_no_group_is_not_ready(
     tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
