@@ -18,12 +18,11 @@ from kafka.errors import (
     InvalidSessionTimeoutError,
     KafkaError,
     RetriableError,
-    UnstableOffsetCommitError,
 )
-from kafka.structs import OffsetAndMetadata
 
 from consumer import kafka_fixes
 from consumer.assignment import Assignment
+from consumer.drain import Drain
 from consumer.errors import GaveUp, KafkaUnusable
 from consumer.kafka_client import reason_of
 from consumer.lineage import Lineages
@@ -76,8 +75,7 @@ class Broker:
         self._publisher: Publisher
         self._assignment: Assignment
         self._losses: Losses
-        self._drain_to: dict[TopicPartition, int] = {}
-        self._beyond: dict[TopicPartition, OffsetAndMetadata] = {}
+        self._drain: Drain | None = None
         self._idle_turns = 0
 
     def connect(self, stopping: Callable[[], bool] = lambda: False) -> None:
@@ -96,7 +94,7 @@ class Broker:
         self._publisher = Publisher(self._settings, connection, lineages, self._at)
         self._consumer.subscribe([self._settings.input_topic])
         if self._settings.drain:
-            self._drain_to = self._undone()
+            self._drain = Drain(self._settings, self._consumer, connection.partitions[self._settings.input_topic])
 
     def poll(self, max_records: int, timeout_seconds: float = 0.5) -> Poll:
         """Return what is there, at once if there is something, else after `timeout_seconds`.
@@ -196,7 +194,7 @@ class Broker:
     def settle(self, poll: Poll) -> bool:
         """After a `poll` without records, or that is published, commit positions that moved without one: lag reaches 0.
 
-        Transaction markers and compacted tails move them, and back a log that is shorter than what was committed.
+        Transaction markers and compacted tails move them on, and a log that has lost its end moves them back.
 
         Returns:
             Whether there was something to commit.
@@ -211,7 +209,7 @@ class Broker:
             if (position := kafka_fixes.position(self._consumer, partition)) is None:
                 continue
             # A fresh group commits nothing before it reads; with an end to drain to, an empty partition as well.
-            unknown = -1 if self._drain_to else position.offset
+            unknown = -1 if self._drain and self._drain.undone else position.offset
             if position.offset != self._assignment.committed.get(partition, unknown):
                 moved[partition], epochs[partition] = position.offset, position.leader_epoch
         if kafka_fixes.has_lost_records(self._consumer):
@@ -221,65 +219,16 @@ class Broker:
         return bool(moved)
 
     def drained(self) -> bool:
-        """Whether the group has committed everything up to the end offsets seen at start, in every partition."""
-        try:
-            self._drain_to = {
-                partition: end for partition, end in self._drain_to.items() if not self._is_done(partition, end)
-            }
-        except KafkaError as error:
-            log.warning("whether all is drained is not known now: %s", reason_of(error))
-            return False
-        return not self._drain_to
+        """Whether what there was at the start is committed, where we are to drain it."""
+        return self._drain is not None and self._drain.is_over()
 
     def close(self, timeout_seconds: float) -> None:
         """Leave the group and close, within `timeout_seconds`; safe to call at any time."""
         self._connection.close(timeout_seconds)
 
-    @property
-    def _request_ms(self) -> int:
-        return int(self._settings.request_timeout_seconds * 1000)
-
     def _position(self, partition: TopicPartition) -> int | None:
         position = kafka_fixes.position(self._consumer, partition)
         return None if position is None or partition in self._assignment.waiting else position.offset
-
-    def _is_done(self, partition: TopicPartition, end: int) -> bool:
-        commit = self._consumer.committed(partition, metadata=True, timeout_ms=self._request_ms)
-        return commit is not None and commit.offset >= end and commit != self._beyond.get(partition)
-
-    def _undone(self) -> dict[TopicPartition, int]:
-        """The ends of the partitions that have records, as of now; notes commits beyond them, which mean lost ones."""
-        topic = self._settings.input_topic
-        partitions = [TopicPartition(topic, number) for number in range(self._connection.partitions[topic])]
-        commits = {
-            partition: self._committed(partition) for partition in partitions
-        }  # first: others may commit meanwhile
-        try:
-            ends = self._consumer.end_offsets(partitions, timeout_ms=self._request_ms)
-            starts = self._consumer.beginning_offsets(partitions, timeout_ms=self._request_ms)
-        except KafkaError as error:
-            raise KafkaUnusable(f"the end of {topic} is not known: {reason_of(error)}") from error
-        if unknown := [each.partition for each in partitions if each not in ends or each not in starts]:
-            raise KafkaUnusable(f"the end of partition {unknown[0]} of {topic} is not known: it has no leader now")
-        self._beyond = {
-            partition: commit for partition, commit in commits.items() if commit and commit.offset > ends[partition]
-        }
-        return {partition: end for partition, end in ends.items() if end > starts[partition]}
-
-    def _committed(self, partition: TopicPartition) -> OffsetAndMetadata | None:
-        """The committed offset, which is known to be none, or is in doubt, where it is None."""
-        deadline = time.monotonic() + self._settings.request_timeout_seconds
-        while True:
-            try:
-                return kafka_fixes.committed_now(self._consumer, partition, self._settings.request_timeout_seconds)
-            except UnstableOffsetCommitError:
-                return None
-            except KafkaError as error:
-                if not isinstance(error, RetriableError) or time.monotonic() > deadline:
-                    raise KafkaUnusable(
-                        f"the offsets of the group {self._settings.group_id} are not known: {reason_of(error)}"
-                    ) from error
-                time.sleep(WAITING_SECONDS)
 
 
 def _milliseconds(timestamp: int | None) -> int:

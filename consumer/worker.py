@@ -110,7 +110,7 @@ class Worker:
         except NotPublished as error:
             self._failed(str(error))
             return False
-        return self._settings.drain and self._broker.drained()
+        return self._broker.drained()
 
     def _probe_is_due(self) -> bool:
         return time.monotonic() - self._probed >= PROBE_SECONDS

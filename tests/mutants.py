@@ -37,7 +37,7 @@ class Mutation:
 
 BROKER, PUBLISHER, CLIENT = "consumer/broker.py", "consumer/publisher.py", "consumer/kafka_client.py"
 ASSIGNMENT, WORKER, LINEAGE = "consumer/assignment.py", "consumer/worker.py", "consumer/lineage.py"
-LOSSES = "consumer/losses.py"
+LOSSES, DRAIN = "consumer/losses.py", "consumer/drain.py"
 START, SETTINGS, FIXES = "consumer/start.py", "consumer/settings.py", "consumer/kafka_fixes.py"
 
 MUTATIONS = (
@@ -231,7 +231,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a committed offset beyond the end counts as drained",
-        (Change(BROKER, " and commit != self._beyond.get(partition)", ""),),
+        (Change(DRAIN, " and commit != self._beyond.get(partition)", ""),),
         "test_logs.py::test_row_31_a_drain_is_not_done_where_the_committed_offset_is_beyond_the_end",
     ),
     Mutation(

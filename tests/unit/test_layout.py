@@ -13,6 +13,7 @@ HEAVY = {"torch", "transformers", "pandas", "sklearn", "matplotlib", "nncf", "tr
 KNOW_KAFKA = {
     "assignment.py",
     "broker.py",
+    "drain.py",
     "kafka_client.py",
     "kafka_fixes.py",
     "lineage.py",
