@@ -72,7 +72,7 @@ class Worker:
     def run(self) -> None:
         """Label reviews until told to stop."""
         while not self.stopping:
-            self._turn_begins()
+            self._show_life()
             started = time.monotonic()
             poll = self._broker.poll(self._pace.records)
             if self._health.not_ready_because in (OUTSIDE, IN_DOUBT):
@@ -92,7 +92,7 @@ class Worker:
                 if published and self._settled(poll):
                     return
 
-    def _turn_begins(self) -> None:  # and goes on
+    def _show_life(self) -> None:
         self._watchdog.rearm()
         self._health.turned()
 
@@ -178,7 +178,7 @@ class Worker:
         read = time.monotonic()
         # A poll may take much longer than the last one, where all of its reviews are long: that is no hang.
         classified = self._classifier.classify(
-            [review.text for review in parsed if isinstance(review, ParsedReview)], self._turn_begins
+            [review.text for review in parsed if isinstance(review, ParsedReview)], self._show_life
         )
         results = iter(classified.results)
         outcomes = []

@@ -5,7 +5,6 @@ the gradients of all are added up before the update. So the result is that of on
 additions. The first process alone talks, saves and packages.
 """
 
-import errno
 import fcntl
 import os
 import sys
@@ -115,11 +114,12 @@ def the_only_run(option: str, directory: Path) -> Iterator[None]:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:  # any other: a file system without locks
-            if error.errno == errno.EWOULDBLOCK:
-                raise UsageError(
-                    f"another run is at work in {directory}: wait for its end, or name another directory with {option}"
-                ) from error
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another run is at work in {directory}: wait for its end, or name another directory with {option}"
+            ) from error
+        except OSError:
+            pass  # a file system without locks
         yield
 
 
