@@ -54,7 +54,8 @@ class StepSettings(BaseModel):
         default="none", description="balanced: a label counts the more in the loss, the rarer it is"
     )
     precision: Precision = Field(
-        default="auto", description="arithmetic while training; auto: bf16 on GPUs, and on CPUs with AMX"
+        default="auto",
+        description="arithmetic while training; auto: bf16 on GPUs, and on CPUs that multiply faster in it",
     )
     freeze: int = Field(
         default=0, ge=0, description="lowest layers that keep the weights of the base, and the embeddings with them"

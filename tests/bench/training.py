@@ -11,7 +11,8 @@ import random
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,14 @@ from consumer.errors import ReviewsError, UsageError
 from tests.bench.limit import flop_per_review
 from tests.bench.peers import KTRAIN_MAXLEN
 from tests.bench.rounds import SEED, load_before, measure, processor, tell_load
-from tests.bench.trainers import Contestant, make_contestants
+from tests.bench.trainers import TRAINER, Contestant, make_contestants
 from tests.bench.training_limit import FORWARD_AND_BACKWARD, Products, data_sheet
 from tests.bench.training_task import Task, check_same_losses, check_same_work
 from training.base import Base, find_base, load_classifier, quiet_transformers
 from training.data import Reviews, read_reviews
 from training.device import best_device, computes_in_bf16, device_name
 from training.options import count
-from training.settings import StepSettings
+from training.settings import Precision, StepSettings
 from training.step import TrainingRows
 
 BUNDLE = Path("bundles/distilbert-imdb")
@@ -129,42 +130,63 @@ def main(command: Sequence[str] | None = None) -> int:
 
 
 def run(task: Task, rounds: int, fixed: int, whole_file: int) -> dict[str, Any]:
-    """Check, then measure; `whole_file` is the number of rows that an epoch would have."""
+    """Check, then measure in the precision that `fit` chooses and, where that is bf16, in fp32, as the peers come.
+
+    `whole_file` is the number of rows that an epoch would have.
+    """
     contestants = make_contestants(task, fixed)
     losses, difference = checked(contestants, task)
     lengths = [review.tokens for review in task.rows.reviews]
     model = load_classifier(task.base, task.labels, SEED)
     flop = FORWARD_AND_BACKWARD * flop_per_review(model, lengths)
     bf16 = computes_in_bf16(task.device, task.settings.precision)
-    products = Products(task.device, torch.bfloat16 if bf16 else torch.float32)
-    measured = measure(
-        {
-            **{name: lambda c=contestant: timed(c, task) for name, contestant in contestants.items()},  # type: ignore[misc]
-            LIMIT: lambda: products.flop_per_second() / flop,
-        },
-        rounds,
-    )
-    medians = {name: statistics.median(measured[name]) for name in contestants}
-    us, trainer, *_, padded = medians.values()
-    limit = max(measured[LIMIT])
+    precisions: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16} if bf16 else {}
+    precisions["fp32"] = torch.float32
+    runs: dict[str, Callable[[], float]] = {}
+    for precision, dtype in precisions.items():
+        runs |= {
+            f"{name}, {precision}": partial(timed, contestant, task.in_precision(precision))
+            for name, contestant in contestants.items()
+        }
+        runs[f"{LIMIT}, {precision}"] = partial(limit, Products(task.device, dtype), flop)
+    measured = measure(runs, rounds)
     sheet = data_sheet(device_name(task.device)) if bf16 else None
     return {
-        "machine": {
-            "processor": processor(),
-            "device": device_name(task.device),
-            "precision": "bf16" if bf16 else "fp32",
-        },
+        "machine": {"processor": processor(), "device": device_name(task.device)},
         "versions": {name: version(name) for name in ("torch", "transformers", "accelerate", "tokenizers")},
         "base": {"name": task.base.name, "sha256": task.base.sha256},
         "sample": {"rows": len(lengths), "rows_of_file": whole_file, "tokens": lengths, "seed": SEED},
         "settings": task.settings.model_dump(mode="json"),
         "fixed_length": fixed,
         "flop_per_review": flop,
-        "limit": limit,
         "losses": losses,
         "largest_difference": difference,
-        "times_trainer": us / trainer,
-        "times_fixed": us / padded,
+        "precisions": {
+            precision: compared(
+                {name: measured[f"{name}, {precision}"] for name in contestants},
+                limit=max(measured[f"{LIMIT}, {precision}"]),
+                whole_file=whole_file,
+                data_sheet_reviews=sheet / flop if sheet and precision == "bf16" else None,
+            )
+            for precision in precisions
+        },
+        "measured": measured,
+    }
+
+
+def limit(products: Products, flop: float) -> float:
+    """Reviews of `flop` that the bare products of matrices would allow a second."""
+    return products.flop_per_second() / flop
+
+
+def compared(
+    measured: dict[str, list[float]], *, limit: float, whole_file: int, data_sheet_reviews: float | None
+) -> dict[str, Any]:
+    """The contestants of one precision beside each other; the last one pads to a fixed length."""
+    medians = {name: statistics.median(speeds) for name, speeds in measured.items()}
+    trainer, padded = medians[TRAINER], list(medians.values())[-1]
+    return {
+        "limit": limit,
         "rows": [
             {
                 "name": name,
@@ -174,24 +196,21 @@ def run(task: Task, rounds: int, fixed: int, whole_file: int) -> dict[str, Any]:
                 "times_trainer": median / trainer,
                 "times_fixed": median / padded,
                 "of_limit": median / limit,
-                "model_flops_utilisation": median * flop / sheet if sheet else None,
+                "model_flops_utilisation": median / data_sheet_reviews if data_sheet_reviews else None,
                 "two_epochs_seconds": EPOCHS * whole_file / median,
             }
             for name, median in medians.items()
         ],
-        "measured": measured,
     }
 
 
 def tell(result: dict[str, Any], load: float) -> None:
     """Print the result."""
-    sample, settings, machine = result["sample"], result["settings"], result["machine"]
-    rows = result["rows"]
+    sample, settings = result["sample"], result["settings"]
     print(
         f"{sample['rows']} reviews, {statistics.fmean(sample['tokens']):.0f} tokens on average, cut to "
-        f"{settings['train_max_length']}; {settings['batch_size']} a step; {machine['precision']} on "
-        f"{machine['device']}; {result['flop_per_review'] / 1e9:.3g} GFLOP a review, forward and backward, without "
-        f"padding; limit {result['limit']:.1f} reviews/s."
+        f"{settings['train_max_length']}; {settings['batch_size']} a step; {result['machine']['device']}; "
+        f"{result['flop_per_review'] / 1e9:.3g} GFLOP a review, forward and backward, without padding."
     )
     steps = len(next(iter(result["losses"].values())))
     print(
@@ -199,27 +218,31 @@ def tell(result: dict[str, Any], load: float) -> None:
         f"{result['largest_difference']:.1e}); each review once, and as many steps, in every timed pass."
     )
     tell_load(load)
-    print()
-    with_sheet = rows[0]["model_flops_utilisation"] is not None
     counted = len(next(iter(result["measured"].values())))
-    sheet = " of the data sheet (MFU) |" if with_sheet else ""
-    print(
-        f"| | reviews/s (min-max of {counted}) | x Trainer | x padded to {result['fixed_length']} | of the limit |"
-        f"{sheet} {EPOCHS} epochs of {sample['rows_of_file']} |"
-    )
-    print("|---|---|---|---|---|---|" + "---|" * with_sheet)
-    for line in rows:
-        mfu = f" {line['model_flops_utilisation']:.1%} |" if with_sheet else ""
+    for precision, found in result["precisions"].items():
+        with_sheet = found["rows"][0]["model_flops_utilisation"] is not None
+        sheet = " of the data sheet (MFU) |" if with_sheet else ""
+        print(f"\nIn {precision}; limit {found['limit']:.1f} reviews/s.\n")
         print(
-            f"| {line['name']} | **{line['median']:.1f}** ({line['min']:.1f}-{line['max']:.1f}) "
-            f"| {line['times_trainer']:.2f} | {line['times_fixed']:.2f} | {line['of_limit']:.0%} |{mfu} "
-            f"{line['two_epochs_seconds']:,.0f} s |"
+            f"| | reviews/s (min-max of {counted}) | x Trainer | x padded to {result['fixed_length']} | of the limit |"
+            f"{sheet} {EPOCHS} epochs of {sample['rows_of_file']} |"
         )
+        print("|---|---|---|---|---|---|" + "---|" * with_sheet)
+        for line in found["rows"]:
+            mfu = f" {line['model_flops_utilisation']:.1%} |" if with_sheet else ""
+            print(
+                f"| {line['name']} | **{line['median']:.1f}** ({line['min']:.1f}-{line['max']:.1f}) "
+                f"| {line['times_trainer']:.2f} | {line['times_fixed']:.2f} | {line['of_limit']:.0%} |{mfu} "
+                f"{line['two_epochs_seconds']:,.0f} s |"
+            )
     print()
-    for name, reached, aim in zip(
-        ("the Trainer", "fixed padding"), (result["times_trainer"], result["times_fixed"]), AIMS, strict=True
-    ):
-        print(f"Aim: {aim:g} x {name}; here {reached:.2f} x, {'reached' if reached >= aim else 'not reached'}.")
+    chosen = next(iter(result["precisions"]))
+    us = result["precisions"][chosen]["rows"][0]["median"]
+    for peer, row, aim in (("the Trainer", 1, AIMS[0]), ("fixed padding", -1, AIMS[1])):
+        for precision, found in result["precisions"].items():
+            ratio = us / found["rows"][row]["median"]
+            reached = "reached" if ratio >= aim else "not reached"
+            print(f"Aim: {aim:g} x {peer}; fit in {chosen} beside it in {precision}: {ratio:.2f} x, {reached}.")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Products:
     """Large matrices to multiply on `device`: the feed-forward layer of DistilBERT, on a GPU with 16 times the rows."""
 
     #: How often one measurement multiplies.
-    REPEATS = 48
+    REPEATS = 24
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         rows = ROWS if device.type == "cpu" else 16 * ROWS

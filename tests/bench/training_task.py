@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from training.base import Base
-from training.settings import StepSettings
+from training.settings import Precision, StepSettings
 from training.step import TrainingRows
 
 #: Relative difference of two losses that the order of additions in fp32 explains.
@@ -67,7 +67,11 @@ class Task:
         """The start of the same task, for the comparison of losses."""
         count = min(self.steps, CHECKED_STEPS) * self.settings.batch_size
         rows = replace(self.rows, reviews=self.rows.reviews[:count], labels=self.rows.labels[:count])
-        return replace(self, rows=rows, settings=self.settings.model_copy(update={"precision": "fp32"}), checking=True)
+        return replace(self.in_precision("fp32"), rows=rows, checking=True)
+
+    def in_precision(self, precision: Precision) -> "Task":
+        """The same task in another precision."""
+        return replace(self, settings=self.settings.model_copy(update={"precision": precision}))
 
     def fresh(self, model: Any) -> Any:
         """A copy of `model` to train, on the device."""

@@ -72,7 +72,10 @@ def test_the_bench_measures_all_and_keeps_it(
     printed, result = capsys.readouterr().out, json.loads(out.read_text())
     names = ["this project, fit", "Hugging Face Trainer", "Hugging Face Trainer, no dropout in attention"]
     names.append("all padded to 64 (ktrain)")
-    assert [row["name"] for row in result["rows"]] == list(result["losses"]) == names
+    found = result["precisions"]["fp32"]
+    assert list(result["precisions"])[-1] == "fp32"
+    assert all([row["name"] for row in part["rows"]] == names for part in result["precisions"].values())
+    assert list(result["losses"]) == names
     for losses in result["losses"].values():
         assert losses == pytest.approx(result["losses"][names[0]], rel=1e-4)
         assert len(losses) == 2
@@ -80,8 +83,8 @@ def test_the_bench_measures_all_and_keeps_it(
     assert all(f"| {name} | **" in printed for name in names)
     assert "Aim: 2 x the Trainer" in printed
     assert "Aim: 4 x fixed padding" in printed
-    ours, trainer = result["rows"][:2]
-    assert result["times_trainer"] == pytest.approx(ours["median"] / trainer["median"])
+    ours, trainer = found["rows"][:2]
+    assert ours["times_trainer"] == pytest.approx(ours["median"] / trainer["median"])
     assert ours["two_epochs_seconds"] == pytest.approx(2 * 40 / ours["median"])
     assert result["sample"]["rows"] == 16
 

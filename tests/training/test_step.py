@@ -61,7 +61,7 @@ def one_step(model: Any, rows: Any, micro_batch_tokens: int) -> list["Tensor"]:
 
     from training.step import Stepper, make_optimizer
 
-    settings = StepSettings(batch_size=len(rows.reviews), micro_batch_tokens=micro_batch_tokens)
+    settings = StepSettings(batch_size=len(rows.reviews), micro_batch_tokens=micro_batch_tokens, precision="fp32")
     optimizer = make_optimizer(model, settings)
     given: list[torch.Tensor] = []
     optimizer.register_step_pre_hook(lambda *_: given.append(model.get_input_embeddings().weight.grad.clone()))
@@ -128,7 +128,7 @@ def test_a_model_without_a_table_of_embeddings_is_trained_too(base: Path, monkey
     """In some families transformers finds none: their gradient is the usual one."""
     from transformers import DistilBertForSequenceClassification
 
-    settings = StepSettings(batch_size=6, micro_batch_tokens=40)
+    settings = StepSettings(batch_size=6, micro_batch_tokens=40, precision="fp32")
     losses, weights = steps_taken(base, settings, LABELS)
 
     def none(_: object) -> None:
@@ -143,7 +143,7 @@ def test_a_model_without_a_table_of_embeddings_is_trained_too(base: Path, monkey
 @pytest.mark.parametrize("class_weights", ["none", "balanced"])
 def test_micro_batches_add_up_to_the_whole_batch(base: Path, class_weights: Any) -> None:
     """A step in one piece and in pieces of 40 tokens: the same losses and weights, weighted or not."""
-    settings = StepSettings(batch_size=12, class_weights=class_weights, micro_batch_tokens=10_000)
+    settings = StepSettings(batch_size=12, class_weights=class_weights, micro_batch_tokens=10_000, precision="fp32")
     losses, weights = steps_taken(base, settings, LABELS)
     others, cut = steps_taken(base, settings.model_copy(update={"micro_batch_tokens": 40}), LABELS)
     assert others == pytest.approx(losses, rel=1e-5)
@@ -183,6 +183,37 @@ def test_bf16_computes_in_bf16_and_keeps_the_weights_in_fp32(base: Path) -> None
     assert mixed != exact
     assert mixed == pytest.approx(exact, abs=0.02)
     assert {tensor.dtype for tensor in weights.values()} <= {torch.float32, torch.int64}
+
+
+@pytest.mark.parametrize(
+    ("instructions", "seconds", "chosen"),
+    [(True, 0.5, True), (True, 0.9, False), (True, 2.0, False), (False, 0.5, False)],
+)
+def test_a_cpu_trains_in_bf16_where_its_products_are_clearly_faster(
+    monkeypatch: pytest.MonkeyPatch, instructions: bool, seconds: float, chosen: bool
+) -> None:
+    """By what was measured: some that have the instructions are slower with them. Without them nothing is tried."""
+    import torch
+
+    from training import device
+
+    measured: list[torch.dtype] = []
+
+    def product(dtype: torch.dtype) -> float:
+        measured.append(dtype)
+        return seconds if dtype == torch.bfloat16 else 1.0
+
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: instructions)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(device, "_product_seconds", product)
+    device.bf16_is_faster_on_this_cpu.cache_clear()
+    try:
+        assert device.computes_in_bf16(torch.device("cpu"), "auto") == chosen
+        assert set(measured) == ({torch.float32, torch.bfloat16} if instructions else set())
+        assert device.computes_in_bf16(torch.device("cpu"), "bf16")
+        assert not device.computes_in_bf16(torch.device("cpu"), "fp32")
+    finally:
+        device.bf16_is_faster_on_this_cpu.cache_clear()
 
 
 def test_a_loss_that_is_not_a_number_changes_no_weight(base: Path) -> None:

@@ -197,9 +197,10 @@ def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(
     from transformers import AutoModelForSequenceClassification
 
     from consumer.encoder import Encoder, Truncation
+    from training import device
 
     # Both in fp32: on a processor that multiplies faster in bf16 the teacher alone would use that.
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(device, "bf16_is_faster_on_this_cpu", lambda: False)
     texts = ("the film was good good", "bad bad awful plot", "the story")
     served = answers(find(trained), tmp_path, texts)
     found = answers(find(trained, hidden=True), tmp_path, texts)
@@ -229,9 +230,9 @@ def test_a_teacher_tells_what_its_first_token_attends_to(
     from transformers import AutoModelForSequenceClassification
 
     from consumer.encoder import Encoder, Truncation
-    from training import teacher
+    from training import device, teacher
 
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(device, "bf16_is_faster_on_this_cpu", lambda: False)
     texts = ("the film was good good", "bad awful plot " * 20, "the story")
     plain = find(trained, hidden=True)
     # The bundle reads both ends of 48 tokens; the student reads the first 16.

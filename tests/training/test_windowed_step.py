@@ -56,7 +56,7 @@ def test_the_loss_is_that_of_the_mean_logits_however_a_step_is_cut(tmp_path: Pat
     updated = []
     for tokens in (16, 64, 10_000):
         model.load_state_dict(before)
-        settings = StepSettings(batch_size=8, micro_batch_tokens=tokens)
+        settings = StepSettings(batch_size=8, micro_batch_tokens=tokens, precision="fp32")
         loss = Stepper(model.train(), make_optimizer(model, settings), rows, settings).step(0, 1e-3)
         assert loss == pytest.approx(expected, rel=1e-4)
         updated.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
@@ -64,7 +64,7 @@ def test_the_loss_is_that_of_the_mean_logits_however_a_step_is_cut(tmp_path: Pat
         assert max(float((updated[0][name] - other[name]).abs().max()) for name in other) < 2e-5
     # And validation measures the same mean
     model.load_state_dict(before)
-    seen = validate(model, rows, StepSettings(micro_batch_tokens=64), Ranks())
+    seen = validate(model, rows, StepSettings(micro_batch_tokens=64, precision="fp32"), Ranks())
     assert seen.loss == pytest.approx(expected, rel=1e-4)
     assert seen.accuracy == pytest.approx((mean.argmax(dim=1) == torch.tensor(labels)).float().mean().item())
 
