@@ -60,6 +60,7 @@ class Predictor:
     def __init__(self, classifier: Classifier, classes: tuple[str, ...]) -> None:
         self._classifier = classifier
         self._classes = classes
+        self._closed = False
 
     @classmethod
     def load(cls, bundle: str | Path, variant: str | None = None) -> "Predictor":
@@ -114,6 +115,7 @@ class Predictor:
         Raises:
             TypeError: `texts` is bytes, or a table or mapping, of which one would get the names.
             GaveUp: the engine is broken, not a text.
+            ValueError: the predictor is closed.
         """
         if isinstance(texts, (bytes, bytearray)):
             raise TypeError("texts are str, not bytes: decode them first")
@@ -124,6 +126,8 @@ class Predictor:
             yield from self._outcomes(chunk)
 
     def _outcomes(self, chunk: list[Any]) -> list[Outcome]:
+        if self._closed:
+            raise ValueError("the predictor is closed: load the bundle again")
         readable = [text_or_reason(value) for value in chunk]
         classified = iter(self._classifier.classify([text for text, _ in readable if text is not None]).results)
         outcomes = []
@@ -141,7 +145,8 @@ class Predictor:
         return outcomes
 
     def close(self) -> None:
-        """Free the model."""
+        """Free the model; it labels nothing any more."""
+        self._closed = True
         self._classifier.close()
 
     def __enter__(self) -> Self:

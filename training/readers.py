@@ -261,10 +261,10 @@ def _files_sha256(files: Iterable[tuple[str, bytes]]) -> str:
 
 
 def check_encoding(path: Path) -> None:
-    """Raise `UsageError` where `path` is text in UTF-16, as Excel's "Unicode text" is."""
+    """Raise `UsageError` where `path` is text in UTF-16, as Excel's "Unicode text" is, or in UTF-32."""
     with path.open("rb") as file:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            raise UsageError(f"{path} is UTF-16: save it as UTF-8")
+            raise UsageError(f"{path} is UTF-16 or UTF-32: save it as UTF-8")
 
 
 def _opened(path: Path, newline: str) -> TextIO:

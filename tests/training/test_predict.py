@@ -150,6 +150,14 @@ def test_a_stream_reads_no_further_than_it_has_to(predictor: Predictor) -> None:
     assert len(read) == CHUNK
 
 
+def test_a_closed_predictor_says_so(tiny: Path) -> None:
+    """As a closed file does; before, it has labelled."""
+    with Predictor.load(tiny) as predictor:
+        assert predictor.predict("good")
+    with pytest.raises(ValueError, match="is closed: load the bundle again"):
+        predictor.predict("good")
+
+
 def test_a_changed_bundle_is_refused(tiny: Path, tmp_path: Path) -> None:
     """Labels swapped behind the back of the golden texts never label anything."""
     from consumer.errors import BundleError
