@@ -48,7 +48,7 @@ def bf16_is_faster_on_this_cpu() -> bool:
     """Whether the products of a training step take clearly less time in bf16 than in fp32: measured, in under a second.
 
     That a processor has the instructions does not tell: with AVX512-BF16 and without AMX an AMD EPYC 9004 multiplies
-    2.4 times as fast in bf16 as in fp32, an Intel Xeon half as fast.
+    2.2 times as fast in bf16 as in fp32, an Intel Xeon half as fast.
     """
     if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return False
