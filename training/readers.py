@@ -4,6 +4,7 @@ Bytes that are not UTF-8 do not end the reading: they become lone surrogates (PE
 the row where they stand.
 """
 
+import codecs
 import csv
 import hashlib
 import json
@@ -263,7 +264,8 @@ def _files_sha256(files: Iterable[tuple[str, bytes]]) -> str:
 def check_encoding(path: Path) -> None:
     """Raise `UsageError` where `path` is text in UTF-16, as Excel's "Unicode text" is, or in UTF-32."""
     with path.open("rb") as file:
-        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+        # In little endian UTF-32 begins as UTF-16 does.
+        if file.read(4).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
             raise UsageError(f"{path} is UTF-16 or UTF-32: save it as UTF-8")
 
 

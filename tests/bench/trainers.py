@@ -23,7 +23,7 @@ from training.step import MAX_GRADIENT_NORM, Stepper, make_optimizer
 
 LEARNING_RATE = 5e-5
 
-US, TRAINER = "this project, fit", "Hugging Face Trainer"
+TRAINER = "Hugging Face Trainer"
 
 Contestant = Callable[[Task], Trained]
 
@@ -121,7 +121,7 @@ def make_contestants(task: Task, fixed: int) -> dict[str, Contestant]:
     )
     plain.load_state_dict(tuned.state_dict())  # the head is drawn anew by each
     return {
-        US: ours(tuned),
+        "this project, fit": ours(tuned),
         TRAINER: hugging_face(plain, tokenizer),
         f"{TRAINER}, no dropout in attention": hugging_face(tuned, tokenizer),
         f"all padded to {fixed} (ktrain)": hugging_face(plain, tokenizer, padding="max_length", max_length=fixed),

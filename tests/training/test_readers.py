@@ -133,12 +133,14 @@ def test_blank_rows_before_the_header_are_passed_over(tmp_path: Path, suffix: st
 
 
 @pytest.mark.parametrize(
-    ("suffix", "encoding"), [(".csv", "utf-16"), (".tsv", "utf-16"), (".jsonl", "utf-16"), (".csv", "utf-32")]
+    ("suffix", "encoding"),
+    [(".csv", "utf-16"), (".tsv", "utf-16"), (".jsonl", "utf-16"), (".csv", "utf-32-le"), (".csv", "utf-32-be")],
 )
 def test_utf16_is_told_by_its_name(tmp_path: Path, suffix: str, encoding: str) -> None:
     """Excel calls it Unicode text; whatever reads the file says what to do."""
     file = tmp_path / f"r{suffix}"
-    file.write_text("text\tlabel\n" + "\n".join("\t".join(row) for row in MANY), encoding=encoding)
+    table = "text\tlabel\n" + "\n".join("\t".join(row) for row in MANY)
+    file.write_text(table if encoding == "utf-16" else f"\ufeff{table}", encoding=encoding)
     for read in (lambda: read_reviews(file), lambda: list(read_texts(str(file), None))):
         with pytest.raises(UsageError, match=f"r{suffix} is UTF-16 or UTF-32: save it as UTF-8"):
             read()
