@@ -57,7 +57,7 @@ def stop_before_it_begins() -> None:
 
 def tell(last_words: str) -> None:
     """Say why the program ends, in the log where its lines are JSON."""
-    from consumer import logs
+    from consumer.service import logs
 
     if logs.is_json():
         logging.getLogger("consumer").critical(last_words)

@@ -16,20 +16,20 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsError
 
-from consumer import logs
-from consumer.broker import OUTSIDE, Broker
-from consumer.bundle import Bundle, load_bundle
-from consumer.classifier import Classifier
-from consumer.engines import open_engine
-from consumer.engines.cores import available_cores
 from consumer.errors import GaveUp, UsageError
-from consumer.health import Health, HealthServer
+from consumer.kafka.broker import OUTSIDE, Broker
+from consumer.kafka.publisher import Step
 from consumer.kafka_settings import CONFIG_VARIABLE, SECRETS_VARIABLE, KafkaSettings
-from consumer.messages import Model
-from consumer.metrics import Metrics
-from consumer.publisher import Step
+from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.classifier import Classifier
+from consumer.model.engines import open_engine
+from consumer.model.engines.cores import available_cores
+from consumer.records.messages import Model
+from consumer.service import logs
+from consumer.service.health import Health, HealthServer
+from consumer.service.metrics import Metrics
+from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
-from consumer.watchdog import Watchdog
 from consumer.worker import Worker
 
 log = logging.getLogger("consumer")

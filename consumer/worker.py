@@ -5,18 +5,18 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
-from consumer.broker import IN_DOUBT, OUTSIDE, Broker
-from consumer.classifier import Classifier, Scored
 from consumer.errors import GaveUp
-from consumer.health import Health
-from consumer.messages import Limits, Model, ParsedReview, Reason, Record, parse
-from consumer.metrics import Metrics
-from consumer.outcomes import Outcome, Outcomes
+from consumer.kafka.broker import IN_DOUBT, OUTSIDE, Broker
+from consumer.kafka.publisher import NotPublished, Poll
+from consumer.model.classifier import Classifier, Scored
 from consumer.pace import Pace
-from consumer.publisher import NotPublished, Poll
+from consumer.records.messages import Limits, Model, ParsedReview, Reason, Record, parse
+from consumer.records.outcomes import Outcome, Outcomes
+from consumer.service.health import Health
+from consumer.service.metrics import Metrics
+from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
 from consumer.stall import Progress, StallDetector
-from consumer.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from consumer.messages import DeadLetter, Prediction, Reason, Review
-from consumer.metrics import Metrics
+from consumer.records.messages import DeadLetter, Prediction, Reason, Review
+from consumer.service.metrics import Metrics
 from consumer.settings import WorkerSettings
 
 HERE = Path(__file__).parent

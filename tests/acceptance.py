@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from consumer.local.broker import LocalBroker
-from consumer.messages import Prediction
+from consumer.records.messages import Prediction
 from tests import oracle
 from tests.kafka_helpers import Record, Topics, committed_offsets, end_offsets, read_all
 from tests.worker_process import WorkerProcess, wait_until

@@ -1,19 +1,19 @@
-"""In the place of `consumer.broker.Broker`: what no real Kafka can be made to do, in front of the worker's own loop."""
+"""A stand-in for `consumer.kafka.broker.Broker`: does to the worker's loop what no real Kafka can be made to do."""
 
 from collections.abc import Sequence
 from contextlib import closing
 
 from kafka.structs import ConsumerGroupMetadata, MemberState
 
-from consumer.classifier import Classifier
-from consumer.health import Health
-from consumer.messages import Model, Record
-from consumer.metrics import Metrics
-from consumer.outcomes import Outgoing
-from consumer.publisher import NotPublished, Poll
+from consumer.kafka.publisher import NotPublished, Poll
+from consumer.model.classifier import Classifier
+from consumer.records.messages import Model, Record
+from consumer.records.outcomes import Outgoing
+from consumer.service.health import Health
+from consumer.service.metrics import Metrics
+from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
 from consumer.stall import Progress
-from consumer.watchdog import Watchdog
 from consumer.worker import Worker
 
 GROUP = ConsumerGroupMetadata("g", 1, "m", None, MemberState.STABLE)

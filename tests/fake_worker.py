@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 from kafka import KafkaConsumer, codec
 
-from consumer import logs
-from consumer.batching import BatchPolicy, TokenBatch
-from consumer.bundle import Bundle
-from consumer.classifier import Classifier
 from consumer.cli import stop_before_it_begins, tell
-from consumer.engines import EngineFailure, Logits
 from consumer.errors import ReviewsError
-from consumer.publisher import Step
+from consumer.kafka.publisher import Step
+from consumer.model.batching import BatchPolicy, TokenBatch
+from consumer.model.bundle import Bundle
+from consumer.model.classifier import Classifier
+from consumer.model.engines import EngineFailure, Logits
 from consumer.run import add_arguments, read_settings, serve
+from consumer.service import logs
 from tests.fake_bundle import CHARACTERS, VARIANT
 from tests.fake_model import NAN_MARK, OUT_OF_MEMORY_MARK, positive_probability
 

@@ -35,10 +35,10 @@ class Mutation:
     test: str
 
 
-BROKER, PUBLISHER, CLIENT = "consumer/broker.py", "consumer/publisher.py", "consumer/kafka_client.py"
-ASSIGNMENT, WORKER, LINEAGE = "consumer/assignment.py", "consumer/worker.py", "consumer/lineage.py"
-LOSSES, DRAIN = "consumer/losses.py", "consumer/drain.py"
-START, SETTINGS, FIXES = "consumer/start.py", "consumer/settings.py", "consumer/kafka_fixes.py"
+BROKER, PUBLISHER, CLIENT = "consumer/kafka/broker.py", "consumer/kafka/publisher.py", "consumer/kafka/client.py"
+ASSIGNMENT, WORKER, LINEAGE = "consumer/kafka/assignment.py", "consumer/worker.py", "consumer/kafka/lineage.py"
+LOSSES, DRAIN = "consumer/kafka/losses.py", "consumer/kafka/drain.py"
+START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings.py", "consumer/kafka/fixes.py"
 
 MUTATIONS = (
     Mutation(
@@ -137,7 +137,7 @@ MUTATIONS = (
     ),
     Mutation(
         "clients ask for topics to be created",
-        (Change(CLIENT, "        kafka_fixes.create_no_topics(client)\n", ""),),
+        (Change(CLIENT, "        fixes.create_no_topics(client)\n", ""),),
         "test_topics.py::test_row_21_a_topic_that_is_deleted_under_a_worker_stays_deleted",
     ),
     Mutation(
@@ -208,7 +208,7 @@ MUTATIONS = (
         (
             Change(
                 ASSIGNMENT,
-                "kafka_fixes.seek_committed(self._consumer, partition, commit)",
+                "fixes.seek_committed(self._consumer, partition, commit)",
                 "self._consumer.seek(partition, commit.offset)",
             ),
         ),
@@ -247,7 +247,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a position that went back is committed before a new lineage begins",
-        (Change(BROKER, "if kafka_fixes.has_lost_records(self._consumer):", "if False:"),),
+        (Change(BROKER, "if fixes.has_lost_records(self._consumer):", "if False:"),),
         "test_logs.py::test_row_31_no_position_goes_back_before_a_new_lineage_begins",
     ),
     Mutation(

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from consumer import no_telemetry  # noqa: F401 - has to come before openvino
-from consumer.bundle import FileSum, Golden, GoldenText, Manifest, Variant
+from consumer.model import no_telemetry  # noqa: F401 - has to come before openvino
+from consumer.model.bundle import FileSum, Golden, GoldenText, Manifest, Variant
 
 LABELS = ("neg", "pos")
 MAX_LENGTH = 40

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from consumer.bundle import Golden, GoldenText, Variant
+from consumer.model.bundle import Golden, GoldenText, Variant
 from tests.tiny_bundle import seal
 from tests.tiny_encoder import make_base, write_reviews
 
@@ -16,7 +16,7 @@ def write_trained_bundle(directory: Path) -> Path:
     import torch
     from torch import nn
 
-    from consumer.encoder import Encoder, Truncation
+    from consumer.model.encoder import Encoder, Truncation
     from training.base import find_base, load_classifier, quiet_transformers
     from training.data import read_reviews
     from training.export import export_tokenizer, export_torch

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from consumer.bundle import TOKENIZER
 from consumer.errors import UsageError
+from consumer.model.bundle import TOKENIZER
 from training.data import file_sha256
 from training.names import check_utf8
 from training.vocabulary import size_of

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from consumer.bundle import Calibration, Source
+from consumer.model.bundle import Calibration, Source
 from training.answers import Answers, Flags, Floats, Indices, as_arrays, expected_calibration_error
 from training.data import Reviews
 from training.evaluate import Answer

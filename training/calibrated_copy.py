@@ -4,8 +4,8 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from consumer.bundle import Manifest, load_bundle
 from consumer.errors import UsageError
+from consumer.model.bundle import Manifest, load_bundle
 from training.calibrate import MIN_ROWS, calibrate
 from training.card import CARD, with_calibration
 from training.data import Reviews

@@ -2,8 +2,8 @@
 
 import re
 
-from consumer.bundle import Calibration, Manifest
-from consumer.encoder import Truncation
+from consumer.model.bundle import Calibration, Manifest
+from consumer.model.encoder import Truncation
 from training.evaluate import Evaluation, as_text
 from training.record import RunRecord
 from training.schedule import describe

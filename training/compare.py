@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from consumer.bundle import Source, load_bundle
 from consumer.errors import UsageError
+from consumer.model.bundle import Source, load_bundle
 from training.base import Base, check_length, find_base, load_classifier, quiet_transformers
 from training.baselines.encoders import ENCODERS
 from training.baselines.measure import measure_bundle, measure_encoder, measure_small

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from consumer.errors import UsageError
-from consumer.text import clean, is_blank
+from consumer.model.text import clean, is_blank
 from training.columns import USUAL, Columns, as_label, check_labels, choose_columns
 from training.readers import FILE_TEXT, FOLDER, read_table
 from training.table import BadRow, Place, Table, name_of

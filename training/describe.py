@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from consumer.encoder import Encoder, Truncation
 from consumer.errors import BundleError, UsageError
+from consumer.model.encoder import Encoder, Truncation
 from training.data import Reviews, without_duplicates
 from training.progress import ProgressBar
 

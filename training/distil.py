@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from consumer.bundle import TOKENIZER, Manifest
-from consumer.engines import Logits
 from consumer.errors import UsageError
+from consumer.model.bundle import TOKENIZER, Manifest
+from consumer.model.engines import Logits
 from training.base import Base, check_length, find_base, local_directory, quiet_transformers
 from training.data import Reviews
 from training.device import best_device

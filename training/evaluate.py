@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-from consumer.bundle import load_bundle
-from consumer.classifier import Classifier, Scored
-from consumer.engines import open_engine
 from consumer.errors import UsageError
+from consumer.model.bundle import load_bundle
+from consumer.model.classifier import Classifier, Scored
+from consumer.model.engines import open_engine
 from training.data import Reviews
 from training.kept_answers import KeptAnswers
 from training.progress import ProgressBar

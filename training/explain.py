@@ -12,9 +12,9 @@ import math
 import re
 from dataclasses import dataclass
 
-from consumer.classifier import Classifier, Failed, Scored
 from consumer.errors import UsageError
-from consumer.text import clean
+from consumer.model.classifier import Classifier, Failed, Scored
+from consumer.model.text import clean
 
 #: Parts of a text at most; a text of more words is weighed window by window.
 MAX_PARTS = 200

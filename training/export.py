@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
-import consumer.no_telemetry  # noqa: F401 - before openvino
-from consumer.bundle import TOKENIZER, Variant
-from consumer.encoder import TokenIds, bare_tokenizer
-from consumer.engines.first_token import first_token_only
-from consumer.engines.openvino import the_core
+import consumer.model.no_telemetry  # noqa: F401 - before openvino
+from consumer.model.bundle import TOKENIZER, Variant
+from consumer.model.encoder import TokenIds, bare_tokenizer
+from consumer.model.engines.first_token import first_token_only
+from consumer.model.engines.openvino import the_core
 from training.output import storing
 
 FP32_IR = ("openvino/fp32.xml", "openvino/fp32.bin")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from consumer.bundle import Manifest
+from consumer.model.bundle import Manifest
 from training.base import Base, check_length, find_base, load_classifier, local_directory, quiet_transformers
 from training.calibrate import hold_out
 from training.data import Reviews

@@ -7,9 +7,9 @@ tolerance.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from consumer.bundle import Golden, GoldenText
-from consumer.classifier import Classifier, Scored
 from consumer.errors import BundleError
+from consumer.model.bundle import Golden, GoldenText
+from consumer.model.classifier import Classifier, Scored
 from training.data import Reviews
 from training.evaluate import open_classifier
 from training.progress import say

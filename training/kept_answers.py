@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from consumer.bundle import TOKENIZER, Bundle
-from consumer.classifier import Scored
 from consumer.errors import UsageError
+from consumer.model.bundle import TOKENIZER, Bundle
+from consumer.model.classifier import Scored
 from training.output import whole
 
 

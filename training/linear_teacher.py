@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from consumer.engines import Logits
 from consumer.errors import UsageError
+from consumer.model.engines import Logits
 from training.answers import Floats
 from training.baselines.linear import NbSvm
 from training.calibrate import fit_temperature

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from consumer.encoder import Encoder
 from consumer.errors import UsageError
+from consumer.model.encoder import Encoder
 from training.base import check_length, find_base, load_classifier, quiet_transformers
 from training.columns import USUAL, Columns
 from training.data import without_duplicates

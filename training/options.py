@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from consumer.encoder import Truncation
 from consumer.errors import UsageError
+from consumer.model.encoder import Truncation
 from training.columns import Columns
 from training.leaks import LEAST_SIMILARITY
 from training.prepare import DEFAULTS, DataOptions

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from consumer.bundle import Accuracy, Manifest, Source, Variant
-from consumer.encoder import Encoder, TokenIds
+from consumer.model.bundle import Accuracy, Manifest, Source, Variant
+from consumer.model.encoder import Encoder, TokenIds
 from training import export
 from training.base import Base
 from training.calibrate import as_line, calibrate, tempered_answers

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from consumer.bundle import Manifest, Source
-from consumer.encoder import Encoder
+from consumer.model.bundle import Manifest, Source
+from consumer.model.encoder import Encoder
 from training.base import Base
 from training.data import Reviews
 from training.device import computes_in_bf16, device_name

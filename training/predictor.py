@@ -22,10 +22,10 @@ from typing import Any, Self, overload
 import numpy as np
 import numpy.typing as npt
 
-from consumer.bundle import load_bundle
-from consumer.classifier import Classifier, Failed
-from consumer.engines import open_engine
-from consumer.text import is_blank
+from consumer.model.bundle import load_bundle
+from consumer.model.classifier import Classifier, Failed
+from consumer.model.engines import open_engine
+from consumer.model.text import is_blank
 
 #: Texts handed to the classifier at once; it sorts them by length and cuts them into batches itself.
 CHUNK = 256

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from consumer.bundle import MANIFEST, Manifest, Source
 from consumer.errors import UsageError
+from consumer.model.bundle import MANIFEST, Manifest, Source
 from training.columns import USUAL, Columns, check_labels
 from training.data import Reviews, read_reviews, without_duplicates
 from training.leaks import Leaks, examples, find_leaks

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from consumer.bundle import Source
+from consumer.model.bundle import Source
 from training.evaluate import Evaluation
 from training.output import whole
 from training.settings import DistilSettings, FitSettings, PackageSettings

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from consumer.bundle import Calibration, load_bundle
+from consumer.model.bundle import Calibration, load_bundle
 from training.answers import Answers, Bin, as_arrays, reliability
 from training.data import draw
 from training.evaluate import (

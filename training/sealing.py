@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from consumer.bundle import GOLDEN, MANIFEST, NAME, FileSum, Golden, Manifest
 from consumer.errors import UsageError
+from consumer.model.bundle import GOLDEN, MANIFEST, NAME, FileSum, Golden, Manifest
 from training.data import file_sha256
 from training.names import check_utf8
 

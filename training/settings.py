@@ -4,8 +4,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from consumer.bundle import MAX_LENGTH, NAME
-from consumer.encoder import Truncation, Windows
+from consumer.model.bundle import MAX_LENGTH, NAME
+from consumer.model.encoder import Truncation, Windows
 
 VariantName = Literal["int8", "bf16", "fp32", "torch"]
 Policy = Literal["one-cycle", "triangular", "sgdr", "linear"]

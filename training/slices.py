@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consumer.classifier import Scored
+from consumer.model.classifier import Scored
 from training.answers import Answers, Flags
 from training.data import Reviews
 from training.evaluate import wilson_interval

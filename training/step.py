@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn, optim
 
-from consumer.encoder import Encoded, Encoder
-from consumer.engines.first_token import first_token_only
 from consumer.errors import UsageError
+from consumer.model.encoder import Encoded, Encoder
+from consumer.model.engines.first_token import first_token_only
 from training.batches import CPU_MICRO_BATCH_TOKENS, GPU_MICRO_BATCH_TOKENS, at_least, micro_batches, rows_of_step
 from training.data import Reviews
 from training.device import autocast

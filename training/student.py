@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from consumer.encoder import Encoder
 from consumer.errors import UsageError
+from consumer.model.encoder import Encoder
 from training.base import Base, classifier_config, load_classifier
 from training.freeze import layers_of
 from training.settings import DistilSettings, LayerChoice, StudentName

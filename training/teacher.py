@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from consumer.bundle import MANIFEST, Bundle, load_bundle
-from consumer.classifier import Classifier, Scored
-from consumer.encoder import Encoder, Truncation, Windows
-from consumer.engines import open_engine
 from consumer.errors import UsageError
+from consumer.model.bundle import MANIFEST, Bundle, load_bundle
+from consumer.model.classifier import Classifier, Scored
+from consumer.model.encoder import Encoder, Truncation, Windows
+from consumer.model.engines import open_engine
 from training.base import FILES, check_whole, longest_of, readable
 from training.data import file_sha256
 from training.names import check_utf8

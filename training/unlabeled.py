@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from consumer.errors import UsageError
-from consumer.text import clean
+from consumer.model.text import clean
 from training.data import Reviews, file_sha256, normalised_all
 from training.leaks import find_leaks
 from training.predictor import text_or_reason

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from consumer.encoder import Encoder, Truncation, bare_tokenizer
 from consumer.errors import UsageError
+from consumer.model.encoder import Encoder, Truncation, bare_tokenizer
 from training.progress import ProgressBar
 
 #: Texts tokenised at once.

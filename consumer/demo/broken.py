@@ -2,7 +2,7 @@
 
 import json
 
-from consumer.messages import Reason
+from consumer.records.messages import Reason
 
 BROKEN: tuple[tuple[Reason, bytes | None], ...] = (
     (Reason.NOT_JSON, b"A lovely film. I forgot that this topic wants JSON."),

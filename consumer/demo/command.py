@@ -5,8 +5,8 @@ import logging
 from contextlib import ExitStack
 from pathlib import Path
 
-from consumer.bundle import MANIFEST
 from consumer.errors import BundleError, UsageError
+from consumer.model.bundle import MANIFEST
 
 DEFAULT_BUNDLE = Path("bundles/distilbert-imdb")
 DEFAULT_RATE = 20.0

@@ -9,7 +9,7 @@ from kafka.errors import KafkaError
 from consumer.demo import sample
 from consumer.demo.course import TOPICS
 from consumer.errors import GaveUp, KafkaUnusable
-from consumer.kafka_client import Clients
+from consumer.kafka.client import Clients
 from consumer.local.interrupts import Interrupts
 
 _TIMEOUT_SECONDS = 30

@@ -19,15 +19,15 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
 
-from consumer.broker import Broker
-from consumer.classifier import Classified, Scored, Stats
-from consumer.health import Health
+from consumer.kafka.broker import Broker
+from consumer.kafka.publisher import Step
 from consumer.local.broker import LocalBroker
-from consumer.messages import Model
-from consumer.metrics import Metrics
-from consumer.publisher import Step
+from consumer.model.classifier import Classified, Scored, Stats
+from consumer.records.messages import Model
+from consumer.service.health import Health
+from consumer.service.metrics import Metrics
+from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
-from consumer.watchdog import Watchdog
 from consumer.worker import Worker
 from tests.kafka_helpers import Record, produce
 

@@ -16,12 +16,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from consumer.bundle import Bundle, load_bundle
-from consumer.classifier import Classifier
 from consumer.demo import sample
-from consumer.encoder import Encoder
-from consumer.engines import open_engine
-from consumer.engines.cores import available_cores
+from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.classifier import Classifier
+from consumer.model.encoder import Encoder
+from consumer.model.engines import open_engine
+from consumer.model.engines.cores import available_cores
 from tests.bench.end_to_end import EndToEnd
 from tests.bench.limit import Multiplication, flop_per_review
 from tests.bench.peers import Run, load_peers

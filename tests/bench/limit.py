@@ -10,8 +10,8 @@ import torch
 from numpy.polynomial import Polynomial
 from torch.utils.flop_counter import FlopCounterMode
 
-from consumer.engines.first_token import first_token_only
-from consumer.engines.openvino import the_core
+from consumer.model.engines.first_token import first_token_only
+from consumer.model.engines.openvino import the_core
 
 #: The feed-forward layer of DistilBERT and BERT, where most of the work is, on the tokens of one batch.
 ROWS, DEPTH, WIDTH = 2048, 768, 3072

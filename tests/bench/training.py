@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from consumer.encoder import Encoder
 from consumer.errors import ReviewsError, UsageError
+from consumer.model.encoder import Encoder
 from tests.bench.limit import flop_per_review
 from tests.bench.peers import KTRAIN_MAXLEN
 from tests.bench.rounds import SEED, load_before, measure, processor, tell_load

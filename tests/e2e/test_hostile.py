@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.messages import DeadLetter, Prediction
+from consumer.records.messages import DeadLetter, Prediction
 from tests.hostile import hostile
 from tests.kafka_helpers import Record, Topics, produce, read_all
 from tests.worker_process import WorkerProcess, wait_until

@@ -12,10 +12,10 @@ import pytest
 from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from consumer import kafka_fixes
-from consumer.broker import Broker
+from consumer.kafka import fixes
+from consumer.kafka.broker import Broker
+from consumer.kafka.publisher import Poll
 from consumer.local.broker import LocalBroker
-from consumer.publisher import Poll
 from tests.harness import Harness
 from tests.kafka_helpers import Record, end_offsets, internal, read_all, transaction
 from tests.worker_process import wait_until
@@ -89,7 +89,7 @@ def test_row_31_an_answer_without_records_does_not_hide_that_a_log_loses_its_end
     try:
         broker.connect()
         wait_until(lambda: len(broker.poll(10).records) == 5, 60, "it has read")
-        before = kafka_fixes.position(broker._consumer, partition)
+        before = fixes.position(broker._consumer, partition)
         assert before is not None
         assert before.leader_epoch >= 0
         # When it is told of a record which a transaction that is still open holds back
@@ -97,7 +97,7 @@ def test_row_31_an_answer_without_records_does_not_hide_that_a_log_loses_its_end
             wait_until(lambda: not broker.poll(10).records and broker._consumer.highwater(partition) == 6, 60, "told")
             producer.abort_transaction()
         # Then it knows the epoch as before
-        assert kafka_fixes.position(broker._consumer, partition) == before
+        assert fixes.position(broker._consumer, partition) == before
     finally:
         broker.close(5)
 

@@ -9,9 +9,9 @@ from kafka import KafkaProducer
 from kafka.admin import ConfigResource
 from kafka.serializer import Serializer
 
-from consumer import kafka_fixes
-from consumer.kafka_fixes import HeaderName
-from consumer.messages import Reason
+from consumer.kafka import fixes
+from consumer.kafka.fixes import HeaderName
+from consumer.records.messages import Reason
 from tests.fake_model import NAN_MARK, OUT_OF_MEMORY_MARK
 from tests.fake_worker import Script
 from tests.harness import Harness
@@ -82,7 +82,7 @@ def test_row_10_bytes_that_are_no_text_are_dead_letters(harness: Harness) -> Non
     """Invalid UTF-8, lone surrogates, deep nesting and random bytes never stop the partition."""
     # Given such values, and a header whose name is not UTF-8, which kafka-python cannot read by itself
     harness.produce_records([Record(value, partition=0) for value in CORRUPT], dead=True)
-    kafka_fixes.apply()
+    fixes.apply()
     odd = HeaderName(b"\xff\xfename")
     harness.produce_records([Record(GOOD, b"k", [(odd, b"1"), ("plain", b"2")], 0), Record(GOOD, partition=0)])
     # When they are worked on

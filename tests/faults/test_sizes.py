@@ -9,11 +9,11 @@ import pytest
 from kafka.admin import ConfigResource
 from kafka.errors import KafkaError
 
-from consumer import kafka_fixes
-from consumer.broker import Broker
 from consumer.errors import GaveUp
-from consumer.outcomes import Outgoing
-from consumer.publisher import NotPublished, Poll
+from consumer.kafka import fixes
+from consumer.kafka.broker import Broker
+from consumer.kafka.publisher import NotPublished, Poll
+from consumer.records.outcomes import Outgoing
 from tests.harness import Harness
 from tests.kafka_helpers import Record, produce, read_all
 from tests.worker_process import wait_until
@@ -167,7 +167,7 @@ def test_row_15_a_commit_that_lost_a_record_is_not_believed(harness: Harness, mo
     broker = Broker(harness.topics.settings())
     broker.connect()
     poll = _first_poll(broker)
-    monkeypatch.setattr(kafka_fixes, "bump_epoch", lambda *_: None)
+    monkeypatch.setattr(fixes, "bump_epoch", lambda *_: None)
     with pytest.raises(NotPublished, match="MessageSizeTooLarge"):
         broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x" * 5000, [])])
     # When its next transaction has a record for the same partition, sent no sooner than the client has to

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 import pytest
 from kafka import TopicPartition
 
-from consumer import kafka_fixes
-from consumer.broker import Broker
+from consumer.kafka import fixes
+from consumer.kafka.broker import Broker
+from consumer.kafka.publisher import NotPublished, Poll
 from consumer.local.broker import LocalBroker
-from consumer.publisher import NotPublished, Poll
 from tests.fake_worker import Script
 from tests.harness import Harness
 from tests.kafka_helpers import Record, internal, produce, read_all, transaction
@@ -199,10 +199,8 @@ def test_row_22_a_leader_takes_part_in_a_rebalance_that_ends_between_its_polls(h
 
         wait_until(asks_to_join, 60, "the leader asks to join anew")
         # When the other one joins, and the broker answers both between two polls of the leader
-        joined = kafka_fixes.times_assigned(other._consumer)
-        wait_until(
-            lambda: bool(other.poll(10, 0.2)) and kafka_fixes.times_assigned(other._consumer) > joined, 60, "it joins"
-        )
+        joined = fixes.times_assigned(other._consumer)
+        wait_until(lambda: bool(other.poll(10, 0.2)) and fixes.times_assigned(other._consumer) > joined, 60, "it joins")
         generation = other._consumer.group_metadata().generation_id
         wait_until(lambda: leader._consumer.group_metadata().generation_id == generation, 60, "the leader is answered")
         # Then a poll of meanwhile commits nothing, and each partition comes to have one owner

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from consumer.errors import ReviewsError
-from consumer.metrics import Metrics
+from consumer.service.metrics import Metrics
 from consumer.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]

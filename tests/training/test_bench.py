@@ -40,7 +40,7 @@ def task(files: list[str]) -> "Task":
     """Two steps of 8 reviews."""
     import torch
 
-    from consumer.encoder import Encoder
+    from consumer.model.encoder import Encoder
     from tests.bench.training_task import Task
     from training.base import find_base
     from training.data import read_reviews

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.bundle import Calibration, Source, load_bundle
-from consumer.classifier import Scored
 from consumer.errors import BundleError
+from consumer.model.bundle import Calibration, Source, load_bundle
+from consumer.model.classifier import Scored
 from tests.tiny_bundle import WORTH, positive_probability, seal, write_tiny_bundle
 from tests.tiny_encoder import write_table
 from training.calibrate import (

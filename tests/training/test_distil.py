@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from consumer.bundle import load_bundle
-from consumer.classifier import Classifier, Scored
-from consumer.engines import open_engine
+from consumer.model.bundle import load_bundle
+from consumer.model.classifier import Classifier, Scored
+from consumer.model.engines import open_engine
 from tests.int8_size import graph_bytes, weight_bytes
 from tests.tiny_encoder import make_base, write_reviews, write_table
 from tests.tiny_trained import write_trained_bundle
@@ -248,7 +248,7 @@ def test_a_student_learns_what_its_teacher_attends_to(
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from consumer.encoder import Encoder, Truncation
+    from consumer.model.encoder import Encoder, Truncation
 
     def attention_of(bundle: Path, texts: Sequence[str]) -> Any:
         model: Any = AutoModelForSequenceClassification.from_pretrained(bundle, attn_implementation="eager").eval()

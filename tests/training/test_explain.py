@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.classifier import Classified, Classifier
+from consumer.model.classifier import Classified, Classifier
 from tests.tiny_bundle import POISON, WORTH, write_tiny_bundle
 from training.cli import main
 from training.evaluate import open_classifier

@@ -92,7 +92,7 @@ def test_logits_and_gradients_are_the_same(kind: str, masked: bool, attention: s
     """With and without padding: what the whole last layer gives, to the last digits, and what training learns of it."""
     import torch
 
-    from consumer.engines.first_token import first_token_only
+    from consumer.model.engines.first_token import first_token_only
 
     found = []
     for context in (nullcontext(), None):
@@ -116,7 +116,7 @@ def test_logits_and_gradients_are_the_same(kind: str, masked: bool, attention: s
 @pytest.mark.parametrize("kind", SHORTENED)
 def test_only_keys_and_values_of_the_last_layer_see_all_tokens(kind: str) -> None:
     """Two of its six linear layers; all of those before it; and afterwards everything again."""
-    from consumer.engines.first_token import first_token_only
+    from consumer.model.engines.first_token import first_token_only
 
     model = tiny(kind).eval()
     seen = tokens_seen(model)
@@ -133,7 +133,7 @@ def test_a_model_of_another_family_stays_as_it_is(kind: str) -> None:
     """Its last layer sees all tokens, and it answers the same."""
     import torch
 
-    from consumer.engines.first_token import first_token_only
+    from consumer.model.engines.first_token import first_token_only
 
     model = tiny(kind, "eager").eval()
     before = model(**inputs(masked=True)).logits
@@ -154,7 +154,7 @@ def test_a_model_of_another_family_stays_as_it_is(kind: str) -> None:
 )
 def test_a_layer_that_works_in_another_way_stays_as_it_is(kind: str, change: Callable[[Any], None]) -> None:
     """A decoder, a kernel with other masks, a layer computed twice, and one that somebody has wrapped."""
-    from consumer.engines.first_token import first_token_only
+    from consumer.model.engines.first_token import first_token_only
 
     model = tiny(kind).train()
     change(model)
@@ -166,7 +166,7 @@ def test_a_layer_that_works_in_another_way_stays_as_it_is(kind: str, change: Cal
 
 def test_it_may_be_nested_and_ends_with_an_error_too() -> None:
     """The layer is whole again behind the outer one, and behind an exception."""
-    from consumer.engines.first_token import first_token_only
+    from consumer.model.engines.first_token import first_token_only
 
     model = tiny("bert").eval()
     with first_token_only(model):
@@ -182,7 +182,7 @@ def test_dropout_in_attention_is_that_of_the_model() -> None:
     """While training only: half of what the first token sees is dropped where the model says so."""
     import torch
 
-    from consumer.engines.first_token import first_token_only
+    from consumer.model.engines.first_token import first_token_only
 
     model = tiny("distilbert").eval()
     last_layer(model).attention.dropout.p = 0.5
@@ -197,7 +197,7 @@ def test_padding_is_masked_in_bf16_too() -> None:
     """Under autocast, with the mask of either way to compute attention: what stands behind a text changes nothing."""
     import torch
 
-    from consumer.engines.first_token import first_token_only
+    from consumer.model.engines.first_token import first_token_only
 
     for attention in ("sdpa", "eager"):
         model = tiny("distilbert", attention).eval()
@@ -240,7 +240,7 @@ def test_the_exported_graph_has_a_short_last_layer(tmp_path: Path) -> None:
     """Of the products with inner weights, all but that of the last layer see every token; the logits are torch's."""
     import torch
 
-    from consumer.engines.openvino import the_core
+    from consumer.model.engines.openvino import the_core
     from training.export import FP32_IR, export_openvino
 
     model = tiny("distilbert").eval()

@@ -28,7 +28,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every text that any classifier is asked for, in order."""
-    from consumer.classifier import Classifier
+    from consumer.model.classifier import Classifier
 
     seen: list[str] = []
     classify = Classifier.classify

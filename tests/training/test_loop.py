@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.encoder import Encoder, Truncation
+from consumer.model.encoder import Encoder, Truncation
 from tests.tiny_encoder import make_base, write_reviews
 from training.batches import (
     POOLED_STEPS,

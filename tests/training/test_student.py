@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer.encoder import Encoder, Truncation, Windows
 from consumer.errors import UsageError
+from consumer.model.encoder import Encoder, Truncation, Windows
 from tests.int8_size import TOKEN_BYTES, graph_bytes, weight_bytes
 from tests.tiny_encoder import CLEAR, NEUTRAL, make_base
 from training.settings import DistilSettings

@@ -196,7 +196,7 @@ def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from consumer.encoder import Encoder, Truncation
+    from consumer.model.encoder import Encoder, Truncation
     from training import device
 
     # Both in fp32: on a processor that multiplies faster in bf16 the teacher alone would use that.
@@ -229,7 +229,7 @@ def test_a_teacher_tells_what_its_first_token_attends_to(
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from consumer.encoder import Encoder, Truncation
+    from consumer.model.encoder import Encoder, Truncation
     from training import device, teacher
 
     monkeypatch.setattr(device, "bf16_is_faster_on_this_cpu", lambda: False)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer.batching import pad, plan, rounded
-from consumer.bundle import Bundle, Golden, GoldenText, load_bundle
-from consumer.encoder import Encoded, Encoder
-from consumer.engines import Engine, EngineFailure, open_engine
 from consumer.errors import BundleError
+from consumer.model.batching import pad, plan, rounded
+from consumer.model.bundle import Bundle, Golden, GoldenText, load_bundle
+from consumer.model.encoder import Encoded, Encoder
+from consumer.model.engines import Engine, EngineFailure, open_engine
 from tests.tiny_bundle import seal
 from tests.tiny_encoder import CLEAR, NEUTRAL, make_base
 

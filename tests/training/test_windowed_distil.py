@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer.bundle import load_bundle
-from consumer.classifier import Classifier, Scored
-from consumer.encoder import Encoded, Encoder, Truncation, Windows
-from consumer.engines import open_engine
+from consumer.model.bundle import load_bundle
+from consumer.model.classifier import Classifier, Scored
+from consumer.model.encoder import Encoded, Encoder, Truncation, Windows
+from consumer.model.engines import open_engine
 from tests.tiny_bundle import seal
 from tests.tiny_encoder import make_base, write_reviews
 from tests.tiny_trained import LABELS, TORCH, write_trained_bundle

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer.batching import BatchPolicy, TokenBatch
-from consumer.bundle import Bundle, load_bundle
-from consumer.classifier import Classifier, Scored
-from consumer.encoder import Encoder, Truncation, Windows
-from consumer.engines import EngineFailure, Logits, open_engine
+from consumer.model.batching import BatchPolicy, TokenBatch
+from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.classifier import Classifier, Scored
+from consumer.model.encoder import Encoder, Truncation, Windows
+from consumer.model.engines import EngineFailure, Logits, open_engine
 from tests.tiny_encoder import CLEAR, NEUTRAL, make_base, write_reviews, write_table
 from tests.training_run import end_before_packaging, finish, kill_after, weights_of
 from training.cli import main

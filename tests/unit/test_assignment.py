@@ -7,7 +7,7 @@ import pytest
 from kafka import TopicPartition
 from kafka.errors import CoordinatorNotAvailableError, KafkaError, NotCoordinatorError
 
-from consumer import assignment, kafka_fixes
+from consumer.kafka import assignment, fixes
 
 
 def test_a_coordinator_that_cannot_answer_is_told_of_once(
@@ -28,7 +28,7 @@ def test_a_coordinator_that_cannot_answer_is_told_of_once(
         if (error := answers.pop(0)) is not None:
             raise error
 
-    monkeypatch.setattr(kafka_fixes, "committed_now", committed)
+    monkeypatch.setattr(fixes, "committed_now", committed)
     caplog.set_level(logging.WARNING, assignment.log.name)
     while answers:
         waiting.waiting = {TopicPartition("reviews", 0)}

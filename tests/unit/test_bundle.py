@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from consumer.bundle import Bundle, load_bundle
 from consumer.errors import BundleError
+from consumer.model.bundle import Bundle, load_bundle
 from tests.tiny_bundle import FP32, GOLDEN_TEXTS, INT8, seal, write_tiny_bundle
 
 

@@ -7,7 +7,7 @@ import pytest
 from consumer.demo import sample
 from consumer.demo.tally import Tally
 from consumer.demo.traffic import Outcome, Sent
-from consumer.messages import Limits, ParsedReview, Reason, Record, parse
+from consumer.records.messages import Limits, ParsedReview, Reason, Record, parse
 
 RECORDS = sample.load()
 

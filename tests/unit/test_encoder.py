@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 
-from consumer import encoder
-from consumer.encoder import Encoded, Encoder, Truncation, Windows
 from consumer.errors import BundleError
+from consumer.model import encoder
+from consumer.model.encoder import Encoded, Encoder, Truncation, Windows
 
 #: Ids of the two special tokens; word `n` of a text has the id `n + 2`.
 OPENING, CLOSING, FIRST = 0, 1, 2

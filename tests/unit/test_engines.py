@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from consumer import run
-from consumer.batching import TokenBatch, pad
-from consumer.bundle import Bundle, load_bundle
-from consumer.engines import Engine, EngineFailure, open_engine
-from consumer.engines.cores import available_cores, granted
 from consumer.errors import BundleError
+from consumer.model.batching import TokenBatch, pad
+from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.engines import Engine, EngineFailure, open_engine
+from consumer.model.engines.cores import available_cores, granted
 from consumer.settings import WorkerSettings
 from tests.tiny_bundle import FP32, SPECIAL, WORTH, seal, write_tiny_bundle
 
@@ -99,7 +99,7 @@ def test_a_model_with_other_outputs_than_labels_is_refused(tmp_path: Path) -> No
 def test_without_torch_its_variant_says_what_to_install(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker's own environment has no torch."""
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "consumer.engines.torch", raising=False)
+    monkeypatch.delitem(sys.modules, "consumer.model.engines.torch", raising=False)
     facts = bundle.manifest.model_copy(
         update={"variants": {"gpu": bundle.manifest.variants["fp32"].model_copy(update={"engine": "torch"})}}
     )

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 
-from consumer.health import CLIENT_SECONDS, CLIENTS, Health, HealthServer
+from consumer.service.health import CLIENT_SECONDS, CLIENTS, Health, HealthServer
 from tests.worker_process import wait_until
 
 

@@ -8,14 +8,14 @@ from kafka.consumer.fetcher import Fetcher
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 from kafka.structs import OffsetAndTimestamp
 
-from consumer import kafka_fixes
-from consumer.kafka_fixes import HeaderName
+from consumer.kafka import fixes
+from consumer.kafka.fixes import HeaderName
 
 
 @pytest.fixture(autouse=True)
 def applied() -> None:
     """As in every client of the worker."""
-    kafka_fixes.apply()
+    fixes.apply()
 
 
 @pytest.mark.parametrize("codec", [0, 1, 2, 3, 4], ids=["none", "gzip", "snappy", "lz4", "zstd"])
@@ -56,7 +56,7 @@ def test_the_offsets_that_are_known_are_answered() -> None:
 def test_data_comes_before_the_end(received: tuple[bytes, Any]) -> None:
     """What arrived together with the end of the connection is handed over first."""
     # Given a transport that has received this
-    receive = kafka_fixes._data_before_end(lambda _: received)
+    receive = fixes._data_before_end(lambda _: received)
     # Then the end is told only when there is nothing else
     data, error = receive(None)
     assert data == received[0]

@@ -14,8 +14,8 @@ KNOW_KAFKA = {
     "assignment.py",
     "broker.py",
     "drain.py",
-    "kafka_client.py",
-    "kafka_fixes.py",
+    "client.py",
+    "fixes.py",
     "lineage.py",
     "losses.py",
     "publisher.py",
@@ -24,7 +24,7 @@ KNOW_KAFKA = {
 #: Packages that run Kafka on this machine, and show it.
 KNOW_KAFKA_TOO = {"local", "demo"}
 #: Modules for the extra that brings torch.
-FOR_TORCH = {ROOT / "consumer/engines" / name for name in ("torch.py", "first_token.py")}
+FOR_TORCH = {ROOT / "consumer/model/engines" / name for name in ("torch.py", "first_token.py")}
 UNSAFE = {"pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle"}
 
 

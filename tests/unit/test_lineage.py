@@ -10,9 +10,9 @@ from kafka import TopicPartition
 from kafka.errors import CorruptRecordError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata
 
-from consumer import lineage
 from consumer.errors import GaveUp
-from consumer.lineage import HEADER, Lineages
+from consumer.kafka import lineage
+from consumer.kafka.lineage import HEADER, Lineages
 from consumer.settings import WorkerSettings
 
 NAME = "0123456789abcdef"

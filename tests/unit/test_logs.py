@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.logs import REPEAT_SECONDS, NotAgain
+from consumer.service.logs import REPEAT_SECONDS, NotAgain
 
 
 def line(name: str, template: str, at: float, *args: object) -> logging.LogRecord:
@@ -37,7 +37,7 @@ def test_what_the_client_repeats_is_told_once_in_a_while() -> None:
 
 LOGS = """
 import logging, sys, threading
-from consumer import logs
+from consumer.service import logs
 logs.set_up(sys.argv[1], "INFO")
 done = []
 def work():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.messages import (
+from consumer.records.messages import (
     DeadLetter,
     Limits,
     ParsedReview,

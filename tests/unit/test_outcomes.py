@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.classifier import Scored
-from consumer.messages import Model, ParsedReview, Reason, Record
-from consumer.metrics import Metrics
-from consumer.outcomes import Outcomes
+from consumer.model.classifier import Scored
 from consumer.pace import Pace
+from consumer.records.messages import Model, ParsedReview, Reason, Record
+from consumer.records.outcomes import Outcomes
+from consumer.service.metrics import Metrics
 from consumer.settings import WorkerSettings
 
 MOST = 65_536

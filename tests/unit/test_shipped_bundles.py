@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from consumer.bundle import load_bundle
-from consumer.classifier import Classifier
-from consumer.engines import open_engine
+from consumer.model.bundle import load_bundle
+from consumer.model.classifier import Classifier
+from consumer.model.engines import open_engine
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 #: Least accuracy on the test file; most parameters, and bytes of all files.

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, TopicAuthorizationFailedError
 
-from consumer import start
 from consumer.errors import KafkaUnusable
+from consumer.kafka import start
+from consumer.kafka.start import Start
 from consumer.settings import WorkerSettings
-from consumer.start import Start
 
 
 class Topics:

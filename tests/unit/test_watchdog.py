@@ -11,8 +11,8 @@ from consumer.errors import GaveUp
 
 WORKER = """
 import logging, sys, threading, time
-from consumer import logs
-from consumer.watchdog import Watchdog
+from consumer.service import logs
+from consumer.service.watchdog import Watchdog
 def hang_here():
     threading.Event().wait(30)
 logs.set_up("auto", "INFO")

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.averaging import averaged
-from consumer.batching import BatchPolicy, TokenBatch
-from consumer.bundle import Bundle, Calibration, Source, load_bundle
-from consumer.classifier import Classifier, Failed, Scored
-from consumer.encoder import Windows
-from consumer.engines import Engine, EngineFailure, Logits, open_engine
 from consumer.errors import BundleError
-from consumer.health import Health
-from consumer.metrics import Metrics
+from consumer.model.averaging import averaged
+from consumer.model.batching import BatchPolicy, TokenBatch
+from consumer.model.bundle import Bundle, Calibration, Source, load_bundle
+from consumer.model.classifier import Classifier, Failed, Scored
+from consumer.model.encoder import Windows
+from consumer.model.engines import Engine, EngineFailure, Logits, open_engine
+from consumer.service.health import Health
+from consumer.service.metrics import Metrics
 from tests.fake_broker import FakeBroker, drain
 from tests.tiny_bundle import GOLDEN_TEXTS, MAX_LENGTH, POISON, SPECIAL, VARIANTS, WORTH, seal, write_tiny_bundle
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from consumer import worker as loop
-from consumer.broker import OUTSIDE
-from consumer.bundle import load_bundle
-from consumer.classifier import Classifier
 from consumer.errors import GaveUp
-from consumer.health import Health
-from consumer.metrics import Metrics
+from consumer.kafka.broker import OUTSIDE
+from consumer.model.bundle import load_bundle
+from consumer.model.classifier import Classifier
+from consumer.service.health import Health
+from consumer.service.metrics import Metrics
 from tests.fake_broker import FakeBroker, drain
 from tests.fake_bundle import write_bundle
 from tests.fake_worker import FakeEngine, Script
@@ -64,7 +64,7 @@ def test_a_poll_of_tombstones_says_nothing_about_the_pace(tmp_path: Path, metric
 
 def test_a_poll_that_takes_long_is_no_hang(tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the model answers the loop counts as turning, however many of its reviews are long."""
-    monkeypatch.setattr("consumer.classifier.BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr("consumer.model.classifier.BATCHES_AT_ONCE", 1)
     turns: list[int] = []
     health = Health(60)
     monkeypatch.setattr(health, "turned", lambda: turns.append(1))

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from consumer.bundle import TOKENIZER, load_bundle
-from consumer.classifier import Classifier, Scored
-from consumer.engines.cores import available_cores
+from consumer.model.bundle import TOKENIZER, load_bundle
+from consumer.model.classifier import Classifier, Scored
+from consumer.model.engines.cores import available_cores
 from training.base import Base
 from training.baselines.models import Baseline, build, reviews_read
 from training.baselines.results import Result

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from consumer.bundle import Source
 from consumer.errors import UsageError
+from consumer.model.bundle import Source
 
 RESULTS = "compare.json"
 

@@ -20,19 +20,19 @@ from kafka.errors import (
     RetriableError,
 )
 
-from consumer import kafka_fixes
-from consumer.assignment import Assignment
-from consumer.drain import Drain
 from consumer.errors import GaveUp, KafkaUnusable
-from consumer.kafka_client import reason_of
-from consumer.lineage import Lineages
-from consumer.losses import Losses
-from consumer.messages import Record
-from consumer.outcomes import Outgoing
-from consumer.publisher import Poll, Publisher, Step
+from consumer.kafka import fixes
+from consumer.kafka.assignment import Assignment
+from consumer.kafka.client import reason_of
+from consumer.kafka.drain import Drain
+from consumer.kafka.lineage import Lineages
+from consumer.kafka.losses import Losses
+from consumer.kafka.publisher import Poll, Publisher, Step
+from consumer.kafka.start import Connection, Start
+from consumer.records.messages import Record
+from consumer.records.outcomes import Outgoing
 from consumer.settings import WorkerSettings
 from consumer.stall import Progress
-from consumer.start import Connection, Start
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Broker:
             polled = {}
         except REFUSALS as error:
             what = f"the group {self._settings.group_id} or the topic {self._settings.input_topic} is refused"
-            kind = GaveUp if kafka_fixes.times_assigned(self._consumer) else KafkaUnusable
+            kind = GaveUp if fixes.times_assigned(self._consumer) else KafkaUnusable
             raise kind(f"{what}: {reason_of(error)}; see docs/runbook.md") from error
         except Exception as error:  # the client raises what its decoders raise
             raise GaveUp(
@@ -158,7 +158,7 @@ class Broker:
     @property
     def turns(self) -> int:
         """How many partitions could have been read so far, each counted as often as it had its turn."""
-        return kafka_fixes.turns(self._consumer) + self._idle_turns
+        return fixes.turns(self._consumer) + self._idle_turns
 
     @property
     def obstacle(self) -> str:
@@ -206,13 +206,13 @@ class Broker:
             return False
         moved, epochs = {}, {}
         for partition in self._consumer.assignment() & self._assignment.readable:
-            if (position := kafka_fixes.position(self._consumer, partition)) is None:
+            if (position := fixes.position(self._consumer, partition)) is None:
                 continue
             # A fresh group commits nothing before it reads; with an end to drain to, an empty partition as well.
             unknown = -1 if self._drain and self._drain.undone else position.offset
             if position.offset != self._assignment.committed.get(partition, unknown):
                 moved[partition], epochs[partition] = position.offset, position.leader_epoch
-        if kafka_fixes.has_lost_records(self._consumer):
+        if fixes.has_lost_records(self._consumer):
             return False  # these positions may be of another lineage, which begins with the next poll
         if moved:
             self.publish(Poll([], {}, moved, epochs, poll.group), [])
@@ -227,7 +227,7 @@ class Broker:
         self._connection.close(timeout_seconds)
 
     def _position(self, partition: TopicPartition) -> int | None:
-        position = kafka_fixes.position(self._consumer, partition)
+        position = fixes.position(self._consumer, partition)
         return None if position is None or partition in self._assignment.waiting else position.offset
 
 

@@ -22,7 +22,7 @@ from kafka.errors import AuthorizationError, KafkaTimeoutError, RetriableError
 from kafka.structs import OffsetAndMetadata
 
 from consumer.errors import GaveUp
-from consumer.kafka_client import reason_of
+from consumer.kafka.client import reason_of
 from consumer.settings import WorkerSettings
 
 log = logging.getLogger(__name__)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from consumer.classifier import Scored
-from consumer.messages import (
+from consumer.model.classifier import Scored
+from consumer.records.messages import (
     Model,
     ParsedReview,
     Reason,

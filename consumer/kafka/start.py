@@ -9,7 +9,7 @@ from typing import Any
 from kafka.errors import KafkaError, RetriableError
 
 from consumer.errors import KafkaUnusable
-from consumer.kafka_client import Clients, LastWarning, fatal_cause, new_consumer, new_producer, new_reader, reason_of
+from consumer.kafka.client import Clients, LastWarning, fatal_cause, new_consumer, new_producer, new_reader, reason_of
 from consumer.settings import WorkerSettings
 
 log = logging.getLogger(__name__)

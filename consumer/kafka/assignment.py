@@ -2,7 +2,7 @@
 
 kafka-python begins at the committed offsets of *all* that was assigned, and waits for the last of them: one offset that
 a transaction of a dead worker still decides would hold up every partition of its successor. Here each partition waits
-for its own, and nothing is read before it is known whether the commit is the last one (`consumer.lineage`).
+for its own, and nothing is read before it is known whether the commit is the last one (`consumer.kafka.lineage`).
 """
 
 import logging
@@ -13,9 +13,9 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError, UnstableOffsetCommitError
 from kafka.structs import OffsetAndMetadata
 
-from consumer import kafka_fixes
-from consumer.kafka_client import reason_of
-from consumer.lineage import Lineages
+from consumer.kafka import fixes
+from consumer.kafka.client import reason_of
+from consumer.kafka.lineage import Lineages
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Assignment:
 
     def renew(self) -> bool:
         """Begin anew if the last poll came with a new assignment; records that it returned may not be used then."""
-        times_assigned = kafka_fixes.times_assigned(self._consumer)
+        times_assigned = fixes.times_assigned(self._consumer)
         if times_assigned == self._times_assigned:
             return False
         self._times_assigned = times_assigned
@@ -89,7 +89,7 @@ class Assignment:
         commits = {}
         for partition in sorted(partitions):
             try:
-                commits[partition] = kafka_fixes.committed_now(self._consumer, partition, self._request_seconds)
+                commits[partition] = fixes.committed_now(self._consumer, partition, self._request_seconds)
             except UnstableOffsetCommitError:
                 if partition not in self._said:
                     log.info("partition %s waits for a transaction that decides its offset", partition.partition)
@@ -103,7 +103,7 @@ class Assignment:
             else:
                 self.committed[partition] = commit.offset  # settle() sets it right where it went back
                 if (offset := restored.get(partition.partition)) is None:
-                    kafka_fixes.seek_committed(self._consumer, partition, commit)
+                    fixes.seek_committed(self._consumer, partition, commit)
                 else:
                     self._consumer.seek(partition, offset)
             self._consumer.resume(partition)

@@ -1,6 +1,6 @@
 """Records that the input topic no longer has: deleted by retention, cut off with the end of a log, gone with the topic.
 
-The client goes on reading somewhere, without a word (`consumer.kafka_fixes`). Here it is told and counted, and where
+The client goes on reading somewhere, without a word (`consumer.kafka.fixes`). Here it is told and counted, and where
 offsets stand for other records now, a new lineage begins: the results of the old ones say nothing about them.
 """
 
@@ -11,9 +11,9 @@ from typing import Any
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from consumer import kafka_fixes
-from consumer.kafka_client import reason_of
-from consumer.lineage import Lineages
+from consumer.kafka import fixes
+from consumer.kafka.client import reason_of
+from consumer.kafka.lineage import Lineages
 from consumer.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ class Losses:
 
     def forget(self) -> None:
         """What the client noted of an assignment that is over is not ours, and perhaps not where we begin."""
-        kafka_fixes.out_of_range(self._consumer)
-        kafka_fixes.cut_off(self._consumer)
+        fixes.out_of_range(self._consumer)
+        fixes.cut_off(self._consumer)
 
     def outdated(self, readable: Iterable[TopicPartition]) -> set[TopicPartition]:
         """Those `readable` partitions of which nothing that was polled may be used; reading goes on where it must."""
@@ -49,7 +49,7 @@ class Losses:
                 self._consumer.seek_to_beginning(partition)
                 self._lineages.begin(partition.partition)
             return set(readable)
-        ends = kafka_fixes.cut_off(self._consumer)
+        ends = fixes.cut_off(self._consumer)
         for partition, end in ends.items():
             # Records that came before the client knew may have moved the position again.
             self._consumer.seek(partition, end)
@@ -64,7 +64,7 @@ class Losses:
 
     def deleted(self) -> dict[int, int]:
         """Records of each partition that retention deleted before they were read, as the last poll came upon them."""
-        positions = kafka_fixes.out_of_range(self._consumer)
+        positions = fixes.out_of_range(self._consumer)
         for partition in positions:  # before anything that may fail: results of what was there may be ahead
             self._lineages.begin(partition.partition)
         try:
@@ -90,6 +90,6 @@ class Losses:
         return deleted
 
     def _is_made_anew(self) -> bool:
-        before, now = self._topic_id, kafka_fixes.topic_id(self._consumer, self._topic)
+        before, now = self._topic_id, fixes.topic_id(self._consumer, self._topic)
         self._topic_id = now or before
         return None not in (before, now) and before != now

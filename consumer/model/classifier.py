@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from consumer.averaging import MeanLogits, averaged
-from consumer.batching import TokenBatch, pad, plan, rounded
-from consumer.bundle import Bundle
-from consumer.encoder import Encoded, Encoder, TokenIds
-from consumer.engines import Engine, EngineFailure, Logits
 from consumer.errors import BundleError, GaveUp
+from consumer.model.averaging import MeanLogits, averaged
+from consumer.model.batching import TokenBatch, pad, plan, rounded
+from consumer.model.bundle import Bundle
+from consumer.model.encoder import Encoded, Encoder, TokenIds
+from consumer.model.engines import Engine, EngineFailure, Logits
 
 log = logging.getLogger(__name__)
 

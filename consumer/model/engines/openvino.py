@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from consumer import no_telemetry  # noqa: F401 - has to come before openvino
-from consumer.batching import BatchPolicy, TokenBatch
-from consumer.bundle import Bundle
-from consumer.engines import EngineFailure, Logits
-from consumer.engines.cores import available_cores
 from consumer.errors import BundleError, GaveUp
+from consumer.model import no_telemetry  # noqa: F401 - has to come before openvino
+from consumer.model.batching import BatchPolicy, TokenBatch
+from consumer.model.bundle import Bundle
+from consumer.model.engines import EngineFailure, Logits
+from consumer.model.engines.cores import available_cores
 
 INPUTS = {"input_ids", "attention_mask"}
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from consumer.batching import BatchPolicy, TokenBatch
-from consumer.bundle import Bundle
-from consumer.engines import EngineFailure, Logits
 from consumer.errors import BundleError
+from consumer.model.batching import BatchPolicy, TokenBatch
+from consumer.model.bundle import Bundle
+from consumer.model.engines import EngineFailure, Logits
 
 
 class TorchEngine:
@@ -25,7 +25,7 @@ class TorchEngine:
             from transformers import AutoConfig, AutoModelForSequenceClassification
             from transformers.utils import logging
 
-            from consumer.engines.first_token import first_token_only
+            from consumer.model.engines.first_token import first_token_only
         except ImportError as error:
             raise BundleError(
                 f"variant {variant} needs torch: pip install 'review-consumer[gpu]', or serve another variant"

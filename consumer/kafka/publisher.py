@@ -11,14 +11,14 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError, ProducerFencedError
 from kafka.structs import ConsumerGroupMetadata, MemberState, OffsetAndMetadata
 
-from consumer import kafka_fixes
 from consumer.errors import GaveUp, ReviewsError
-from consumer.kafka_client import NULL, reason_of
-from consumer.lineage import Lineages
-from consumer.messages import Record
-from consumer.outcomes import Outgoing
+from consumer.kafka import fixes
+from consumer.kafka.client import NULL, reason_of
+from consumer.kafka.lineage import Lineages
+from consumer.kafka.start import Connection
+from consumer.records.messages import Record
+from consumer.records.outcomes import Outgoing
 from consumer.settings import WorkerSettings
-from consumer.start import Connection
 
 #: The points between which a failure has a meaning of its own; tests stop a worker there.
 Step = Literal["polled", "inferred", "begun", "sent", "offsets_sent", "committed"]
@@ -39,7 +39,8 @@ class Poll:
         first, next: offset of the first record, and the one behind the last, of each partition.
         epochs: leader epoch of the last record of each partition of `next`, where it is known.
         group: see `Publisher.publish`.
-        restored: where reading goes on, for each partition whose committed offset had gone back (`consumer.lineage`).
+        restored: where reading goes on, for each partition whose committed offset had gone back: see
+            `consumer.kafka.lineage`.
         deleted: records that retention deleted before they were read, for each partition where there were any.
     """
 
@@ -145,7 +146,7 @@ class Publisher:
         try:
             self._producer.abort_transaction()
             if sequences_are_off:
-                kafka_fixes.bump_epoch(self._producer, self._settings.request_timeout_seconds)
+                fixes.bump_epoch(self._producer, self._settings.request_timeout_seconds)
         except KafkaError as error:
             raise GaveUp(
                 f"the transaction can be neither committed nor aborted ({cause}; {reason_of(error)}); "

@@ -6,8 +6,8 @@ import os
 import sys
 import threading
 
-from consumer import logs
 from consumer.errors import GaveUp
+from consumer.service import logs
 
 GRACE_SECONDS = 2.0
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Encoding, Tokenizer
 
 from consumer.errors import BundleError
-from consumer.text import clean
+from consumer.model.text import clean
 
 #: Characters tokenised per token that is read. English runs at 4 to 5 a token and the longest WordPiece unit is
 #: 18, so this bound cuts nothing that truncation would keep (but for what stands between thousands of blanks, or of

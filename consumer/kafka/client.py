@@ -9,7 +9,7 @@ from kafka.errors import AuthorizationError, KafkaConfigurationError, KafkaError
 from kafka.net.compat import KafkaNetClient
 from kafka.serializer import Serializer
 
-from consumer import kafka_fixes
+from consumer.kafka import fixes
 from consumer.kafka_settings import KafkaSettings
 from consumer.settings import WorkerSettings
 
@@ -32,7 +32,7 @@ _HOPELESS = {
 
 def connection(settings: KafkaSettings, bootstrap_seconds: float, request_seconds: float = 30.0) -> dict[str, Any]:
     """Arguments that every kafka-python client of this program shares."""
-    kafka_fixes.apply()
+    fixes.apply()
 
     def secret(value: Any) -> str | None:
         return value.get_secret_value() if value is not None else None
@@ -69,7 +69,7 @@ class Clients:
     def __call__(self, **configuration: Any) -> Any:
         """Build the network client that a consumer or producer asks for."""
         client = KafkaNetClient(**configuration)
-        kafka_fixes.create_no_topics(client)
+        fixes.create_no_topics(client)
         self._built.append(client)
         return client
 
@@ -104,7 +104,7 @@ def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
 
 
 def new_reader(settings: WorkerSettings, clients: Clients) -> Any:
-    """A consumer of committed results, in no group: see `consumer.lineage`."""
+    """A consumer of committed results, in no group: see `consumer.kafka.lineage`."""
     return KafkaConsumer(
         **connection(settings, BOOTSTRAP_SECONDS, settings.request_timeout_seconds),
         kafka_client=clients,
@@ -136,7 +136,7 @@ def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
         retry_backoff_ms=5,  # the default of 100 sleeps up to 220 ms between two transactions
         value_serializer=_BytesOrNull(),
     )
-    kafka_fixes.retry_batches_after(producer, 100)
+    fixes.retry_batches_after(producer, 100)
     if settings.is_exactly_once:
         try:
             producer.init_transactions()

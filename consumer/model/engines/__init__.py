@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from consumer.batching import BatchPolicy, TokenBatch
-from consumer.bundle import Bundle
+from consumer.model.batching import BatchPolicy, TokenBatch
+from consumer.model.bundle import Bundle
 
 Logits = npt.NDArray[np.float32]
 
@@ -45,9 +45,9 @@ def open_engine(bundle: Bundle, variant: str | None = None, threads: int | None 
     """
     name, chosen = bundle.variant(variant)
     if chosen.engine == "torch":
-        from consumer.engines.torch import TorchEngine
+        from consumer.model.engines.torch import TorchEngine
 
         return TorchEngine(bundle, name, threads)
-    from consumer.engines.openvino import OpenVinoEngine
+    from consumer.model.engines.openvino import OpenVinoEngine
 
     return OpenVinoEngine(bundle, name, threads)

@@ -18,7 +18,7 @@ import jiter
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from consumer.text import is_blank
+from consumer.model.text import is_blank
 
 #: No spaces, control characters or quotes: an id may stand in a log line, a header or a shell command.
 ID_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"

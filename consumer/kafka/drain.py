@@ -8,9 +8,9 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError, RetriableError, UnstableOffsetCommitError
 from kafka.structs import OffsetAndMetadata
 
-from consumer import kafka_fixes
 from consumer.errors import KafkaUnusable
-from consumer.kafka_client import reason_of
+from consumer.kafka import fixes
+from consumer.kafka.client import reason_of
 from consumer.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Drain:
         deadline = time.monotonic() + self._settings.request_timeout_seconds
         while True:
             try:
-                return kafka_fixes.committed_now(self._consumer, partition, self._settings.request_timeout_seconds)
+                return fixes.committed_now(self._consumer, partition, self._settings.request_timeout_seconds)
             except UnstableOffsetCommitError:
                 return None
             except KafkaError as error:

@@ -15,8 +15,8 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from consumer.encoder import Truncation, Windows, check_windows
 from consumer.errors import BundleError
+from consumer.model.encoder import Truncation, Windows, check_windows
 
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"

@@ -1,0 +1,1 @@
+"""What travels through the loop: records, reviews, outcomes."""
