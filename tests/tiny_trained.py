@@ -17,9 +17,9 @@ def write_trained_bundle(directory: Path) -> Path:
     from torch import nn
 
     from consumer.model.encoder import Encoder, Truncation
-    from training.base import find_base, load_classifier, quiet_transformers
-    from training.data import read_reviews
-    from training.export import export_tokenizer, export_torch
+    from training.data.reviews import read_reviews
+    from training.encoders.base import find_base, load_classifier, quiet_transformers
+    from training.packaging.export import export_tokenizer, export_torch
 
     quiet_transformers()
     threads = torch.get_num_threads()

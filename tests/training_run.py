@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from training import checkpoint
 from training.cli import main
-from training.progress import ProgressBar
-from training.record import RunRecord
+from training.io.progress import ProgressBar
+from training.loop import checkpoint
+from training.packaging.record import RunRecord
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -88,7 +88,7 @@ def interrupt_after(reviews: int, monkeypatch: pytest.MonkeyPatch) -> None:
             if done == reviews:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("training.run.ProgressBar", Interrupting)
+    monkeypatch.setattr("training.loop.run.ProgressBar", Interrupting)
 
 
 def step_of(run: Path) -> int:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from consumer.errors import GaveUp, ReviewsError, UsageError
-from training.terminal import (
+from training.io.terminal import (
     discard_output,
     escape_what_cannot_be_shown,
     replace_closed_streams,

@@ -11,22 +11,22 @@ import torch
 
 from consumer.errors import UsageError
 from consumer.model.bundle import Source, load_bundle
-from training.base import Base, check_length, find_base, load_classifier, quiet_transformers
-from training.baselines.encoders import ENCODERS
-from training.baselines.measure import measure_bundle, measure_encoder, measure_small
 from training.baselines.models import NETWORKS
-from training.baselines.results import Comparison, Result, read_results, write_results
 from training.baselines.settings import BaselineSettings
-from training.columns import MIN_ROWS_PER_LABEL
-from training.compare_report import write_report
-from training.data import draw, file_sha256
-from training.freeze import check_layers
-from training.kept_answers import key_sha256, rows_sha256
-from training.names import check_utf8
-from training.output import check_directory, writing
-from training.prepare import DEFAULTS, DataOptions, Prepared, check_unseen, prepare
-from training.progress import say
-from training.sealing import check_outside
+from training.comparison.contestants import measure_bundle, measure_encoder, measure_small
+from training.comparison.encoders import ENCODERS
+from training.comparison.report import write_report
+from training.comparison.results import Comparison, Result, read_results, write_results
+from training.data.columns import MIN_ROWS_PER_LABEL
+from training.data.prepare import DEFAULTS, DataOptions, Prepared, check_unseen, prepare
+from training.data.reviews import draw, file_sha256
+from training.encoders.base import Base, check_length, find_base, load_classifier, quiet_transformers
+from training.encoders.freezing import check_layers
+from training.io.names import check_utf8
+from training.io.output import check_directory, writing
+from training.io.progress import say
+from training.measure.kept_answers import key_sha256, rows_sha256
+from training.packaging.sealing import check_outside
 from training.settings import FitSettings
 
 
@@ -70,8 +70,8 @@ def compare(
     """Measure each model on the same rows; write `compare.json` after each, `compare.md` and `compare.png` at the end.
 
     Args:
-        train_file: see `training.prepare.prepare`.
-        test_file: see `training.prepare.prepare`.
+        train_file: see `training.data.prepare.prepare`.
+        test_file: see `training.data.prepare.prepare`.
         out: directory of the results and of the trained models; a result that is there already with the same data and
             settings is kept, and its model not trained again.
         settings: which models, and how the small ones are trained.
@@ -80,7 +80,7 @@ def compare(
         bundles: bundles that are measured as they are.
         vectors: pretrained word vectors for bigru, see `read_vectors`.
         limit: rows drawn of each file; None: all.
-        options: see `training.prepare.prepare`.
+        options: see `training.data.prepare.prepare`.
 
     Raises:
         UsageError: a file, a base or `out` cannot be used; said before anything is trained.

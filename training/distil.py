@@ -10,30 +10,30 @@ import torch
 from consumer.errors import UsageError
 from consumer.model.bundle import TOKENIZER, Manifest
 from consumer.model.engines import Logits
-from training.base import Base, check_length, find_base, local_directory, quiet_transformers
-from training.data import Reviews
-from training.device import best_device
-from training.distillation import Distillation, Taught, add_map, drop_map
-from training.evaluate import Evaluation
+from training.data.prepare import DEFAULTS, DataOptions, check_unseen, prepare
+from training.data.reviews import Reviews
+from training.data.unlabeled import read_unlabeled, unlike_held_out
+from training.encoders.base import Base, check_length, find_base, local_directory, quiet_transformers
+from training.encoders.device import best_device
+from training.encoders.freezing import freeze
+from training.encoders.objective import UNLABELED
+from training.encoders.parallel import Ranks, joined, the_only_run
+from training.encoders.student import make_student, student_shape
+from training.encoders.vocabulary import cut_alike, read_alike
 from training.fit import split
-from training.freeze import freeze
-from training.linear_teacher import NBSVM, nbsvm_logits
-from training.objective import UNLABELED
-from training.output import check_directory
-from training.parallel import Ranks, joined, the_only_run
+from training.io.output import check_directory
+from training.io.progress import say
+from training.loop.run import Interrupted, find_start, within_memory
+from training.loop.step import TrainingRows, attention_shown, check_attention, label_weights
+from training.measure.evaluate import Evaluation
+from training.packaging.record import BaseRecord
+from training.packaging.sealing import check_name, check_outside, check_replaceable
 from training.plan import Plan, conclude, train
-from training.prepare import DEFAULTS, DataOptions, check_unseen, prepare
-from training.progress import say
-from training.record import BaseRecord
-from training.run import Interrupted, find_start, within_memory
-from training.sealing import check_name, check_outside, check_replaceable
 from training.settings import DistilSettings, PackageSettings
-from training.step import TrainingRows, attention_shown, check_attention, label_weights
-from training.student import make_student, student_shape
-from training.teacher import Answers, Teacher, check_exists, find_teacher
-from training.teacher_cache import answers_of, joined_answers
-from training.unlabeled import read_unlabeled, unlike_held_out
-from training.vocabulary import cut_alike, read_alike
+from training.teachers.cache import answers_of, joined_answers
+from training.teachers.distillation import Distillation, Taught, add_map, drop_map
+from training.teachers.linear import NBSVM, nbsvm_logits
+from training.teachers.teacher import Answers, Teacher, check_exists, find_teacher
 
 
 def distil(
@@ -55,7 +55,7 @@ def distil(
     """Train a student on what `teachers` answer to the training texts, and write the bundle `out`.
 
     Args:
-        train_file: labelled reviews, see `training.data.read_reviews`.
+        train_file: labelled reviews, see `training.data.reviews.read_reviews`.
         test_file: labelled reviews that only measure.
         teachers: bundles, checkpoint directories, or `nbsvm`, which is learnt here; their logits are averaged, hidden
             states and attention are those of the first that is a directory.
@@ -63,7 +63,7 @@ def distil(
         settings: what determines the student and its weights.
         packaging: what determines the bundle.
         base_name: what the student is made of, a directory or hub name; default: the first teacher that is a directory.
-        unlabeled_file: texts to learn from without labels, see `training.texts.read_texts`.
+        unlabeled_file: texts to learn from without labels, see `training.data.texts.read_texts`.
         unlabeled_column: where they are in it; default: a usual name.
         teacher_cache: directory where answers of teachers are kept, for any number of runs; default: beside `out`,
             with `.teachers` added.
@@ -80,7 +80,7 @@ def distil(
             another run is in `checkpoints`.
         BundleError: a teacher is damaged.
         GaveUp: answers of a teacher or the state of the run cannot be written any more.
-        training.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
+        training.loop.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
     """
     quiet_transformers()
     check_replaceable(out)

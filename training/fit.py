@@ -4,20 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from consumer.model.bundle import Manifest
-from training.base import Base, check_length, find_base, load_classifier, local_directory, quiet_transformers
-from training.calibrate import hold_out
-from training.data import Reviews
-from training.device import best_device
-from training.evaluate import Evaluation
-from training.freeze import freeze
-from training.holdout import held_out_rows
-from training.leaks import find_leaks
-from training.output import check_directory
-from training.parallel import joined, the_only_run
+from training.data.holdout import held_out_rows
+from training.data.leaks import find_leaks
+from training.data.prepare import DEFAULTS, DataOptions, Prepared, check_left, check_unseen, prepare
+from training.data.reviews import Reviews
+from training.encoders.base import Base, check_length, find_base, load_classifier, local_directory, quiet_transformers
+from training.encoders.device import best_device
+from training.encoders.freezing import freeze
+from training.encoders.parallel import joined, the_only_run
+from training.io.output import check_directory
+from training.io.progress import say
+from training.measure.calibrate import hold_out
+from training.measure.evaluate import Evaluation
+from training.packaging.sealing import check_name, check_outside, check_replaceable
 from training.plan import Plan, conclude, train
-from training.prepare import DEFAULTS, DataOptions, Prepared, check_left, check_unseen, prepare
-from training.progress import say
-from training.sealing import check_name, check_outside, check_replaceable
 from training.settings import FitSettings, PackageSettings
 
 
@@ -36,7 +36,7 @@ def fit(
     """Fine-tune `base_name` on `train_file` and write the bundle `out`, measured on `test_file`.
 
     Args:
-        train_file: labelled reviews, see `training.data.read_reviews`.
+        train_file: labelled reviews, see `training.data.reviews.read_reviews`.
         test_file: labelled reviews that only measure.
         base_name: directory or hub name of a pretrained encoder.
         out: directory of the bundle; an older bundle there is replaced.
@@ -54,7 +54,7 @@ def fit(
         UsageError: files, base, `out` or `checkpoints` cannot be used, one of them is in `out`, or another run is in
             `checkpoints`.
         GaveUp: the state of the run cannot be written any more.
-        training.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
+        training.loop.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
     """
     quiet_transformers()
     check_replaceable(out)

@@ -8,20 +8,20 @@ from typing import Any
 
 from consumer.model.bundle import Manifest, Source
 from consumer.model.encoder import Encoder
-from training.base import Base
-from training.data import Reviews
-from training.device import computes_in_bf16, device_name
-from training.evaluate import Evaluation
-from training.kept_answers import rows_sha256, texts_sha256
-from training.objective import Objective
-from training.package import package
-from training.parallel import Ranks
-from training.prepare import DataOptions, Prepared
-from training.record import RECORD, BaseRecord, DataPart, Machine, RunRecord, versions
-from training.run import Interrupted, run_training
+from training.data.prepare import DataOptions, Prepared
+from training.data.reviews import Reviews
+from training.encoders.base import Base
+from training.encoders.device import computes_in_bf16, device_name
+from training.encoders.objective import Objective
+from training.encoders.parallel import Ranks
+from training.loop.run import Interrupted, run_training
+from training.loop.state import RunState, best_epoch
+from training.loop.step import TrainingRows
+from training.measure.evaluate import Evaluation
+from training.measure.kept_answers import rows_sha256, texts_sha256
+from training.packaging.package import package
+from training.packaging.record import RECORD, BaseRecord, DataPart, Machine, RunRecord, versions
 from training.settings import FitSettings, PackageSettings
-from training.state import RunState, best_epoch
-from training.step import TrainingRows
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from tests.bench.end_to_end import EndToEnd
 from tests.bench.limit import Multiplication, flop_per_review
 from tests.bench.peers import Run, load_peers
 from tests.bench.rounds import SEED, load_before, measure, processor, tell_load
-from training.data import read_reviews
+from training.data.reviews import read_reviews
 
 YARDSTICK = "transformers pipeline, batch_size=32"
 THROUGH_KAFKA = "this worker, through Kafka"

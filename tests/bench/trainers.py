@@ -16,10 +16,10 @@ from torch import optim
 
 from consumer.errors import UsageError
 from tests.bench.training_task import Task, Trained, Watched
-from training.base import load_classifier
-from training.batches import rows_of_step
-from training.device import computes_in_bf16
-from training.step import MAX_GRADIENT_NORM, Stepper, make_optimizer
+from training.encoders.base import load_classifier
+from training.encoders.device import computes_in_bf16
+from training.loop.batches import rows_of_step
+from training.loop.step import MAX_GRADIENT_NORM, Stepper, make_optimizer
 
 LEARNING_RATE = 5e-5
 

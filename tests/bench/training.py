@@ -27,12 +27,12 @@ from tests.bench.rounds import SEED, load_before, measure, processor, tell_load
 from tests.bench.trainers import TRAINER, Contestant, make_contestants
 from tests.bench.training_limit import FORWARD_AND_BACKWARD, Products, data_sheet
 from tests.bench.training_task import Task, check_same_losses, check_same_work
-from training.base import Base, find_base, load_classifier, quiet_transformers
-from training.data import Reviews, read_reviews
-from training.device import best_device, computes_in_bf16, device_name
-from training.options import count
+from training.commands.options import count
+from training.data.reviews import Reviews, read_reviews
+from training.encoders.base import Base, find_base, load_classifier, quiet_transformers
+from training.encoders.device import best_device, computes_in_bf16, device_name
+from training.loop.step import TrainingRows
 from training.settings import Precision, StepSettings
-from training.step import TrainingRows
 
 BUNDLE = Path("bundles/distilbert-imdb")
 LIMIT = "limit"

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from training.base import Base
+from training.encoders.base import Base
+from training.loop.step import TrainingRows
 from training.settings import Precision, StepSettings
-from training.step import TrainingRows
 
 #: Relative difference of two losses that the order of additions in fp32 explains.
 SAME_LOSS = 1e-3

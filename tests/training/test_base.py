@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from consumer.errors import UsageError
 from tests.tiny_encoder import make_base, write_reviews
-from training.base import find_base, load_classifier, quiet_transformers
 from training.cli import main
+from training.encoders.base import find_base, load_classifier, quiet_transformers
 from training.settings import DistilSettings
-from training.teacher import find_teacher
+from training.teachers.teacher import find_teacher
 
 pytestmark = pytest.mark.training
 

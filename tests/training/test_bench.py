@@ -42,10 +42,10 @@ def task(files: list[str]) -> "Task":
 
     from consumer.model.encoder import Encoder
     from tests.bench.training_task import Task
-    from training.base import find_base
-    from training.data import read_reviews
+    from training.data.reviews import read_reviews
+    from training.encoders.base import find_base
+    from training.loop.step import TrainingRows
     from training.settings import StepSettings
-    from training.step import TrainingRows
 
     base, reviews = find_base(files[1]), read_reviews(Path(files[3])).only(range(16))
     settings = StepSettings(batch_size=8, train_max_length=48)

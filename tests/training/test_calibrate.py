@@ -17,7 +17,9 @@ from consumer.model.bundle import Calibration, Source, load_bundle
 from consumer.model.classifier import Scored
 from tests.tiny_bundle import WORTH, positive_probability, seal, write_tiny_bundle
 from tests.tiny_encoder import write_table
-from training.calibrate import (
+from training.cli import main
+from training.data.reviews import Reviews, read_reviews
+from training.measure.calibrate import (
     MIN_ROWS,
     TEMPERATURES,
     find_threshold,
@@ -26,10 +28,8 @@ from training.calibrate import (
     tempered,
     tempered_answers,
 )
-from training.card import calibration_section, with_calibration
-from training.cli import main
-from training.data import Reviews, read_reviews
-from training.evaluate import open_classifier
+from training.measure.evaluate import open_classifier
+from training.packaging.card import calibration_section, with_calibration
 
 pytestmark = pytest.mark.training
 
@@ -171,9 +171,9 @@ def test_held_out_rows_are_not_trained_on_and_have_the_shares_of_the_labels() ->
 
 def test_rows_that_nearly_repeat_a_held_out_one_are_not_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
     """Else what is held out would be known by heart: each text is there a second time, with a word added."""
+    from training.data.leaks import find_leaks
+    from training.data.prepare import Prepared
     from training.fit import split
-    from training.leaks import find_leaks
-    from training.prepare import Prepared
     from training.settings import FitSettings
 
     texts = [" ".join(f"word{number}x{place}" for place in range(40)) for number in range(600)]

@@ -13,10 +13,10 @@ from tests.tiny_encoder import make_base, write_reviews, write_table
 from tests.training_run import interrupt_after
 from training.baselines.models import LINEAR, NETWORKS, build, reviews_read
 from training.baselines.recurrent import BiGru, StandardGru
-from training.baselines.results import Comparison, Result, read_results
 from training.baselines.settings import BaselineSettings
 from training.baselines.words import PAD, Vocabulary, padded, words_of
 from training.cli import main
+from training.comparison.results import Comparison, Result, read_results
 
 pytestmark = pytest.mark.training
 
@@ -227,7 +227,7 @@ def test_what_is_measured_already_is_not_trained_again(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a kill in the second model the first is kept; other settings train anew only whom they concern."""
-    from training.baselines import measure
+    from training.comparison import contestants
 
     built: list[str] = []
     make = build
@@ -238,7 +238,7 @@ def test_what_is_measured_already_is_not_trained_again(
             raise KeyboardInterrupt
         return make(name, *rest)
 
-    monkeypatch.setattr(measure, "build", watched)
+    monkeypatch.setattr(contestants, "build", watched)
     command = ["compare", *files, "--out", str(tmp_path / "out")]
     # Killed in the second model
     assert main([*command, *LINEAR_ONLY]) == 130
@@ -410,7 +410,7 @@ def test_a_bundle_that_was_trained_on_the_test_file_is_exposed(
     """Its accuracy stands in the table only beside that remark."""
     from consumer.model.bundle import Source
     from tests.tiny_bundle import seal, write_tiny_bundle
-    from training.data import file_sha256
+    from training.data.reviews import file_sha256
 
     leaked = Source(file="test.xlsx", sha256=file_sha256(Path(files[3])), rows=60)
     bundle = seal(write_tiny_bundle(tmp_path / "b"), training_data=(leaked,))
@@ -442,7 +442,7 @@ def result(name: str, accuracy: float, **changed: Any) -> Result:
 
 def test_the_claims_for_distilbert_are_computed_from_what_was_measured() -> None:
     """Parameters, training time, speed and share of accuracy kept; nothing where one of the two did not run."""
-    from training.compare_report import as_markdown
+    from training.comparison.report import as_markdown
 
     source = {"file": "f.xlsx", "sha256": "0" * 64, "rows": 100}
     comparison = Comparison.model_validate(
@@ -477,7 +477,7 @@ def test_encoders_are_trained_by_the_run_of_fit(files: list[str], tmp_path: Path
 
     from consumer.model.bundle import Source, load_bundle
     from tests.tiny_bundle import seal, write_tiny_bundle
-    from training.data import file_sha256
+    from training.data.reviews import file_sha256
 
     earlier, measured = (Source(file=f"{name}.xlsx", sha256=name[0] * 64, rows=9) for name in ("earlier", "else"))
     base = seal(write_tiny_bundle(tmp_path / "base"), training_data=(earlier, measured))

@@ -8,10 +8,10 @@ import pytest
 
 from consumer.errors import UsageError
 from tests.tiny_encoder import write_reviews, write_table
-from training.columns import Columns
-from training.data import normalised, read_reviews, without_duplicates
-from training.prepare import DEFAULTS, DataOptions, prepare
-from training.table import BadRow
+from training.data.columns import Columns
+from training.data.prepare import DEFAULTS, DataOptions, prepare
+from training.data.reviews import normalised, read_reviews, without_duplicates
+from training.data.table import BadRow
 
 pytestmark = pytest.mark.training
 

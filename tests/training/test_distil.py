@@ -17,8 +17,8 @@ from tests.int8_size import graph_bytes, weight_bytes
 from tests.tiny_encoder import make_base, write_reviews, write_table
 from tests.tiny_trained import write_trained_bundle
 from tests.training_run import TrainedError, end_before_packaging, finish, interrupt_after, record_in, weights_of
-from training import checkpoint
 from training.cli import main
+from training.loop import checkpoint
 
 # Exporting and quantising take their time on a busy machine, however small the model.
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
@@ -58,7 +58,7 @@ def arguments(directory: Path, out: str, **changed: str) -> list[str]:
 
 def texts_of(path: Path) -> list[str]:
     """The texts of a file of reviews."""
-    from training.data import read_reviews
+    from training.data.reviews import read_reviews
 
     return list(read_reviews(path).texts)
 
@@ -172,8 +172,8 @@ def test_no_text_of_the_test_file_is_learnt_from(
     assert "5.0% of the test texts occur in unlabeled.parquet, more than 2.0%" in line
     assert not (workplace / "untouched").exists()
     # And when it is allowed, they are left out all the same
-    from training.prepare import DEFAULTS, DataOptions, prepare
-    from training.unlabeled import read_unlabeled
+    from training.data.prepare import DEFAULTS, DataOptions, prepare
+    from training.data.unlabeled import read_unlabeled
 
     said: list[str] = []
     data = prepare(workplace / "train.xlsx", workplace / "test.xlsx", DEFAULTS, said.append)
@@ -192,7 +192,7 @@ def test_a_stopped_distillation_goes_on_to_the_same_weights(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """SIGINT after three steps, the same command again: weights and map of the whole run, and no teacher is asked."""
-    from training import teacher
+    from training.teachers import teacher
 
     def asked(*_: Any) -> None:
         raise AssertionError("the answers are in the cache")
@@ -218,10 +218,10 @@ def test_several_teachers_are_averaged_by_label(workplace: Path, monkeypatch: py
     import numpy as np
 
     from training import distil
-    from training.data import read_reviews
-    from training.parallel import Ranks
+    from training.data.reviews import read_reviews
+    from training.encoders.parallel import Ranks
     from training.settings import DistilSettings
-    from training.teacher import Answers, find_teacher
+    from training.teachers.teacher import Answers, find_teacher
 
     file = read_reviews(workplace / "test.xlsx")
     one = find_teacher(workplace / "teacher", ("neg", "pos"), DistilSettings(), hidden=False)
@@ -328,8 +328,8 @@ def test_each_text_is_learnt_with_its_own_answer_and_with_a_label_only_where_it_
     import numpy as np
 
     from training import distil
-    from training.objective import UNLABELED
-    from training.teacher import Answers
+    from training.encoders.objective import UNLABELED
+    from training.teachers.teacher import Answers
 
     def lengths(_teacher: Any, texts: Sequence[str], *_: Any) -> Answers:
         """Answers from which the length of the text can be read; one text of each file has none."""
@@ -355,7 +355,7 @@ def test_a_teacher_that_fails_on_every_text_is_told(
     import numpy as np
 
     from training import distil
-    from training.teacher import Answers
+    from training.teachers.teacher import Answers
 
     def nothing(_teacher: Any, texts: Sequence[str], *_: Any) -> Answers:
         return Answers(np.full((len(texts), 2), np.nan, dtype=np.float32))
@@ -367,8 +367,8 @@ def test_a_teacher_that_fails_on_every_text_is_told(
 
 def test_texts_without_labels_do_not_nearly_repeat_rows_that_are_held_out(tmp_path: Path) -> None:
     """Else the rows that calibrate would be known by heart; whatever the part that they are held out for."""
-    from training.data import read_reviews
-    from training.unlabeled import unlike_held_out
+    from training.data.reviews import read_reviews
+    from training.data.unlabeled import unlike_held_out
 
     held = read_reviews(write_reviews(tmp_path / "held.xlsx", 40, seed=5))
     texts = read_reviews(write_reviews(tmp_path / "texts.xlsx", 40, seed=6))
@@ -390,7 +390,7 @@ def test_nbsvm_teaches_alone_or_beside_a_bundle(
     import numpy as np
 
     from training import distil
-    from training.teacher import Answers
+    from training.teachers.teacher import Answers
 
     def nothing(_teacher: Any, texts: Sequence[str], *_: Any) -> Answers:
         return Answers(np.zeros((len(texts), 2), dtype=np.float32))
@@ -431,8 +431,8 @@ def test_a_run_that_cannot_go_on_is_refused_before_a_teacher_is_asked(
     import torch
 
     from training import distil
-    from training.parallel import Ranks
-    from training.state import RunState
+    from training.encoders.parallel import Ranks
+    from training.loop.state import RunState
 
     def asked(*_: Any) -> None:
         raise AssertionError("a teacher is asked")

@@ -23,8 +23,8 @@ def total(settings: DistilSettings, labels: list[int], **given: Any) -> "Tensor"
     """The loss of a student that answers `EVEN` to each of these rows, for which the teacher answers `SURE`."""
     import torch
 
-    from training.distillation import Distillation, Taught
-    from training.objective import Outputs
+    from training.encoders.objective import Outputs
+    from training.teachers.distillation import Distillation, Taught
 
     rows = list(range(len(labels)))
     taught = Taught(torch.tensor([SURE] * len(rows)), given.pop("hidden", None), given.pop("attention", None))
@@ -37,7 +37,7 @@ def test_the_soft_term_is_the_divergence_at_the_temperature_times_its_square() -
     """Hinton's formula, by hand; and the teacher's own answers cost nothing."""
     import torch
 
-    from training.distillation import soft_loss
+    from training.teachers.distillation import soft_loss
 
     settings = DistilSettings(temperature=2, soft_weight=1, label_weight=0)
     assert pytest.approx(0.5232481) == SOFT
@@ -51,8 +51,8 @@ def test_a_row_without_a_label_adds_no_label_term() -> None:
     """Two labelled rows of four: the label term is that of two, the soft term that of all; each row counts the same."""
     import torch
 
-    from training.distillation import Distillation, Taught
-    from training.objective import UNLABELED
+    from training.encoders.objective import UNLABELED
+    from training.teachers.distillation import Distillation, Taught
 
     settings = DistilSettings(temperature=2, soft_weight=1, label_weight=3)
     labels = [1, UNLABELED, 0, UNLABELED]
@@ -65,7 +65,7 @@ def test_a_row_without_a_label_adds_no_label_term() -> None:
 
 def test_balanced_weights_leave_out_rows_without_a_label() -> None:
     """They are those of the labelled rows alone."""
-    from training.objective import UNLABELED, balanced_weights
+    from training.encoders.objective import UNLABELED, balanced_weights
 
     assert balanced_weights([0, 1, 1, 1, UNLABELED, UNLABELED], 2).tolist() == pytest.approx([2.0, 2 / 3])
 

@@ -9,9 +9,9 @@ import pytest
 from consumer.model.classifier import Classified, Classifier
 from tests.tiny_bundle import POISON, WORTH, write_tiny_bundle
 from training.cli import main
-from training.evaluate import open_classifier
-from training.explain import MAX_PARTS, Explanation, explain, windows
-from training.explain_views import as_html, as_rich, headline, top_lines
+from training.measure.evaluate import open_classifier
+from training.measure.explain import MAX_PARTS, Explanation, explain, windows
+from training.measure.explain_views import as_html, as_rich, headline, top_lines
 
 pytestmark = pytest.mark.training
 

@@ -75,7 +75,7 @@ def tokens_seen(model: Any) -> dict[str, int]:
 
 def last_layer(model: Any) -> Any:
     """The last one."""
-    from training.freeze import layers_of
+    from training.encoders.freezing import layers_of
 
     return layers_of(model)[-1]
 
@@ -213,7 +213,7 @@ def test_training_asks_for_the_first_token_only_unless_attention_is_learnt(tmp_p
     import torch
     from transformers import DistilBertForSequenceClassification
 
-    from training.step import TrainingRows, attention_shown
+    from training.loop.step import TrainingRows, attention_shown
 
     model: Any = DistilBertForSequenceClassification.from_pretrained(make_base(tmp_path / "base"))
     model.eval()
@@ -241,7 +241,7 @@ def test_the_exported_graph_has_a_short_last_layer(tmp_path: Path) -> None:
     import torch
 
     from consumer.model.engines.openvino import the_core
-    from training.export import FP32_IR, export_openvino
+    from training.packaging.export import FP32_IR, export_openvino
 
     model = tiny("distilbert").eval()
     (tmp_path / "openvino").mkdir()

@@ -100,7 +100,7 @@ def test_a_bundle_holds_what_its_manifest_says_and_every_user_may_read_it(fitted
 
 def test_the_record_of_a_run_tells_how_its_bundle_was_made(fitted: Path) -> None:
     """Settings, sums, versions, curves and metrics: in the bundle and beside the checkpoints, without directories."""
-    from training.data import file_sha256
+    from training.data.reviews import file_sha256
 
     manifest = load_bundle(fitted).manifest
     record = record_in(fitted / "run.json")
@@ -133,9 +133,9 @@ def test_every_log_loss_of_the_record_is_that_of_the_calibrated_answers(
     workplace: Path, fitted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the classifier of the bundle gives them: figures of calibrated and other answers cannot be compared."""
-    from training import calibrate
-    from training.data import drawn, read_reviews
-    from training.evaluate import classify_all, evaluate, open_classifier
+    from training.data.reviews import drawn, read_reviews
+    from training.measure import calibrate
+    from training.measure.evaluate import classify_all, evaluate, open_classifier
 
     # Given the fitted model with another temperature: it makes no mistake, and has none
     shutil.copytree(f"{fitted}.run", workplace / "warm.run")
@@ -152,8 +152,8 @@ def test_every_log_loss_of_the_record_is_that_of_the_calibrated_answers(
 
 def test_the_card_tells_the_epochs_that_were_trained_and_which_is_in_the_bundle(fitted: Path) -> None:
     """A run that ended early did not train the epochs that were asked for."""
-    from training.card import model_card
-    from training.evaluate import evaluate
+    from training.measure.evaluate import evaluate
+    from training.packaging.card import model_card
 
     record = record_in(fitted / "run.json")
     assert "Training: 5 epochs, batches of 16," in (fitted / "MODEL_CARD.md").read_text()

@@ -44,7 +44,7 @@ def backward_flops(model: Any) -> int:
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_frozen_layers_get_no_gradient_and_cost_no_backward_pass(kind: str) -> None:
     """Half the layers frozen: their share of the work is gone, and everything above them still learns."""
-    from training.freeze import freeze, layers_of
+    from training.encoders.freezing import freeze, layers_of
 
     whole = backward_flops(tiny(kind))
     model = tiny(kind)
@@ -59,7 +59,7 @@ def test_frozen_layers_get_no_gradient_and_cost_no_backward_pass(kind: str) -> N
 
 def test_nothing_is_frozen_by_default_and_everything_can_be() -> None:
     """0 leaves the model alone; all layers leave the head to learn."""
-    from training.freeze import freeze
+    from training.encoders.freezing import freeze
 
     model = tiny("distilbert")
     freeze(model, 0)
@@ -71,7 +71,7 @@ def test_nothing_is_frozen_by_default_and_everything_can_be() -> None:
 
 def test_more_layers_than_there_are_cannot_be_frozen() -> None:
     """The message says how many there are."""
-    from training.freeze import freeze
+    from training.encoders.freezing import freeze
 
     with pytest.raises(UsageError, match="has 4 layers"):
         freeze(tiny("distilbert"), LAYERS + 1)
@@ -79,7 +79,7 @@ def test_more_layers_than_there_are_cannot_be_frozen() -> None:
 
 def test_a_model_that_shares_one_layer_cannot_be_frozen() -> None:
     """ALBERT applies the same layer again and again: there is no lower one."""
-    from training.freeze import freeze
+    from training.encoders.freezing import freeze
 
     with pytest.raises(UsageError, match="albert model has no list of layers"):
         freeze(tiny("albert"), 1)

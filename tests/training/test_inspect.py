@@ -9,7 +9,7 @@ import pytest
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_encoder import write_reviews, write_table
 from training.cli import main
-from training.describe import detect_languages
+from training.measure.describe import detect_languages
 
 pytestmark = pytest.mark.training
 

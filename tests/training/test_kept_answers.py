@@ -43,7 +43,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def measure(bundle: Path, kept: Path, texts: Sequence[str] = TEXTS, variant: str = "fp32") -> Any:
     """Its answers to `texts`."""
-    from training.evaluate import classify_all, open_classifier
+    from training.measure.evaluate import classify_all, open_classifier
 
     with open_classifier(bundle, variant) as classifier:
         return classify_all(classifier, texts, "measuring", kept)
@@ -53,7 +53,7 @@ KILLED_IN_THE_THIRD_CHUNK = """
 import os, signal, sys
 from pathlib import Path
 from tests.training import test_kept_answers as t
-from training.kept_answers import KeptAnswers
+from training.measure.kept_answers import KeptAnswers
 
 append, written = KeptAnswers.append, []
 
@@ -111,7 +111,7 @@ def test_two_processes_that_measure_the_same_at_once_leave_nothing_wrong(
     bundle: Path, tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both write the first chunk, one behind the other: the third process takes it once, and asks for the rest."""
-    from training.kept_answers import KeptAnswers
+    from training.measure.kept_answers import KeptAnswers
 
     append = KeptAnswers.append
 
@@ -204,7 +204,7 @@ def test_a_run_that_is_stopped_while_it_measures_goes_on_there(
     tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C behind 256 of 300 test rows: said in one line; then the same command trains and measures nothing twice."""
-    from training.kept_answers import KeptAnswers
+    from training.measure.kept_answers import KeptAnswers
 
     make_base(tmp_path / "base")
     train = write_reviews(tmp_path / "train.xlsx", 96, seed=1)

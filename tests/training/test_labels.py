@@ -9,7 +9,7 @@ import pytest
 
 from consumer.errors import UsageError
 from tests.tiny_encoder import write_table
-from training.data import read_reviews
+from training.data.reviews import read_reviews
 
 pytestmark = pytest.mark.training
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from consumer.errors import UsageError
-from training.data import Reviews
-from training.linear_teacher import FOLDS, nbsvm_logits
+from training.data.reviews import Reviews
+from training.teachers.linear import FOLDS, nbsvm_logits
 
 pytestmark = pytest.mark.training
 

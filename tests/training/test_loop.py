@@ -6,7 +6,7 @@ import pytest
 
 from consumer.model.encoder import Encoder, Truncation
 from tests.tiny_encoder import make_base, write_reviews
-from training.batches import (
+from training.loop.batches import (
     POOLED_STEPS,
     at_least,
     ends_epoch,
@@ -92,13 +92,13 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path: Pat
     """A run that dies some steps after its last checkpoint repeats those steps, dropout included."""
     import torch
 
-    from training import checkpoint
-    from training.base import find_base, load_classifier, quiet_transformers
-    from training.data import read_reviews
-    from training.loop import train
+    from training.data.reviews import read_reviews
+    from training.encoders.base import find_base, load_classifier, quiet_transformers
+    from training.loop import checkpoint
+    from training.loop.loop import train
+    from training.loop.state import RunState
+    from training.loop.step import TrainingRows, make_optimizer
     from training.settings import FitSettings
-    from training.state import RunState
-    from training.step import TrainingRows, make_optimizer
 
     quiet_transformers()
     settings = FitSettings(epochs=2, batch_size=8, learning_rate=1e-3, train_max_length=24, max_length=32, seed=SEED)
@@ -144,7 +144,7 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path: Pat
 
 def test_a_checkpoint_cut_short_counts_as_none(tmp_path: Path) -> None:
     """A file that is no whole checkpoint is not resumed from."""
-    from training import checkpoint
+    from training.loop import checkpoint
 
     (tmp_path / checkpoint.CHECKPOINT).write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
     assert checkpoint.read_header(tmp_path) is None
@@ -153,7 +153,7 @@ def test_a_checkpoint_cut_short_counts_as_none(tmp_path: Path) -> None:
 
 def test_what_makes_two_runs_differ_is_named() -> None:
     """A refused checkpoint says which setting or file changed."""
-    from training import checkpoint
+    from training.loop import checkpoint
 
     found = {"rows": 10, "train_sha256": "a", "settings": {"epochs": 1.0, "seed": 1}}
     wanted = {"rows": 10, "train_sha256": "b", "settings": {"epochs": 2.0, "seed": 1}}

@@ -19,7 +19,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def test_suggestions_are_the_steepest_fall_and_a_tenth_of_the_lowest() -> None:
     """On a curve that falls fastest at 1e-4, is lowest at 1e-2 and then diverges."""
-    from training.lr_find import suggestions
+    from training.loop.lr_find import suggestions
 
     decades = np.linspace(-6, 0, 61)
     falling = 1 / (1 + np.exp(4 * (decades + 4)))
@@ -32,7 +32,7 @@ def test_suggestions_are_the_steepest_fall_and_a_tenth_of_the_lowest() -> None:
 
 def test_a_loss_that_does_not_fall_suggests_nothing() -> None:
     """The lowest value at the very beginning, or among the first ones by chance, is no minimum."""
-    from training.lr_find import suggestions
+    from training.loop.lr_find import suggestions
 
     rates = np.geomspace(1e-6, 1, 20).tolist()
     for curve in (list(np.linspace(0.7, 3, 20)), [0.7, 0.69, 0.68, *[0.7] * 17]):
@@ -42,7 +42,7 @@ def test_a_loss_that_does_not_fall_suggests_nothing() -> None:
 
 def test_a_loss_that_falls_by_less_than_it_varies_suggests_nothing() -> None:
     """The lowest point of a flat curve is chance; the same fall of a quieter loss is none."""
-    from training.lr_find import suggestions
+    from training.loop.lr_find import suggestions
 
     rates = np.geomspace(1e-6, 1, 20).tolist()
     smoothed = [0.70] * 8 + [0.69] * 6 + [0.8] * 6
@@ -56,8 +56,8 @@ def rate_test(tmp_path: Path, settings: RateTestSettings, break_it: bool = False
     import torch
     from transformers import DistilBertForSequenceClassification
 
-    from training.lr_find import range_test
-    from training.step import TrainingRows
+    from training.loop.lr_find import range_test
+    from training.loop.step import TrainingRows
 
     torch.manual_seed(0)
     base = make_base(tmp_path / "base")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from training.answers import BINS, Answers, as_arrays, expected_calibration_error, reliability
-from training.evaluate import wilson_interval
-from training.metrics import Metric, _resampled, measure
+from training.measure.answers import BINS, Answers, as_arrays, expected_calibration_error, reliability
+from training.measure.evaluate import wilson_interval
+from training.measure.metrics import Metric, _resampled, measure
 
 pytestmark = pytest.mark.training
 

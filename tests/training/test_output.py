@@ -15,7 +15,7 @@ from consumer.errors import GaveUp, UsageError
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_encoder import write_reviews
 from training.cli import NOBODY_READS, main
-from training.output import check_file, whole, writing
+from training.io.output import check_file, whole, writing
 
 pytestmark = pytest.mark.training
 
@@ -82,8 +82,8 @@ def test_a_file_that_would_take_the_place_of_what_is_read_is_refused(
 
 def test_a_picture_that_cannot_be_saved_is_told_in_one_line(tmp_path: Path) -> None:
     """Its directory may have gone during a long test, or the disk may be full."""
-    from training.lr_find import RateTest
-    from training.lr_plot import plot_rate_test
+    from training.loop.lr_find import RateTest
+    from training.loop.lr_plot import plot_rate_test
 
     test = RateTest((0.1, 0.2), (1.0, 0.5), (1.0, 0.5), None, None, diverged=False)
     plot_rate_test(test, tmp_path / "plot.png")

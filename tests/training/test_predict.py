@@ -275,13 +275,13 @@ def test_ctrl_c_keeps_what_was_labelled_and_says_where(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An interrupted run leaves no file that looks whole."""
-    from training.progress import ProgressBar
+    from training.io.progress import ProgressBar
 
     class Interrupting(ProgressBar):
         def update(self, done: int, note: str = "") -> None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("training.labelling.ProgressBar", Interrupting)
+    monkeypatch.setattr("training.measure.labelling.ProgressBar", Interrupting)
     (tmp_path / "in.txt").write_text("great\n" * 3, encoding="utf-8")
     out = tmp_path / "out.txt"
     assert main(["predict", "--bundle", str(tiny), str(tmp_path / "in.txt"), "--out", str(out)]) == 130

@@ -9,11 +9,11 @@ import pytest
 
 from consumer.errors import UsageError
 from tests.tiny_encoder import write_table
-from training.columns import Columns
-from training.data import read_reviews
-from training.readers import read_table
-from training.table import BadRow
-from training.texts import read_texts
+from training.data.columns import Columns
+from training.data.readers import read_table
+from training.data.reviews import read_reviews
+from training.data.table import BadRow
+from training.data.texts import read_texts
 
 pytestmark = pytest.mark.training
 

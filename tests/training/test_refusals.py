@@ -17,7 +17,7 @@ from consumer.errors import BundleError, GaveUp, ReviewsError, UsageError
 from tests.tiny_bundle import seal, write_tiny_bundle
 from tests.tiny_encoder import NEUTRAL, make_base, write_reviews, write_table
 from training.cli import main
-from training.data import file_sha256
+from training.data.reviews import file_sha256
 
 pytestmark = pytest.mark.training
 
@@ -154,7 +154,7 @@ def test_what_is_read_is_not_replaced_by_what_is_made_of_it(
 
 def test_a_bundle_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
     """The older one is whole until the new one is, and nothing is left beside it but what others have put there."""
-    from training.sealing import replacing
+    from training.packaging.sealing import replacing
 
     out = write_tiny_bundle(tmp_path / "out")
     others = [tmp_path / f"out.{what}" / "thesis.txt" for what in ("old", "partial")]
@@ -255,7 +255,7 @@ def test_a_model_that_counts_positions_from_padding_reads_fewer_tokens() -> None
     import torch
     from transformers import AutoModel, RobertaConfig
 
-    from training.base import check_length
+    from training.encoders.base import check_length
 
     config = RobertaConfig(
         vocab_size=9,
@@ -279,7 +279,7 @@ def test_a_model_that_has_learnt_the_test_file_is_not_measured_on_it(
     tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As the manifest of a base or a teacher tells; one that has learnt the same training file is told of."""
-    from training.prepare import DEFAULTS, check_unseen, prepare
+    from training.data.prepare import DEFAULTS, check_unseen, prepare
 
     train, test = (
         {"file": path.name, "sha256": file_sha256(path), "rows": 40} for path in (Path(files[1]), Path(files[3]))
@@ -310,8 +310,8 @@ def test_a_model_that_has_learnt_the_test_file_is_not_measured_on_it(
 def test_a_run_is_not_resumed_with_other_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same file read otherwise is other data: its checkpoint is not taken for this run's."""
     from training import fit, plan
-    from training.columns import Columns
-    from training.prepare import DataOptions
+    from training.data.columns import Columns
+    from training.data.prepare import DataOptions
     from training.settings import FitSettings, PackageSettings
 
     draw = random.Random(1)
@@ -354,9 +354,9 @@ def test_int8_is_served_only_if_it_loses_little(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, int8_right: int, served: str
 ) -> None:
     """With 0.3 points allowed, 970 right of 1,000 in fp32: 967 in int8 pass, 966 do not."""
-    from training import gate
-    from training.data import Reviews
-    from training.evaluate import Answer, evaluate
+    from training.data.reviews import Reviews
+    from training.measure import gate
+    from training.measure.evaluate import Answer, evaluate
     from training.settings import PackageSettings
 
     test = Reviews(tmp_path / "test.xlsx", "0" * 64, tuple(map(str, range(1000))), ("pos",) * 1000)
@@ -381,7 +381,7 @@ def test_int8_is_served_only_if_it_loses_little(
 
 def test_an_evaluation_counts_failures_as_wrong() -> None:
     """A text that the model failed on is no excuse: it lowers the accuracy and is told."""
-    from training.evaluate import evaluate
+    from training.measure.evaluate import evaluate
 
     result = evaluate([{"neg": 0.8, "pos": 0.2}, None, {"neg": 0.4, "pos": 0.6}], ("neg", "neg", "neg"), ("neg", "pos"))
     assert (result.accuracy, result.failed) == (1 / 3, 1)
@@ -391,7 +391,7 @@ def test_an_evaluation_counts_failures_as_wrong() -> None:
 
 def test_the_interval_is_wilsons() -> None:
     """Checked against the published example of 8 of 10."""
-    from training.evaluate import wilson_interval
+    from training.measure.evaluate import wilson_interval
 
     assert wilson_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert wilson_interval(10, 10)[1] == 1
@@ -432,8 +432,8 @@ def test_files_of_a_bundle_that_do_not_fit_on_the_disk_are_one_line(tmp_path: Pa
     """As the libraries that write them say it, here under a limit to the size of files: one exception of ours."""
     import resource
 
-    from training.base import find_base, load_classifier
-    from training.export import export_openvino, export_tokenizer, export_torch
+    from training.encoders.base import find_base, load_classifier
+    from training.packaging.export import export_openvino, export_tokenizer, export_torch
 
     base = find_base(str(make_base(tmp_path / "base")))
     model = load_classifier(base, ("neg", "pos"), seed=1)

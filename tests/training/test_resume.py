@@ -105,7 +105,7 @@ def test_a_second_run_in_the_same_directory_is_refused(
     workplace: Path, command: str, train_only: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The two would write their checkpoints over each other's; the end of the first one lets the second begin."""
-    from training.parallel import the_only_run
+    from training.encoders.parallel import the_only_run
 
     # Given a directory in which another run is at work
     command_line = arguments(workplace, f"shared-{command}", epochs="0.1")
@@ -146,10 +146,10 @@ def test_two_processes_end_where_one_does(workplace: Path, train_only: None) -> 
 def test_more_processes_than_reviews_in_a_step_are_refused(tmp_path: Path) -> None:
     """A process without a review could not take part in the step."""
     from consumer.errors import UsageError
-    from training.parallel import Ranks
-    from training.run import run_training
+    from training.encoders.parallel import Ranks
+    from training.loop.run import run_training
+    from training.loop.step import TrainingRows
     from training.settings import FitSettings
-    from training.step import TrainingRows
 
     rows, settings = TrainingRows([], [], 0), FitSettings(batch_size=2)
     with pytest.raises(UsageError, match="3 processes cannot share batches of 2"):
@@ -162,7 +162,7 @@ def test_only_the_first_process_says_what_is_wrong(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A wrong file is told once, not once per process; the exit code is the same in each."""
-    from training.parallel import only_the_first_talks
+    from training.encoders.parallel import only_the_first_talks
 
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
     command = ["fit", "--train", "none.xlsx", "--test", "none.xlsx", "--out", "bundle"]
@@ -205,7 +205,7 @@ def test_a_run_on_a_full_disk_gives_up_and_goes_on_once_there_is_room(
         save_file(*given, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr("training.checkpoint.save_file", full)
+        patched.setattr("training.loop.checkpoint.save_file", full)
         assert main(arguments(workplace, "full", epochs="1")) == 5
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "checkpoint.safetensors cannot be written (I/O error: No space left on device" in line
@@ -218,7 +218,7 @@ def test_a_run_on_a_full_disk_gives_up_and_goes_on_once_there_is_room(
 def test_a_checkpoint_that_cannot_be_opened_is_not_a_missing_one(tmp_path: Path) -> None:
     """Below a file there is none, and none can be written either: said at the start, not behind the first epoch."""
     from consumer.errors import UsageError
-    from training.checkpoint import read_header
+    from training.loop.checkpoint import read_header
 
     (tmp_path / "file").write_text("")
     assert read_header(tmp_path / "none") is None
@@ -232,7 +232,7 @@ def test_a_checkpoint_of_an_older_version_is_refused(
     """It does not tell which rows it was trained on: one line says so, and it is left as it is."""
     from safetensors.torch import load_file, save_file
 
-    from training import checkpoint
+    from training.loop import checkpoint
 
     # Given a checkpoint as an older version wrote it, without a format
     finish(arguments(workplace, "old", epochs="0.2"))

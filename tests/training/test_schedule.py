@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from training.schedule import TRIANGLE_BASE, describe, linear, one_cycle, rate_factor, sgdr, triangular
+from training.loop.schedule import TRIANGLE_BASE, describe, linear, one_cycle, rate_factor, sgdr, triangular
 from training.settings import FitSettings, Policy
 
 pytestmark = pytest.mark.training

@@ -32,7 +32,7 @@ def steps_taken(
     import torch
     from transformers import DistilBertForSequenceClassification
 
-    from training.step import Stepper, TrainingRows, make_optimizer
+    from training.loop.step import Stepper, TrainingRows, make_optimizer
 
     torch.manual_seed(1)
     model: Any = DistilBertForSequenceClassification.from_pretrained(base, num_labels=2, dtype=torch.float32)
@@ -59,7 +59,7 @@ def one_step(model: Any, rows: Any, micro_batch_tokens: int) -> list["Tensor"]:
     """The gradient of the token embeddings that the optimiser was given in one step."""
     import torch
 
-    from training.step import Stepper, make_optimizer
+    from training.loop.step import Stepper, make_optimizer
 
     settings = StepSettings(batch_size=len(rows.reviews), micro_batch_tokens=micro_batch_tokens, precision="fp32")
     optimizer = make_optimizer(model, settings)
@@ -77,8 +77,8 @@ def test_the_embeddings_get_their_gradient_row_by_row(
     import torch
     from transformers import DistilBertForSequenceClassification
 
-    from training import step
-    from training.step import TrainingRows
+    from training.loop import step
+    from training.loop.step import TrainingRows
 
     model: Any = DistilBertForSequenceClassification.from_pretrained(
         base, num_labels=2, dtype=torch.float32, dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0
@@ -105,7 +105,7 @@ def test_a_loss_that_fails_leaves_the_embeddings_as_they_were(base: Path) -> Non
     import torch
     from transformers import DistilBertForSequenceClassification
 
-    from training.step import Stepper, TrainingRows, make_optimizer
+    from training.loop.step import Stepper, TrainingRows, make_optimizer
 
     class Failing:
         hidden = attention = False
@@ -154,7 +154,7 @@ def test_balanced_weights_are_those_of_scikit_learn_and_reach_the_loss(base: Pat
     """Rare labels count more, by scikit-learn's formula; with them the first loss is another one."""
     from sklearn.utils.class_weight import compute_class_weight
 
-    from training.objective import balanced_weights
+    from training.encoders.objective import balanced_weights
 
     expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=np.array(LABELS))
     assert balanced_weights(LABELS, 2).tolist() == pytest.approx(expected.tolist())
@@ -195,7 +195,7 @@ def test_a_cpu_trains_in_bf16_where_its_products_are_clearly_faster(
     """By what was measured: some that have the instructions are slower with them. Without them nothing is tried."""
     import torch
 
-    from training import device
+    from training.encoders import device
 
     measured: list[torch.dtype] = []
 
@@ -221,7 +221,7 @@ def test_a_loss_that_is_not_a_number_changes_no_weight(base: Path) -> None:
     import torch
     from transformers import DistilBertForSequenceClassification
 
-    from training.step import Stepper, TrainingRows, make_optimizer
+    from training.loop.step import Stepper, TrainingRows, make_optimizer
 
     settings = StepSettings(batch_size=2)
     model: Any = DistilBertForSequenceClassification.from_pretrained(base, num_labels=2, dtype=torch.float32)
@@ -235,7 +235,7 @@ def test_a_loss_that_is_not_a_number_changes_no_weight(base: Path) -> None:
 
 def test_micro_batches_are_dealt_out_evenly_and_each_once() -> None:
     """The costliest first, each to the process with the least; nobody is left without where there are enough."""
-    from training.parallel import deal
+    from training.encoders.parallel import deal
 
     costs = [100, 90, 40, 40, 30, 20]
     dealt = deal(costs, 2)

@@ -27,7 +27,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A tiny encoder of four layers x 32 with a head for the labels; no weight, bias or norm is as initialised."""
     import torch
 
-    from training.base import find_base, load_classifier, quiet_transformers
+    from training.encoders.base import find_base, load_classifier, quiet_transformers
 
     quiet_transformers()
     directory = make_base(tmp_path_factory.mktemp("student") / "base", layers=4)
@@ -49,7 +49,7 @@ def test_a_head_is_kept_only_for_the_labels_that_it_was_trained_for(base: Any) -
     import torch
     from safetensors.torch import load_file
 
-    from training.base import load_classifier
+    from training.encoders.base import load_classifier
 
     stored = load_file(base.directory / "model.safetensors")
     for labels, kept in ((LABELS, True), (LABELS[::-1], False), (("no", "yes"), False), (("bad", *LABELS), False)):
@@ -71,7 +71,7 @@ def test_the_head_of_a_pretrained_encoder_is_drawn_as_transformers_draws_it(tmp_
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from training.base import classifier_config, find_base, load_classifier
+    from training.encoders.base import classifier_config, find_base, load_classifier
 
     base = find_base(str(make_base(tmp_path / "base")))
     model = load_classifier(base, LABELS, seed=5)
@@ -85,7 +85,7 @@ def test_the_head_of_a_pretrained_encoder_is_drawn_as_transformers_draws_it(tmp_
 
 def student_of(base: Any, **given: Any) -> tuple[Any, Any]:
     """A student of these settings, and its tokenizer's base."""
-    from training.student import make_student, student_shape
+    from training.encoders.student import make_student, student_shape
 
     settings = DistilSettings(max_length=64, train_max_length=32, **given)
     shape = student_shape(settings, base)
@@ -94,7 +94,7 @@ def student_of(base: Any, **given: Any) -> tuple[Any, Any]:
 
 def whole(base: Any) -> Any:
     """The base as a classifier."""
-    from training.base import load_classifier
+    from training.encoders.base import load_classifier
 
     return load_classifier(base, LABELS, seed=99)
 
@@ -147,7 +147,7 @@ def test_half_of_the_layers_are_every_second_one(base: Any, tmp_path: Path) -> N
 )
 def test_layers_are_matched_evenly_and_the_last_with_the_last(count: int, of: int, layers: list[int]) -> None:
     """TinyBERT's uniform mapping, also for a student that is deeper."""
-    from training.student import matched_layers
+    from training.encoders.student import matched_layers
 
     assert matched_layers(count, of) == layers
 
@@ -168,7 +168,7 @@ def test_reduced_embeddings_are_the_best_of_their_rank() -> None:
     """What is lost is the sum of squares of the left-out singular values (Eckart-Young), and no basis loses less."""
     import torch
 
-    from training.student import reduced
+    from training.encoders.student import reduced
 
     draw = torch.Generator().manual_seed(3)
     tables = {name: torch.randn(rows, 12, generator=draw) for name, rows in (("words", 40), ("positions", 10))}
@@ -195,7 +195,7 @@ def test_a_narrow_student_starts_from_reduced_embeddings(base: Any, tmp_path: Pa
     """Tokens and positions are those of the base in 8 dimensions; the model answers."""
     import torch
 
-    from training.student import reduced
+    from training.encoders.student import reduced
 
     student, _ = student_of(base, layers=2, width=8, heads=2, feed_forward=16)
     theirs = whole(base).distilbert.embeddings
@@ -211,7 +211,7 @@ def test_a_narrow_student_of_a_deberta_has_a_narrow_pooler(base: Any, tmp_path: 
     import torch
     from transformers import DebertaV2Config, DebertaV2Model
 
-    from training.base import find_base
+    from training.encoders.base import find_base
 
     config = DebertaV2Config(
         vocab_size=24,
@@ -259,7 +259,7 @@ def test_the_most_frequent_tokens_are_kept_and_pieces_with_them() -> None:
     """Beyond what is always kept, the number of uses decides; ids in the post-processor move along."""
     from tokenizers import Tokenizer, models, processors
 
-    from training.vocabulary import prune
+    from training.encoders.vocabulary import prune
 
     words = ["[unused]", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "##b", "rare", "often", "##ly", "never"]
     tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
@@ -277,7 +277,7 @@ def test_the_most_frequent_tokens_are_kept_and_pieces_with_them() -> None:
 
 def test_tokens_in_use_are_those_of_every_window(base: Any) -> None:
     """What only the second window reads counts, what is behind the last one does not."""
-    from training.vocabulary import count_used
+    from training.encoders.vocabulary import count_used
 
     encoder = Encoder(base.tokenizer_json, 8, Truncation.WINDOWS, Windows(overlap=0, most=2))
     used = count_used([f"{'film ' * 6}{'great ' * 6}awful"], encoder)
@@ -289,7 +289,7 @@ def test_a_vocabulary_of_another_kind_stays_whole() -> None:
     """Byte-pair tokens are made of one another, so none can be taken out: told with what to do."""
     from tokenizers import Tokenizer, models
 
-    from training.vocabulary import prune
+    from training.encoders.vocabulary import prune
 
     with pytest.raises(UsageError, match="a BPE vocabulary cannot be reduced"):
         prune(Tokenizer(models.BPE({"a": 0, "b": 1}, [])).to_str(), {}, 1)
@@ -297,7 +297,7 @@ def test_a_vocabulary_of_another_kind_stays_whole() -> None:
 
 def test_shapes_that_cannot_be_are_refused(base: Any) -> None:
     """Wider than the base, heads that do not share the width out; a preset is never larger than its base allows."""
-    from training.student import student_shape
+    from training.encoders.student import student_shape
 
     with pytest.raises(UsageError, match="a student of width 256 is wider than its base, which has 32"):
         student_shape(DistilSettings(), base)
@@ -313,7 +313,7 @@ def test_the_small_preset_is_within_its_bounds() -> None:
     import torch
     from transformers import AutoModelForSequenceClassification, BertConfig, DistilBertConfig
 
-    from training.student import PRESETS
+    from training.encoders.student import PRESETS
 
     shape = PRESETS["small"]
     configs = (

@@ -40,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every text that a bundle is asked for, in order."""
-    from training import teacher
+    from training.teachers import teacher
 
     seen: list[str] = []
     build = teacher._classifier
@@ -60,15 +60,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def find(path: Path, *, hidden: bool = False, attention: bool = False, **given: Any) -> Any:
     """The teacher at `path`."""
-    from training.teacher import find_teacher
+    from training.teachers.teacher import find_teacher
 
     return find_teacher(path, LABELS, DistilSettings(**given), hidden=hidden, attention=attention)
 
 
 def answers(teacher: Any, cache: Path, texts: Sequence[str] = TEXTS) -> Any:
     """Its answers."""
-    from training.parallel import Ranks
-    from training.teacher_cache import answers_of
+    from training.encoders.parallel import Ranks
+    from training.teachers.cache import answers_of
 
     return answers_of(teacher, texts, "0" * 64, cache, Ranks())
 
@@ -95,9 +95,9 @@ KILLED_AFTER_TWO_SHARDS = """
 import os, signal, sys
 from pathlib import Path
 from tests.training import test_teacher_cache as t
-from training import teacher_cache
+from training.teachers import cache
 
-write, written = teacher_cache._write, []
+write, written = cache._write, []
 
 def counted(*given):
     write(*given)
@@ -105,7 +105,7 @@ def counted(*given):
     if len(written) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 
-teacher_cache._write = counted
+cache._write = counted
 t.answers(t.find(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
@@ -172,8 +172,8 @@ def test_several_processes_share_the_shards(
     bundle: Path, tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second of two asks for every second shard, and waits for the others as long as it takes."""
-    from training import teacher_cache
-    from training.parallel import Ranks
+    from training.encoders.parallel import Ranks
+    from training.teachers import cache
 
     looks: list[float] = []
 
@@ -183,7 +183,7 @@ def test_several_processes_share_the_shards(
         answers(find(bundle), tmp_path)
 
     monkeypatch.setattr(time, "sleep", first_process)
-    found = teacher_cache.answers_of(find(bundle), TEXTS, "0" * 64, tmp_path, Ranks(rank=1, size=2))
+    found = cache.answers_of(find(bundle), TEXTS, "0" * 64, tmp_path, Ranks(rank=1, size=2))
     assert len(looks) == 1
     assert asked == list(TEXTS[256:512] + TEXTS[:256] + TEXTS[512:])
     assert len(found.logits) == len(TEXTS)
@@ -197,7 +197,7 @@ def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(
     from transformers import AutoModelForSequenceClassification
 
     from consumer.model.encoder import Encoder, Truncation
-    from training import device
+    from training.encoders import device
 
     # Both in fp32: on a processor that multiplies faster in bf16 the teacher alone would use that.
     monkeypatch.setattr(device, "bf16_is_faster_on_this_cpu", lambda: False)
@@ -230,7 +230,8 @@ def test_a_teacher_tells_what_its_first_token_attends_to(
     from transformers import AutoModelForSequenceClassification
 
     from consumer.model.encoder import Encoder, Truncation
-    from training import device, teacher
+    from training.encoders import device
+    from training.teachers import teacher
 
     monkeypatch.setattr(device, "bf16_is_faster_on_this_cpu", lambda: False)
     texts = ("the film was good good", "bad awful plot " * 20, "the story")
@@ -290,7 +291,7 @@ def test_models_without_shares_of_attention_are_refused() -> None:
         FNetForSequenceClassification,
     )
 
-    from training.step import check_attention
+    from training.loop.step import check_attention
 
     torch.manual_seed(0)
     good: Any = DistilBertForSequenceClassification(

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import UsageError
-from training.columns import USUAL, choose_columns
-from training.readers import read_table
-from training.texts import Row, read_texts
+from training.data.columns import USUAL, choose_columns
+from training.data.readers import read_table
+from training.data.texts import Row, read_texts
 
 pytestmark = pytest.mark.training
 

@@ -30,7 +30,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from training.export import VARIANTS, export_openvino, export_tokenizer, export_torch
+    from training.packaging.export import VARIANTS, export_openvino, export_tokenizer, export_torch
 
     directory = tmp_path_factory.mktemp("torch")
     base = make_base(directory / "base")
@@ -166,7 +166,7 @@ def test_a_model_that_transformers_does_not_know_is_refused(path: Path, tmp_path
 
 def test_only_the_files_that_the_manifest_names_are_opened(path: Path, tmp_path: Path) -> None:
     """Others of the usual names, which nobody has verified, may lie beside them."""
-    from training.export import VARIANTS
+    from training.packaging.export import VARIANTS
 
     bundle = Path(shutil.copytree(path, tmp_path / "bundle"))
     (bundle / "verified").mkdir()

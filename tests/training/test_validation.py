@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from consumer.errors import UsageError
 from tests.tiny_encoder import make_base, one_window
+from training.loop.state import Epoch, RunState, Validation, best_epoch, out_of_patience
 from training.settings import FitSettings
-from training.state import Epoch, RunState, Validation, best_epoch, out_of_patience
 
 pytestmark = pytest.mark.training
 
@@ -28,7 +28,7 @@ def epochs_of(*losses: float) -> tuple[Epoch, ...]:
 
 def test_every_label_gives_its_share_of_the_held_out_rows() -> None:
     """A tenth of each label, at least one row, and never the last one that could be trained on."""
-    from training.holdout import held_out_rows
+    from training.data.holdout import held_out_rows
 
     rows = held_out_rows(LABELS, 0.1, 1, "validation")
     assert Counter(LABELS[row] for row in rows) == {"neg": 8, "pos": 2, "rare": 1}
@@ -42,7 +42,7 @@ def test_the_macro_f1_is_that_of_scikit_learn() -> None:
     """Also where a label is never predicted, and where one does not occur."""
     from sklearn.metrics import confusion_matrix, f1_score
 
-    from training.validation import macro_f1
+    from training.loop.validation import macro_f1
 
     draw = np.random.default_rng(0)
     truth, answers = draw.integers(0, 3, 50), draw.integers(0, 2, 50)
@@ -56,9 +56,9 @@ def test_validation_measures_without_dropout_and_leaves_the_model_training(tmp_p
     import torch
     from transformers import DistilBertForSequenceClassification
 
-    from training.parallel import Ranks
-    from training.step import TrainingRows
-    from training.validation import validate
+    from training.encoders.parallel import Ranks
+    from training.loop.step import TrainingRows
+    from training.loop.validation import validate
 
     model: Any = DistilBertForSequenceClassification.from_pretrained(make_base(tmp_path / "base"), num_labels=2).train()
     draw = np.random.default_rng(3)
@@ -112,9 +112,9 @@ def run_with(
     import torch
     from transformers import DistilBertForSequenceClassification
 
-    from training import run
-    from training.parallel import Ranks
-    from training.step import TrainingRows
+    from training.encoders.parallel import Ranks
+    from training.loop import run
+    from training.loop.step import TrainingRows
 
     settings = FitSettings(epochs=5, batch_size=2, learning_rate=1e-3, **changed)
     base = make_base(tmp_path / "base")
@@ -163,7 +163,7 @@ def test_the_best_weights_outlive_a_kill_before_the_checkpoint_of_better_ones(
     import torch
     from safetensors.torch import load_file
 
-    from training import checkpoint
+    from training.loop import checkpoint
 
     save = checkpoint.save
 

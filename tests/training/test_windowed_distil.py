@@ -49,8 +49,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory with a teacher that is served by windows, and two files of reviews of up to 44 words."""
     import torch
 
-    from training.golden import ask
-    from training.sealing import write_golden
+    from training.packaging.golden import ask
+    from training.packaging.sealing import write_golden
 
     directory = tmp_path_factory.mktemp("windows")
     threads = torch.get_num_threads()
@@ -140,9 +140,9 @@ def test_every_term_of_the_loss_is_of_the_means_over_windows(tmp_path: Path) -> 
     from torch.nn.functional import cosine_similarity, cross_entropy
     from transformers import DistilBertForSequenceClassification
 
-    from training.distillation import Distillation, Taught, add_map
-    from training.objective import UNLABELED
-    from training.step import Stepper, TrainingRows, make_optimizer
+    from training.encoders.objective import UNLABELED
+    from training.loop.step import Stepper, TrainingRows, make_optimizer
+    from training.teachers.distillation import Distillation, Taught, add_map
 
     # Given reviews of one to five windows, not all of them labelled, and a teacher of another width
     draw = np.random.default_rng(3)
@@ -189,9 +189,9 @@ def test_a_teacher_answers_with_the_means_over_its_own_windows(workplace: Path, 
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from training.parallel import Ranks
-    from training.teacher import find_teacher
-    from training.teacher_cache import answers_of
+    from training.encoders.parallel import Ranks
+    from training.teachers.cache import answers_of
+    from training.teachers.teacher import find_teacher
 
     # Given the windows of the bundle, and other ones of the student, with which a checkpoint has to do
     path = workplace / "teacher"

@@ -111,7 +111,7 @@ def test_what_was_measured_is_what_the_worker_answers(fitted: Bundle, capsys: py
     assert main(["evaluate", "--bundle", str(fitted.path), "--data", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == accuracy.accuracy
     # And predict and explain give what the classifier gives
-    from training.explain import explain
+    from training.measure.explain import explain
     from training.predictor import Predictor
 
     asked = texts(12)
@@ -156,7 +156,7 @@ def test_the_worker_averages_what_the_trained_model_says_of_each_window(fitted: 
 
 def test_a_temperature_fitted_on_whole_texts_is_the_one_that_is_applied(fitted: Bundle) -> None:
     """What calibration expects of a temperature, of probabilities that windows were averaged to, the worker answers."""
-    from training.calibrate import tempered
+    from training.measure.calibrate import tempered
 
     asked = texts(20)
     rows = []
@@ -170,9 +170,9 @@ def test_a_temperature_fitted_on_whole_texts_is_the_one_that_is_applied(fitted: 
 
 def plan_of(workplace: Path, reviews: Any, settings: FitSettings) -> Any:
     """A run that has not begun, without a model."""
-    from training.base import find_base
+    from training.data.prepare import DEFAULTS, Prepared
+    from training.encoders.base import find_base
     from training.plan import Plan
-    from training.prepare import DEFAULTS, Prepared
 
     return Plan(
         model=None,
@@ -210,7 +210,7 @@ class Recorder:
 
 def test_training_and_worker_cut_a_text_into_the_same_windows(fitted: Bundle, workplace: Path) -> None:
     """The rows that a fit learns from a file are those that the engine is given when the worker reads its texts."""
-    from training.data import read_reviews
+    from training.data.reviews import read_reviews
 
     # Given a file of short and long reviews, and the settings of the fit
     rows = [("Reviews", "Sentiment"), *((text, ("neg", "pos")[n % 2]) for n, text in enumerate(texts(60)))]
@@ -248,9 +248,9 @@ def test_a_killed_fit_with_windows_goes_on_to_the_same_weights(
 
 def test_int8_scales_are_set_on_windows_of_the_whole_text(workplace: Path) -> None:
     """Of each text one window is drawn, not always the first, and the same ones with the same seed."""
-    from training.base import find_base
-    from training.data import read_reviews
-    from training.package import calibration_set
+    from training.data.reviews import read_reviews
+    from training.encoders.base import find_base
+    from training.packaging.package import calibration_set
 
     settings = FitSettings(truncation=Truncation.WINDOWS, train_max_length=16, max_length=16)
     base, reviews = find_base(str(workplace / "base")), read_reviews(workplace / "train.xlsx")
@@ -276,7 +276,7 @@ def test_window_settings_without_windows_are_refused(capsys: pytest.CaptureFixtu
 
 def test_a_run_without_windows_and_teachers_is_told_by_nothing_of_them(workplace: Path) -> None:
     """Without them the identity of a run holds no word of them; with windows, their defaults as well."""
-    from training.data import read_reviews
+    from training.data.reviews import read_reviews
 
     before = {"batch_size", "weight_decay", "train_max_length", "truncation", "class_weights"}
     before |= {"precision", "freeze", "seed", "calibration_share", "epochs", "learning_rate", "policy", "warmup"}

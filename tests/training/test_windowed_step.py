@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from consumer.model.encoder import Encoded
 from tests.tiny_encoder import make_base
-from training.batches import micro_batches
+from training.loop.batches import micro_batches
 from training.settings import StepSettings
 
 pytestmark = pytest.mark.training
@@ -27,9 +27,9 @@ def test_the_loss_is_that_of_the_mean_logits_however_a_step_is_cut(tmp_path: Pat
     import torch
     from transformers import DistilBertForSequenceClassification
 
-    from training.parallel import Ranks
-    from training.step import Stepper, TrainingRows, make_optimizer
-    from training.validation import validate
+    from training.encoders.parallel import Ranks
+    from training.loop.step import Stepper, TrainingRows, make_optimizer
+    from training.loop.validation import validate
 
     # Given reviews of one to five windows
     draw, labels = np.random.default_rng(3), [0, 1, 1, 0, 1, 0, 1, 1]

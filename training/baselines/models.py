@@ -58,6 +58,6 @@ def reviews_read(name: str, rows: int, settings: BaselineSettings) -> int:
     """How many reviews `fit` reads in all: the total of its progress bar."""
     if name in LINEAR:
         return rows
-    from training.batches import total_steps
+    from training.loop.batches import total_steps
 
     return total_steps(rows, settings.small_epochs, settings.small_batch_size) * settings.small_batch_size

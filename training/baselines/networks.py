@@ -11,9 +11,9 @@ from torch import nn
 
 from training.baselines.settings import BaselineSettings
 from training.baselines.words import Vocabulary, WordIds, padded
-from training.batches import rows_of_like_length, total_steps
-from training.device import best_device
-from training.output import storing
+from training.encoders.device import best_device
+from training.io.output import storing
+from training.loop.batches import rows_of_like_length, total_steps
 
 MAX_GRADIENT_NORM = 1.0
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from consumer.errors import UsageError
-from training.options import add_data_options, read_data_options
+from training.commands.options import add_data_options, read_data_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +31,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Calibrate and tell what came out."""
     if not 0 < arguments.precision < 1:
         raise UsageError("--precision is a share between 0 and 1, such as 0.98")
-    from training.calibrate import as_line
-    from training.calibrated_copy import calibrated_copy
+    from training.measure.calibrate import as_line
+    from training.packaging.calibrated_copy import calibrated_copy
 
     manifest = calibrated_copy(
         arguments.bundle,

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from training.baselines.settings import BaselineSettings
-from training.options import DATA_HELP, add_data_options, add_settings, count, read_data_options, read_settings
+from training.commands.options import DATA_HELP, add_data_options, add_settings, count, read_data_options, read_settings
 from training.settings import FitSettings
 
 
@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Compare and print the table."""
     settings, encoders = read_settings(BaselineSettings, arguments), read_settings(FitSettings, arguments)
     from training.compare import compare
-    from training.compare_report import PICTURE, TABLE, claims, table
-    from training.progress import say
+    from training.comparison.report import PICTURE, TABLE, claims, table
+    from training.io.progress import say
 
     comparison = compare(
         train_file=arguments.train,

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from training.options import add_data_options, add_run_options, add_settings, read_data_options, read_settings
+from training.commands.options import add_data_options, add_run_options, add_settings, read_data_options, read_settings
 from training.settings import DistilSettings, PackageSettings
 
 
@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Distil and tell what came out."""
     settings, packaging = read_settings(DistilSettings, arguments), read_settings(PackageSettings, arguments)
     from training.distil import distil
-    from training.evaluate import as_text
-    from training.parallel import only_the_first_talks
+    from training.encoders.parallel import only_the_first_talks
+    from training.measure.evaluate import as_text
 
     with only_the_first_talks():
         distilled = distil(

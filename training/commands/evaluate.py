@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from training.options import DATA_HELP, add_data_options, count, read_data_options
+from training.commands.options import DATA_HELP, add_data_options, count, read_data_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure and print."""
-    from training.html import as_html
-    from training.output import check_directory, check_file, check_not_read, writing
-    from training.progress import say
-    from training.report import evaluate_file
+    from training.io.output import check_directory, check_file, check_not_read, writing
+    from training.io.progress import say
+    from training.measure.html import as_html
+    from training.measure.report import evaluate_file
 
     page: Path | None = arguments.report
     if page:

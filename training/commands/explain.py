@@ -17,11 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Explain and show."""
-    from training import explain_views as views
-    from training.evaluate import open_classifier
-    from training.explain import explain
-    from training.names import check_utf8
-    from training.output import check_file, check_not_read, writing
+    from training.io.names import check_utf8
+    from training.io.output import check_file, check_not_read, writing
+    from training.measure import explain_views as views
+    from training.measure.evaluate import open_classifier
+    from training.measure.explain import explain
 
     page = arguments.html
     if page:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from training.options import add_data_options, add_run_options, add_settings, read_data_options, read_settings
+from training.commands.options import add_data_options, add_run_options, add_settings, read_data_options, read_settings
 from training.settings import FitSettings, PackageSettings
 
 
@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Fit and tell what came out."""
     settings, packaging = read_settings(FitSettings, arguments), read_settings(PackageSettings, arguments)
-    from training.evaluate import as_text
+    from training.encoders.parallel import only_the_first_talks
     from training.fit import fit
-    from training.parallel import only_the_first_talks
+    from training.measure.evaluate import as_text
 
     with only_the_first_talks():
         fitted = fit(

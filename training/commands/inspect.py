@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from training.options import DATA_HELP, add_data_options, count, read_data_options
+from training.commands.options import DATA_HELP, add_data_options, count, read_data_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read, measure and print."""
-    from training.describe import as_text, describe, find_tokenizer
-    from training.leaks import examples, find_leaks
-    from training.prepare import read_and_report
-    from training.progress import say
+    from training.data.leaks import examples, find_leaks
+    from training.data.prepare import read_and_report
+    from training.io.progress import say
+    from training.measure.describe import as_text, describe, find_tokenizer
 
     if arguments.max_length and not (arguments.base or arguments.tokenizer):
         raise UsageError("--max-length counts tokens: add --base or --tokenizer")

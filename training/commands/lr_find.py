@@ -4,8 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from training.columns import Columns
-from training.options import DATA_HELP, add_columns, add_settings, read_settings
+from training.commands.options import DATA_HELP, add_columns, add_settings, read_settings
+from training.data.columns import Columns
 from training.settings import RateTestSettings
 
 
@@ -29,11 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Test, draw and print."""
     settings = read_settings(RateTestSettings, arguments)
-    from training.base import local_directory
-    from training.lr_find import find_rate
-    from training.lr_plot import check_plot, plot_rate_test
-    from training.output import check_not_read
-    from training.progress import say
+    from training.encoders.base import local_directory
+    from training.io.output import check_not_read
+    from training.io.progress import say
+    from training.loop.lr_find import find_rate
+    from training.loop.lr_plot import check_plot, plot_rate_test
 
     check_plot(arguments.out)
     check_not_read("--out", arguments.out, [("--train", arguments.train), ("--base", local_directory(arguments.base))])

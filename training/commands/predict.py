@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Label and tell how many."""
-    from training.labelling import label_files
-    from training.progress import say
+    from training.io.progress import say
+    from training.measure.labelling import label_files
 
     say(
         label_files(

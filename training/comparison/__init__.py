@@ -1,0 +1,1 @@
+"""Any models on the same rows, measured alike."""

@@ -1,0 +1,1 @@
+"""From files to rows: read, checked, deduplicated, held out."""

@@ -1,0 +1,81 @@
+"""Texts without labels, from which a student learns what its teacher says of them."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from consumer.errors import UsageError
+from consumer.model.text import clean
+from training.data.leaks import find_leaks
+from training.data.prepare import DataOptions, Prepared, check_leaks
+from training.data.reviews import Reviews, file_sha256, normalised_all
+from training.data.texts import read_texts
+from training.predictor import text_or_reason
+
+#: The label of such a text.
+NONE = ""
+
+
+def read_unlabeled(
+    path: Path, column: str | None, data: Prepared, options: DataOptions, say: Callable[[str], None]
+) -> Reviews:
+    """The texts of `path` that may be learnt from: each once, none of the training file, and none like a test text.
+
+    Args:
+        path: one of the files that `read_texts` reads.
+        column: see `read_texts`.
+        data: the labelled rows.
+        options: how texts are compared, and how many of the test texts may occur in `path`.
+        say: told what is left out.
+
+    Raises:
+        UsageError: the file cannot be read, lacks the column, or holds more of the test texts than `options` allow.
+    """
+    reviews, bad = _read(path, column)
+    for reason, count in bad.items():
+        say(f"{path.name}: {count} rows left out: {reason}")
+    first: dict[str, int] = {}
+    for row, key in enumerate(normalised_all(reviews.texts)):
+        first.setdefault(key, row)
+    labelled = set(normalised_all(data.train.texts))
+    new = [row for key, row in first.items() if key not in labelled]
+    if repeats := len(reviews) - len(new):
+        say(f"{path.name}: {repeats} texts repeated or also in {data.train.path.name} left out")
+    reviews = reviews.only(new)
+    leaks = check_leaks(reviews, data.test, options, say, what=path.name)
+    if leaks:
+        say(f"{len(leaks.train_rows)} texts of {path.name} are left out for it")
+        reviews = reviews.only(row for row in range(len(reviews)) if row not in leaks.train_rows)
+    if not len(reviews):
+        raise UsageError(f"no text of {path} is left to learn from: give another --unlabeled, or none")
+    say(f"{len(reviews)} texts without labels")
+    return reviews
+
+
+def unlike_held_out(
+    texts: Reviews, parts: Sequence[Reviews | None], near: float, say: Callable[[str], None]
+) -> Reviews:
+    """`texts` without near duplicates of the rows of `parts`, which are held out of the training file."""
+    known = frozenset[int]().union(*(find_leaks(texts, part, near).train_rows for part in parts if part))
+    if known:
+        say(f"{len(known)} texts without labels are left out, which nearly repeat rows that are held out")
+    return texts.only(row for row in range(len(texts)) if row not in known)
+
+
+def _read(path: Path, column: str | None) -> tuple[Reviews, Counter[str]]:
+    texts: list[str] = []
+    places: list[int | str] = []
+    bad: Counter[str] = Counter()
+    try:
+        for row in read_texts(str(path), column):
+            text, reason = text_or_reason(row.text)
+            if text is None:
+                bad[row.reason or str(reason)] += 1
+            else:
+                texts.append(clean(text))
+                places.append(row.row)
+    except UsageError as error:  # here the labelled files have the option that the reader names
+        raise UsageError(str(error).replace("--text-column", "--unlabeled-column")) from None
+    if not texts:
+        raise UsageError(f"{path} has no usable text" + (f" ({next(iter(bad))})" if bad else ": it is empty"))
+    return Reviews(path, file_sha256(path), tuple(texts), (NONE,) * len(texts), places=tuple(places)), bad

@@ -1,0 +1,1 @@
+"""The network and where it computes: base, student, vocabulary, device, processes."""

@@ -1,0 +1,147 @@
+"""Several processes as one run: `torchrun --nproc-per-node 2 -m training.cli fit ...`.
+
+Every process holds the whole model and takes the same steps; of each step it computes some of the micro-batches, and
+the gradients of all are added up before the update. So the result is that of one process, but for the order of the
+additions. The first process alone talks, saves and packages.
+"""
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from consumer.errors import ReviewsError, UsageError
+from training.io.output import writing
+
+#: Beside the checkpoints of a run: the file that it holds while it is at work.
+LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process, `rank`, among the `size` of the run; alone by default."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that talks and writes."""
+        return self.rank == 0
+
+    def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replace each of `tensors`, all of one type, by its sum over the processes, in one exchange."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        distributed.all_reduce(flat)
+        done = 0
+        for tensor in tensors:
+            tensor.copy_(flat[done : done + tensor.numel()].view_as(tensor))
+            done += tensor.numel()
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is set in any process."""
+        flags = torch.tensor([float(flag)], device=self.device)
+        self.add_up([flags])
+        return bool(flags.item())
+
+    def agree(self, number: int) -> bool:
+        """Whether `number` is the same in all processes."""
+        if self.size == 1:
+            return True
+        bounds = torch.tensor([number, -number], device=self.device)
+        distributed.all_reduce(bounds, distributed.ReduceOp.MAX)
+        return bool((bounds[0] == -bounds[1]).item())
+
+    def share(self, costs: Sequence[int]) -> list[int]:
+        """Which of the tasks with these costs this process does: see `deal`."""
+        return deal(costs, self.size)[self.rank]
+
+
+def deal(costs: Sequence[int], hands: int) -> list[list[int]]:
+    """Deal tasks out so that the costs of the `hands` are alike: the costliest first, each to who has the least.
+
+    Returns:
+        Indices into `costs` for each hand, ascending; no hand is empty where there are as many tasks as hands.
+    """
+    dealt: list[list[int]] = [[] for _ in range(hands)]
+    loads = [0] * hands
+    for index in sorted(range(len(costs)), key=lambda index: costs[index], reverse=True):
+        hand = loads.index(min(loads))
+        dealt[hand].append(index)
+        loads[hand] += costs[index]
+    return [sorted(hand) for hand in dealt]
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Ranks]:
+    """The processes that torchrun started, connected: by NCCL between GPUs, by Gloo between CPUs."""
+    if not _started_by_torchrun():
+        yield Ranks(device=device)
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Ranks(distributed.get_rank(), distributed.get_world_size(), device)
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def the_only_run(option: str, directory: Path) -> Iterator[None]:
+    """Keep other runs out of `directory`, which `option` names and which is made; a kill lets go of it, too.
+
+    Two of them would write their checkpoints over each other's.
+
+    Raises:
+        UsageError: another run is in there, or nothing can be written to it.
+    """
+    if not _is_first():
+        yield
+        return
+    with writing(option, directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / LOCK).open("ab")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another run is at work in {directory}: wait for its end, or name another directory with {option}"
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
+@contextmanager
+def only_the_first_talks() -> Iterator[None]:
+    """Silence every process but the first; an error that all of them see is told once."""
+    if _is_first():
+        yield
+        return
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing:
+        try:
+            with redirect_stderr(nothing), redirect_stdout(nothing):
+                yield
+        except ReviewsError as error:
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+def _is_first() -> bool:
+    return not _started_by_torchrun() or os.environ["RANK"] == "0"
+
+
+def _started_by_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ  # as torch.distributed.is_torchelastic_launched

@@ -1,0 +1,136 @@
+"""Where a run stands, in one safetensors file: weights, optimiser state and, in its header, what the run is.
+
+Beside it, where the best epoch is to be packaged, a second file with the weights of the best one so far. It is named
+after the step at its end: that of the epoch that was best before stays until a checkpoint knows of its successor.
+"""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn, optim
+
+from consumer.errors import UsageError
+from training.io.output import whole
+from training.loop.state import Epoch, RunState
+
+CHECKPOINT = "checkpoint.safetensors"
+
+#: Names of the files with the weights of an epoch that was the best, and of such that a kill left half written.
+_BEST = re.compile(r"best-\d+\.safetensors(\.partial)?")
+
+#: In the header; another one is of a version whose identities do not tell the same runs.
+FORMAT = "2"
+
+_STATE = TypeAdapter(RunState)
+
+
+def save(
+    directory: Path, identity: dict[str, Any], progress: RunState, model: nn.Module, optimizer: optim.Optimizer
+) -> None:
+    """Write the checkpoint of the run `identity` into `directory`; the one before stays whole until it is replaced."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+    header = {"format": FORMAT, "identity": json.dumps(identity), "progress": json.dumps(asdict(progress))}
+    _write(directory / CHECKPOINT, tensors, header)
+
+
+def save_best(directory: Path, identity: dict[str, Any], epoch: Epoch, model: nn.Module) -> None:
+    """Write the weights that `model` has at the end of `epoch`, the best one so far, into `directory`."""
+    _write(directory / best_file(epoch), model.state_dict(), _best_header(identity, epoch))
+
+
+def best_file(epoch: Epoch) -> str:
+    """Name of the file with the weights at the end of `epoch`."""
+    return f"best-{epoch.step}.safetensors"
+
+
+def keep_only(best: Epoch | None, directory: Path) -> None:
+    """Remove what `save_best` wrote of other epochs than `best`, which the checkpoint in `directory` knows as such."""
+    if not directory.is_dir():
+        return
+    for path in directory.iterdir():
+        if _BEST.fullmatch(path.name) and not (best and path.name == best_file(best)):
+            path.unlink(missing_ok=True)
+
+
+def restore_best(directory: Path, identity: dict[str, Any], epoch: Epoch, model: nn.Module) -> None:
+    """Load the weights of `epoch` that `save_best` wrote.
+
+    Raises:
+        UsageError: they are not there any more.
+    """
+    path = directory / best_file(epoch)
+    try:
+        with safe_open(path, "pt") as file:
+            if file.metadata() == _best_header(identity, epoch):
+                model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - not a dict
+                return
+    except (FileNotFoundError, SafetensorError):
+        pass
+    raise UsageError(f"{path} does not hold the best epoch of this run: remove {directory} and train anew")
+
+
+def _best_header(identity: dict[str, Any], epoch: Epoch) -> dict[str, str]:
+    return {"identity": json.dumps(identity), "step": str(epoch.step)}
+
+
+def _write(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
+    found = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole(path) as partial:  # of one name: a run that is killed again and again leaves one of them, not many
+        save_file(found, partial, metadata=header)
+
+
+def read_header(directory: Path) -> tuple[dict[str, Any], RunState] | None:
+    """Identity and progress of the checkpoint in `directory`; None where there is none, or a damaged one.
+
+    Raises:
+        UsageError: it cannot be opened, or is of another version.
+    """
+    path = directory / CHECKPOINT
+    try:
+        path.open("rb").close()  # safe_open says of every file that it cannot open that it is missing
+        # "np" opens the file once; "pt" opens it again by name, and may find its successor in its place.
+        with safe_open(path, "np") as file:
+            header = file.metadata() or {}
+    except (FileNotFoundError, SafetensorError):
+        return None
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}): mend it, or name another directory with --checkpoints"
+        ) from error
+    if header.get("format") != FORMAT:
+        raise UsageError(
+            f"{path} was written by another version: remove {directory}, or name another directory with --checkpoints"
+        )
+    return json.loads(header["identity"]), _STATE.validate_json(header["progress"])
+
+
+def restore(directory: Path, model: nn.Module, optimizer: optim.Optimizer) -> None:
+    """Load the weights and the optimiser state that `save` wrote."""
+    weights: dict[str, torch.Tensor] = {}
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    with safe_open(directory / CHECKPOINT, "pt") as file:
+        for name in file.keys():  # noqa: SIM118 - not a dict
+            part, key = name.split(".", 1)
+            if part == "model":
+                weights[key] = file.get_tensor(name)
+            else:
+                index, state = key.split(".", 1)
+                states.setdefault(int(index), {})[state] = file.get_tensor(name)
+    model.load_state_dict(weights)
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Names of the entries, `settings` included, in which two identities differ."""
+    flat_found, flat_wanted = ({**identity, **identity.get("settings", {})} for identity in (found, wanted))
+    names = (flat_found.keys() | flat_wanted.keys()) - {"settings"}
+    return sorted(name for name in names if flat_found.get(name) != flat_wanted.get(name))

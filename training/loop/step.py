@@ -1,0 +1,246 @@
+"""One optimiser step: its reviews in micro-batches, their gradients added up, clipped, applied."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn, optim
+
+from consumer.errors import UsageError
+from consumer.model.encoder import Encoded, Encoder
+from consumer.model.engines.first_token import first_token_only
+from training.data.reviews import Reviews
+from training.encoders.device import autocast
+from training.encoders.objective import LabelLoss, Objective, Outputs, balanced_weights
+from training.encoders.parallel import Ranks
+from training.loop.batches import CPU_MICRO_BATCH_TOKENS, GPU_MICRO_BATCH_TOKENS, at_least, micro_batches, rows_of_step
+from training.settings import Precision, StepSettings
+
+MAX_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Encoded reviews, the index of the label of each, and the token that fills up the shorter ones of a batch.
+
+    A review of several windows is one row: its logits are the mean over them, as the worker computes them, and so is
+    what its loss is taken of. All its windows are in one micro-batch.
+    """
+
+    reviews: Sequence[Encoded]
+    labels: Sequence[int]
+    pad_id: int
+
+    @classmethod
+    def encode(cls, reviews: Reviews, labels: Sequence[str], encoder: Encoder) -> "TrainingRows":
+        """Encode `reviews`; `labels[i]` names the i-th logit."""
+        index = {label: i for i, label in enumerate(labels)}
+        return cls(encoder.encode(reviews.texts), [index[label] for label in reviews.labels], encoder.pad_id)
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of the first window of each review, which is the longest."""
+        return [len(review.windows[0]) for review in self.reviews]
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """Windows of each review."""
+        return [len(review.windows) for review in self.reviews]
+
+    def groups(self, rows: Sequence[int], max_tokens: int) -> list[list[int]]:
+        """`rows` in micro-batches, see `micro_batches`."""
+        return micro_batches(rows, self.lengths, max_tokens, self.counts)
+
+    def cost(self, group: Sequence[int]) -> int:
+        """Padded tokens of a group, whose first review is its longest."""
+        return self.lengths[group[0]] * sum(self.counts[row] for row in group)
+
+    def tensors(self, rows: Sequence[int], device: torch.device) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """`input_ids` (windows, longest), the mask only where a window is padded, and the labels (rows,)."""
+        windows = [window for row in rows for window in self.reviews[row].windows]
+        ids = np.full((len(windows), max(map(len, windows))), self.pad_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, window in enumerate(windows):
+            ids[row, : len(window)] = window
+            mask[row, : len(window)] = 1
+        inputs = {"input_ids": torch.from_numpy(ids).to(device)}
+        if not mask.all():  # attention without a mask is faster
+            inputs["attention_mask"] = torch.from_numpy(mask).to(device)
+        return inputs, torch.tensor([self.labels[row] for row in rows], device=device)
+
+    def outputs(
+        self,
+        model: nn.Module,
+        rows: Sequence[int],
+        device: torch.device,
+        precision: Precision,
+        *,
+        hidden: bool = False,
+        attention: bool = False,
+    ) -> Outputs:
+        """What `model` answers to the reviews, with hidden states and attention only where they are asked for.
+
+        For `attention` the model has to be set to compute it (`attention_shown`), and each review has one window.
+        """
+        inputs, labels = self.tensors(rows, device)
+        alone = nullcontext() if attention else first_token_only(model)
+        with autocast(device, precision), alone:
+            found = model(**inputs, output_hidden_states=hidden, output_attentions=attention)
+        states = self._means(found.hidden_states[-1][:, 0].float(), rows) if hidden else None
+        attended = found.attentions[-1][:, :, 0].float().mean(dim=1) if attention else None
+        return Outputs(self._means(found.logits.float(), rows), labels, states, attended)
+
+    def _means(self, windows: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """Of (windows, values) the mean over the windows of each review, (rows, values)."""
+        if len(windows) == len(rows):
+            return windows
+        return torch.stack([part.mean(dim=0) for part in torch.split(windows, [self.counts[row] for row in rows])])
+
+
+def make_optimizer(model: nn.Module, settings: StepSettings) -> optim.AdamW:
+    """AdamW on what is not frozen; biases and norms, which have one dimension, do not decay."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return optim.AdamW(groups, lr=0.0, fused=True)
+
+
+def micro_batch_tokens(settings: StepSettings, device: torch.device) -> int:
+    """Padded tokens of one micro-batch: as set, or what suits the device."""
+    return settings.micro_batch_tokens or (CPU_MICRO_BATCH_TOKENS if device.type == "cpu" else GPU_MICRO_BATCH_TOKENS)
+
+
+def label_weights(model: nn.Module, rows: TrainingRows, settings: StepSettings) -> torch.Tensor | None:
+    """What each label counts in the loss, (labels,), on the device of `model`; None: all the same."""
+    if settings.class_weights == "none":
+        return None
+    labels: int = model.config.num_labels  # type: ignore[union-attr, assignment]
+    return balanced_weights(rows.labels, labels).to(next(model.parameters()).device)
+
+
+@contextmanager
+def attention_shown(model: Any, wanted: bool = True) -> Iterator[None]:
+    """Where `wanted`, let `model` compute attention in the way that gives it out, which fused kernels do not."""
+    before = model.config._attn_implementation
+    if wanted:
+        model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        if wanted:
+            model.set_attn_implementation(before)
+
+
+def check_attention(model: Any, name: str) -> None:
+    """Raise `UsageError` where `model`, which `name` tells, gives no shares of attention between all its tokens."""
+    ids = torch.full((1, 8), 3, device=next(model.parameters()).device)
+    training = model.training
+    with torch.inference_mode(), attention_shown(model):
+        maps = getattr(model.eval()(input_ids=ids, output_attentions=True), "attentions", None)
+    model.train(training)
+    shares = maps[-1] if maps else None
+    if shares is None or shares.shape[-2:] != (8, 8) or (shares.float().sum(dim=-1) - 1).abs().max() > 0.01:
+        raise UsageError(f"{name} does not tell what its tokens attend to: leave out --attention-weight")
+
+
+class Stepper:
+    """Takes optimiser steps; which reviews a step sees is a pure function of its number.
+
+    Args:
+        model: a sequence classifier; its device decides where the training runs.
+        optimizer: from `make_optimizer`.
+        rows: what is learnt.
+        settings: see `StepSettings`.
+        ranks: the processes that share the work; every one of them takes every step.
+        objective: the loss; default: cross-entropy with the labels, weighted as `settings` say.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: optim.Optimizer,
+        rows: TrainingRows,
+        settings: StepSettings,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+        *,
+        objective: Objective | None = None,
+    ) -> None:
+        self._model, self._optimizer, self._rows, self._settings, self._ranks = model, optimizer, rows, settings, ranks
+        self._device = next(model.parameters()).device
+        self._trained = [p for p in model.parameters() if p.requires_grad]
+        self._table = _token_table(model) if self._device.type == "cpu" else None  # on a GPU it is filled in no time
+        self._objective = objective or LabelLoss(rows.labels, label_weights(model, rows, settings))
+
+    def step(self, number: int, learning_rate: float) -> float:
+        """Take step `number` (from 0); returns its mean loss before the update, which is left out if not finite."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        settings = self._settings
+        batch = rows_of_step(number, len(self._rows.reviews), settings.batch_size, settings.seed)
+        max_tokens = micro_batch_tokens(settings, self._device)
+        groups = at_least(self._rows.groups(batch, max_tokens), self._ranks.size)
+        costs = [self._rows.cost(group) for group in groups]
+        whole = self._objective.divisor(batch)
+        total = torch.zeros(1, device=self._device)
+        with _rows_of_gradient(self._table) if self._table else nullcontext():
+            for index in self._ranks.share(costs):
+                _seed_dropout(settings.seed, number, index)
+                total += self._backward(groups[index], whole)
+        self._ranks.add_up([*(p.grad for p in self._trained if p.grad is not None), total])
+        loss = total.item()
+        if math.isfinite(loss):
+            nn.utils.clip_grad_norm_(self._trained, MAX_GRADIENT_NORM)
+            self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    def _backward(self, group: Sequence[int], whole: float) -> torch.Tensor:
+        objective = self._objective
+        outputs = self._rows.outputs(
+            self._model,
+            group,
+            self._device,
+            self._settings.precision,
+            hidden=objective.hidden,
+            attention=objective.attention,
+        )
+        loss = objective.total(outputs, group) / whole
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+
+@contextmanager
+def _rows_of_gradient(table: nn.Embedding) -> Iterator[None]:
+    """Within, each backward pass adds the rows that it looked up in `table` to one gradient, which is whole.
+
+    Otherwise each would make a table of zeros first, and add all of it: for the 28,996 x 768 of DistilBERT a tenth of a
+    step of eight micro-batches.
+    """
+    table.weight.grad = torch.zeros_like(table.weight)
+    table.sparse = True
+    try:
+        yield
+    finally:
+        table.sparse = False
+
+
+def _token_table(model: Any) -> nn.Embedding | None:
+    """The token embeddings of `model` if they are trained, and are a table that takes single rows of a gradient."""
+    try:
+        table = model.get_input_embeddings()
+    except NotImplementedError:
+        return None
+    usable = isinstance(table, nn.Embedding) and not table.scale_grad_by_freq and table.weight.requires_grad
+    return table if usable else None
+
+
+def _seed_dropout(seed: int, step: int, index: int) -> None:
+    """Each micro-batch seeds its own dropout: neither a resumed run nor another process needs a generator's state."""
+    torch.manual_seed(int(np.random.SeedSequence((seed, step, index)).generate_state(1, np.uint64)[0]))

@@ -1,0 +1,107 @@
+"""An explanation for people: lines and coloured text for a terminal, a page for a browser, JSON for programs."""
+
+import html
+import json
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.text import Text
+
+from training.io.terminal import printable
+from training.measure.explain import Explanation, Part
+
+_STYLE = """
+body { font: 17px/1.6 system-ui, sans-serif; max-width: 48em; margin: 2em auto; padding: 0 1em;
+  color: #222; background: #fff }
+.text { white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid #ddd; border-radius: 6px; padding: 1em }
+mark { color: inherit; border-radius: 3px; padding: 0 2px }
+.against { text-decoration: underline dotted }
+td { padding: 0 1em 0 0 }
+td:first-child { text-align: right; font-variant-numeric: tabular-nums }
+"""
+
+
+class Terminal(Console):
+    """One that leaves it to the program how to end where nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Let it hear of it."""
+        raise BrokenPipeError
+
+
+def headline(explanation: Explanation) -> str:
+    """What was found and what it cost, in one line."""
+    windowed = len(explanation.parts) < len(explanation.text.split())
+    unit = "window of words" if windowed else "word"
+    line = f"{explanation.label} {explanation.score:.4f}; {explanation.evaluations} evaluations: "
+    line += f"with and without each {unit}"
+    if explanation.truncated:
+        line += "; the model does not read the middle or the end of a text this long"
+    return line + (f"; {explanation.failed} failed" if explanation.failed else "")
+
+
+def top_lines(explanation: Explanation) -> list[str]:
+    """The weightiest words, one a line; what to read where there are no colours."""
+    return [f"{part.weight:+8.3f}  {printable(part.words)}" for part in explanation.top()] or ["no word stands out"]
+
+
+def as_rich(explanation: Explanation) -> Text:
+    """The text with its marked words coloured: green carried the label, red spoke against it."""
+    coloured = Text()
+    for piece, part in _pieces(explanation):
+        style = "" if part is None or not part.marked else "bold black on green" if part.weight > 0 else "white on red"
+        coloured.append(printable(piece), style=style)
+    return coloured
+
+
+def as_json(explanation: Explanation) -> str:
+    """One JSON object; offsets count characters of its `text`."""
+    return json.dumps(asdict(explanation))
+
+
+def as_html(explanation: Explanation, model: str) -> str:
+    """A page that needs nothing else; `model` is the name of the bundle."""
+    largest = max((abs(part.weight) for part in explanation.parts), default=0.0)
+    body = "".join(_html_piece(piece, part, largest) for piece, part in _pieces(explanation))
+    rows = "".join(
+        f"<tr><td>{part.weight:+.3f}</td><td>{html.escape(part.words)}</td></tr>" for part in explanation.top()
+    )
+    label, name = html.escape(explanation.label), html.escape(model)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Why {label}?</title>
+<meta name="viewport" content="width=device-width">
+<style>{_STYLE}</style></head><body>
+<h1>Why {label}?</h1>
+<p>{name}: {html.escape(headline(explanation))}.</p>
+<p><mark style="background:{_colour(1, 1)}">carried the label</mark> &nbsp;
+<mark class="against" style="background:{_colour(-1, 1)}">spoke against it</mark></p>
+<div class="text">{body}</div>
+<h2>Weightiest words</h2>
+<p>Weight: what the words add to the log-odds of {label}.</p>
+<table>{rows or "<tr><td></td><td>no word stands out</td></tr>"}</table>
+</body></html>
+"""
+
+
+def _pieces(explanation: Explanation) -> list[tuple[str, Part | None]]:
+    """The whole text cut into its parts and what stands between them."""
+    pieces: list[tuple[str, Part | None]] = []
+    at = 0
+    for part in explanation.parts:
+        pieces += [(explanation.text[at : part.start], None), (explanation.text[part.start : part.end], part)]
+        at = part.end
+    return [*pieces, (explanation.text[at:], None)]
+
+
+def _html_piece(piece: str, part: Part | None, largest: float) -> str:
+    if part is None or not part.marked:
+        return html.escape(piece)
+    against = ' class="against"' if part.weight < 0 else ""
+    colour = _colour(part.weight, largest)
+    return f'<mark{against} style="background:{colour}" title="{part.weight:+.3f}">{html.escape(piece)}</mark>'
+
+
+def _colour(weight: float, largest: float) -> str:
+    """Blue for, orange against (told apart by colour-blind readers too); the fuller, the weightier."""
+    red, green, blue = (86, 160, 233) if weight > 0 else (230, 140, 0)
+    return f"rgba({red},{green},{blue},{0.2 + 0.7 * abs(weight) / largest:.2f})"

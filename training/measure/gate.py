@@ -1,0 +1,67 @@
+"""The int8 gate: is the fast variant accurate enough to be served?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.data.reviews import Reviews, drawn
+from training.io.progress import say
+from training.measure.evaluate import Answer, Evaluation, classify_all, evaluate, open_classifier
+from training.settings import PackageSettings
+
+REFERENCE = "fp32"
+FAST = "int8"
+FALLBACK = "bf16"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The answers of a variant, and the right labels of the rows that they are to."""
+
+    answers: list[Answer]
+    truth: Sequence[str]
+
+
+def choose_served(
+    bundle: Path, test: Reviews, labels: Sequence[str], settings: PackageSettings, *, seed: int, kept: Path
+) -> tuple[str, dict[str, Measured]]:
+    """Compare int8 with fp32 on the gate rows: int8 is served if it loses little enough, bf16 otherwise.
+
+    Args:
+        bundle: with all its variants.
+        test: what it is measured on.
+        labels: those of the model.
+        settings: how many gate rows, and how much may be lost.
+        seed: draws the gate rows.
+        kept: directory where answers are kept, from which a killed run goes on.
+
+    Returns:
+        The served variant, and what each measured variant answered: to all rows of `test` for int8 and for the served
+        variant, to the gate rows for fp32 and, to be compared with it, for int8 once more.
+    """
+    # Drawn, not the first ones: a file may be sorted by label.
+    rows = drawn(len(test), settings.gate_rows, seed)
+    gate_rows = test.only(rows)
+    reference, fast = _measure(bundle, REFERENCE, gate_rows, kept), _measure(bundle, FAST, test, kept)
+    fast_on_gate = Measured([fast.answers[row] for row in rows], gate_rows.labels)
+    slow, quick = (evaluate(each.answers, each.truth, labels) for each in (reference, fast_on_gate))
+    lost = points_lost(slow, quick)
+    served = FAST if lost <= settings.max_int8_drop else FALLBACK
+    say(
+        f"int8 gate on {len(rows)} rows: fp32 {slow.accuracy:.2%}, int8 {quick.accuracy:.2%}: "
+        f"{lost:.2f} points lost, {settings.max_int8_drop:.2f} allowed, so {served} is served"
+    )
+    measured = {REFERENCE: reference, FAST: fast, f"{FAST}, on the rows of {REFERENCE}": fast_on_gate}
+    if served == FALLBACK:
+        measured[FALLBACK] = _measure(bundle, FALLBACK, test, kept)
+    return served, measured
+
+
+def points_lost(reference: Evaluation, other: Evaluation) -> float:
+    """Percentage points of accuracy that `other` is below `reference`; negative where it is above."""
+    return round(100 * (reference.accuracy - other.accuracy), 6)
+
+
+def _measure(bundle: Path, variant: str, reviews: Reviews, kept: Path) -> Measured:
+    with open_classifier(bundle, variant) as classifier:
+        return Measured(classify_all(classifier, reviews.texts, f"measuring {variant}", kept), reviews.labels)

@@ -1,0 +1,189 @@
+"""The whole evaluation of a bundle on a file: figures, calibration, slices and top losses, as JSON and as text."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from consumer.model.bundle import Calibration, load_bundle
+from training.data.prepare import DEFAULTS, DataOptions, prepare_test
+from training.data.reviews import draw
+from training.io.progress import say
+from training.io.terminal import printable
+from training.measure.answers import Answers, Bin, as_arrays, reliability
+from training.measure.evaluate import (
+    Evaluation,
+    confusion_lines,
+    evaluate,
+    open_classifier,
+    probabilities_of,
+    refuse_unknown_labels,
+    score_all,
+)
+from training.measure.metrics import Metric, Metrics, measure
+from training.measure.slices import Loss, Slice, slices, top_losses
+
+#: Characters of a top loss on the terminal; the HTML and the JSON have all of it.
+EXCERPT = 300
+
+#: Draws the rows of --limit: the same ones for every bundle, so that two of them can be compared.
+LIMIT_SEED = 42
+
+#: Figure: its name, whether it is a share, and what it says.
+FIGURES = {
+    "accuracy": ("Accuracy", True, "share of right labels"),
+    "f1_macro": ("F1, macro", True, "mean over the labels of the harmonic mean of precision and recall"),
+    "roc_auc": ("ROC-AUC", False, "how often a review of a label is ranked above one that is not; 0.5 is guessing"),
+    "log_loss": ("Log loss", False, "mean of -ln of the probability given to the true label; lower is better"),
+    "brier": ("Brier score", False, "mean squared error of the probabilities; lower is better"),
+    "ece": ("ECE", True, "mean gap between probability and accuracy over 15 bins; lower is better"),
+    "unsure": ("Unsure", True, "share of the answers whose probability is below the threshold of the bundle"),
+    "accuracy_of_sure": ("Accuracy of the sure", True, "share of right labels among the other answers"),
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured, on what, and what came out.
+
+    `known` tells that the bundle was trained on the same file, `calibrated_on` that it was calibrated there, `drawn`
+    that there were more rows than --limit allowed; `dropped` rows, whose text is in the training file, were left out.
+    """
+
+    name: str
+    version: str
+    digest: str
+    variant: str
+    file: str
+    sha256: str
+    known: bool
+    calibrated_on: bool
+    dropped: int
+    drawn: bool
+    created: datetime
+    calibration: Calibration | None
+    evaluation: Evaluation
+    metrics: Metrics
+    bins: list[Bin]
+    slices: list[Slice]
+    top_losses: list[Loss]
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields of the evaluation, and beside them everything else, ready for `json.dumps`."""
+        calibration = self.calibration and self.calibration.model_dump()
+        return self.evaluation.as_json() | {
+            "model": {name: getattr(self, name) for name in ("name", "version", "digest", "variant")},
+            "data": {
+                "file": self.file,
+                "sha256": self.sha256,
+                "trained_on": self.known,
+                "calibrated_on": self.calibrated_on,
+            },
+            "dropped": self.dropped,
+            "created": self.created.isoformat(timespec="seconds"),
+            "calibration": calibration,
+            "metrics": {name: metric and asdict(metric) for name, metric in self.metrics.overall.items()},
+            "f1": {label: asdict(metric) for label, metric in self.metrics.f1.items()},
+            "reliability": [asdict(each) | {"accuracy": each.accuracy} for each in self.bins],
+            "slices": [asdict(each) for each in self.slices],
+            "top_losses": [asdict(each) for each in self.top_losses],
+        }
+
+    def rows(self) -> Iterator[tuple[str, str, str, str]]:
+        """Of each figure its name, value, 95 % interval and meaning, as text."""
+        for key, metric in self.metrics.overall.items():
+            name, share, meaning = FIGURES[key]
+            yield name, *_shown(metric, share), meaning
+            if key == "f1_macro":
+                for label, of_label in self.metrics.f1.items():
+                    yield f"F1, {label}", *_shown(of_label, share=True), f"the same for {label} alone"
+
+    def as_text(self) -> str:
+        """What fits a terminal."""
+        lines = [f"{self.name} {self.version}, {self.variant}, on {self.evaluation.rows} reviews of {self.file}"]
+        if self.dropped:
+            lines.append(f"{self.dropped} reviews that occur in the training file were left out")
+        lines.append("")
+        width = max(len(name) for name, *_ in self.rows())
+        lines += [f"{name:<{width}}  {value:>7}  {interval}" for name, value, interval, _ in self.rows()]
+        lines += ["", *confusion_lines(self.evaluation.confusion), f"{self.evaluation.failed} without an answer", ""]
+        width = max(len(f"{each.by} {each.name}") for each in self.slices) if self.slices else 0
+        for each in self.slices:
+            low, high = each.interval
+            lines.append(
+                f"{f'{each.by} {each.name}':<{width}}  {each.rows:>6} rows  {each.accuracy:>7.2%}  "
+                f"({low:.2%} to {high:.2%})"
+            )
+        for loss in self.top_losses:
+            said = f"{loss.truth}, but {loss.predicted} was said: probability of {loss.truth} {loss.probability:.4f}"
+            lines += ["", said, printable(" ".join(loss.text.split())[:EXCERPT])]
+        return "\n".join(lines)
+
+
+def evaluate_file(
+    bundle: Path,
+    file: Path,
+    *,
+    variant: str | None,
+    limit: int | None,
+    losses: int,
+    train_file: Path | None = None,
+    options: DataOptions = DEFAULTS,
+    keep: Path | None = None,
+) -> Report:
+    """Measure `variant` (None: the served one) of `bundle` on `limit` rows drawn of `file`, always the same.
+
+    With `train_file`, what the bundle was trained on, the rows are checked for leaks as `options` say. `keep` is
+    that of `score_all`.
+
+    Raises:
+        UsageError: the file cannot be used, has labels that the bundle does not know, or has leaked too much.
+        BundleError: the bundle is refused.
+    """
+    loaded = load_bundle(bundle)
+    manifest = loaded.manifest
+    reviews, dropped = prepare_test(file, train_file, options, say)
+    refuse_unknown_labels(reviews, manifest.labels)
+    known = reviews.sha256 in {part.sha256 for part in manifest.learnt_from}
+    if known:
+        say(f"{file} is what {manifest.name} was trained on: these figures say nothing about other texts")
+    calibrated_on = manifest.calibration is not None and reviews.sha256 == manifest.calibration.data.sha256
+    if calibrated_on:
+        say(f"{manifest.name} was calibrated on {file}: its calibration error and what is unsure were fitted there")
+    usable = len(reviews)
+    reviews = draw(reviews, limit, LIMIT_SEED)
+    with open_classifier(bundle, variant) as classifier:
+        classifier.self_check()
+        served = classifier.variant
+        scored = score_all(classifier, reviews.texts, "measuring", keep)
+    probabilities = probabilities_of(scored)
+    threshold = manifest.calibration.threshold if manifest.calibration else None
+    answers = Answers(*as_arrays(probabilities, reviews.labels, manifest.labels), threshold)
+    say("resampling for the intervals")
+    return Report(
+        name=manifest.name,
+        version=manifest.version,
+        digest=loaded.digest,
+        variant=served,
+        file=file.name,
+        sha256=reviews.sha256,
+        known=known,
+        calibrated_on=calibrated_on,
+        dropped=dropped,
+        drawn=len(reviews) < usable,
+        created=datetime.now(UTC),
+        calibration=manifest.calibration,
+        evaluation=evaluate(probabilities, reviews.labels, manifest.labels),
+        metrics=measure(answers, manifest.labels),
+        bins=reliability(answers),
+        slices=slices(scored, reviews, answers),
+        top_losses=top_losses(scored, reviews, answers, manifest.labels, losses),
+    )
+
+
+def _shown(metric: Metric | None, share: bool) -> tuple[str, str]:
+    if metric is None:
+        return "-", "no meaning on these rows"
+    form = ".2%" if share else ".4f"
+    return f"{metric.value:{form}}", f"{metric.low:{form}} to {metric.high:{form}}"

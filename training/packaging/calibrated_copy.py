@@ -1,0 +1,91 @@
+"""A copy of a bundle with probabilities calibrated on labelled reviews that it was not trained on."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from consumer.errors import UsageError
+from consumer.model.bundle import Manifest, load_bundle
+from training.data.prepare import DEFAULTS, DataOptions, prepare_test
+from training.data.reviews import Reviews
+from training.io.progress import say
+from training.measure.calibrate import MIN_ROWS, calibrate
+from training.measure.evaluate import classify_all, open_classifier, refuse_unknown_labels
+from training.packaging.card import CARD, with_calibration
+from training.packaging.golden import ask
+from training.packaging.sealing import check_outside, check_replaceable, replacing, seal, write_golden
+
+
+def calibrated_copy(
+    bundle: Path,
+    file: Path,
+    out: Path,
+    precision: float,
+    *,
+    train_file: Path | None = None,
+    options: DataOptions = DEFAULTS,
+) -> Manifest:
+    """Calibrate the served variant of `bundle` on `file` and write `out`, which may be `bundle` itself.
+
+    With `train_file`, what the bundle was trained on, the rows are checked for leaks as `options` say. Version,
+    golden answers and digest change; weights, tokenizer and labels do not. A bundle that was calibrated before is
+    calibrated anew.
+
+    Returns:
+        The manifest of the copy.
+
+    Raises:
+        UsageError: the file cannot be used, has leaked too much, or the bundle was made from it; `out` is no bundle, or
+            holds one of the others.
+        BundleError: the bundle is refused.
+    """
+    source = load_bundle(bundle)
+    manifest = source.manifest
+    check_replaceable(out)
+    # The bundle itself may be replaced, but not be lost in another one.
+    other = None if bundle.resolve() == out.resolve() else bundle
+    check_outside("--out", out, [("--bundle", other), ("--data", file), ("--train", train_file)])
+    reviews, _ = prepare_test(file, train_file, options, say)
+    refuse_unknown_labels(reviews, manifest.labels)
+    _refuse_known(manifest, reviews)
+    if len(reviews) < MIN_ROWS:
+        raise UsageError(f"{file} has {len(reviews)} usable rows; needed to calibrate: at least {MIN_ROWS}")
+    with open_classifier(bundle, None) as classifier:
+        classifier.self_check()
+        answers = classify_all(classifier, reviews.texts, "asking the model")
+    calibration = calibrate(
+        answers,
+        reviews,
+        manifest.labels,
+        variant=manifest.served,
+        precision=precision,
+        before=manifest.calibration.temperature if manifest.calibration else 1.0,
+    )
+    now = datetime.now(UTC)
+    facts = manifest.model_dump(exclude={"files"}) | {
+        "version": f"{manifest.version.split('+')[0][:40]}+calibrated.{now:%Y%m%d.%H%M%S.%f}",
+        "created": now,
+        "calibration": calibration,
+    }
+    with replacing(out) as draft:
+        for name in manifest.files:
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle / name, draft / name)
+        seal(draft, facts)
+        write_golden(draft, ask(draft, [golden.text for golden in source.golden.texts], source.golden.tolerance))
+        if (card := draft / CARD).is_file():
+            card.write_text(with_calibration(card.read_text(encoding="utf-8"), calibration), encoding="utf-8")
+        copied = seal(draft, facts)
+        for variant in copied.variants:
+            with open_classifier(draft, variant) as classifier:
+                classifier.self_check()
+    return copied
+
+
+def _refuse_known(manifest: Manifest, reviews: Reviews) -> None:
+    """Raise `UsageError` where the bundle was trained or measured on `reviews`."""
+    if any(reviews.sha256 == known.sha256 for known in manifest.training_data):
+        raise UsageError(
+            f"{reviews.path} is what {manifest.name} was trained or measured on: on such texts a model is surer than "
+            "on others; give reviews that it has not seen"
+        )

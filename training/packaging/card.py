@@ -1,0 +1,146 @@
+"""The model card of a bundle: what it is, how good it is, what it must not be used for."""
+
+import re
+
+from consumer.model.bundle import Calibration, Manifest
+from consumer.model.encoder import Truncation
+from training.loop.schedule import describe
+from training.measure.evaluate import Evaluation, as_text
+from training.packaging.record import RunRecord
+from training.settings import DistilSettings, FitSettings
+
+CARD = "MODEL_CARD.md"
+
+_HEADING = "## Calibration"
+_UNCALIBRATED = "The probabilities are not calibrated."
+
+
+def model_card(manifest: Manifest, served: Evaluation, record: RunRecord) -> str:
+    """Markdown for people; every figure in it was measured when the bundle was made."""
+    settings = record.settings
+    accuracies = {name: variant.accuracy for name, variant in manifest.variants.items()} | manifest.measured_only
+    lines = [
+        f"| {name} | {accuracy.accuracy:.2%} | {accuracy.rows} | {'served' if name == manifest.served else ''} |"
+        for name, accuracy in accuracies.items()
+        if accuracy is not None
+    ]
+    data = [f"- `{part.file}`, {part.rows} rows used, SHA-256 `{part.sha256}`" for part in manifest.training_data]
+    return f"""# {manifest.name}
+
+Labels a review as {" or ".join(manifest.labels)}. {_origin(manifest, record)}, \
+up to {manifest.max_length} tokens at once; of a longer review {_what_is_read(manifest)}.
+
+## Accuracy
+
+Measured through the worker's own classifier on `{manifest.training_data[-1].file}`, of which no text is in the
+training rows.
+
+| variant | accuracy | rows | |
+|---|---|---|---|
+{chr(10).join(lines)}
+
+The served variant {_measured_on(served, record)}:
+
+```
+{as_text(served)}
+```
+
+## Data and training
+
+{chr(10).join(data)}
+
+Training: {_epochs(record)}, batches of {settings.batch_size}, peak learning rate {settings.learning_rate:g} \
+({describe(settings)}), weight decay {settings.weight_decay:g}, \
+{settings.train_max_length} tokens {"a window" if settings.windows else "a review"}, seed {settings.seed}\
+{_specials(settings)}.
+{_distillation(record)}
+{calibration_section(manifest.calibration)}
+## Limits
+
+The model knows the language and the kind of text that it was trained on; on other
+text it still answers, and still sounds sure. Do not use it to judge the people who wrote the reviews.
+"""
+
+
+def _epochs(record: RunRecord) -> str:
+    """Those trained, and which of them is in the bundle."""
+    trained, chosen = record.epochs[-1].epoch, record.packaged_epoch
+    if record.settings.select == "none":
+        return f"{trained:g} epochs"
+    return f"{trained:g} epochs, of which that ending at {chosen:g} is the best by {record.settings.select}"
+
+
+def _measured_on(served: Evaluation, record: RunRecord) -> str:
+    """All rows of the test file, or those that were drawn."""
+    rows = record.data["test"].rows
+    return "on all test rows" if served.rows == rows else f"on {served.rows} of {rows} test rows, drawn with the seed"
+
+
+def _specials(settings: FitSettings) -> str:
+    """What few runs do."""
+    frozen = f", the lowest {settings.freeze} layers and the embeddings frozen" if settings.freeze else ""
+    return frozen + (", labels weighted by their rarity" if settings.class_weights == "balanced" else "")
+
+
+def _origin(manifest: Manifest, record: RunRecord) -> str:
+    size = f"({manifest.parameters / 1e6:.1f} M parameters)"
+    if not record.teachers:
+        return f"Fine-tuned from `{manifest.base_model}` {size}"
+    teachers = " and ".join(f"`{teacher.name}`" for teacher in record.teachers)
+    return f"Distilled from {teachers}, started from what fitted of `{manifest.base_model}` {size}"
+
+
+def _distillation(record: RunRecord) -> str:
+    """What a student learnt from whom; nothing of other models."""
+    settings = record.settings
+    if not isinstance(settings, DistilSettings):
+        return ""
+    attention = f" + {settings.attention_weight:g} x its attention" if settings.attention_weight else ""
+    teachers = "".join(f"- teacher `{teacher.name}`, SHA-256 `{teacher.sha256}`\n" for teacher in record.teachers)
+    return f"""
+{teachers}
+Loss: {settings.soft_weight:g} x the answers of the teachers, their mean, at temperature {settings.temperature:g}, + \
+{settings.label_weight:g} x the labels + {settings.hidden_weight:g} x the last hidden state of the first teacher\
+{attention}.
+"""
+
+
+def _what_is_read(manifest: Manifest) -> str:
+    """Of a review that is too long."""
+    if manifest.windows:
+        return (
+            f"the first {manifest.windows.most} windows of so many tokens are read, of which each repeats "
+            f"{manifest.windows.overlap:.0%} of the one before it; their logits are averaged, while training as well"
+        )
+    return f"the first {'and the last ' if manifest.truncation is Truncation.HEAD_TAIL else ''}tokens are read"
+
+
+def calibration_section(calibration: Calibration | None) -> str:
+    """What the probabilities mean, as a section of the card."""
+    if calibration is None:
+        return f"{_HEADING}\n\n{_UNCALIBRATED}\n"
+    unsure = (
+        f"No probability from which on {calibration.target_precision:.1%} of the answers are right was found there, so "
+        "no prediction is marked `unsure`."
+        if calibration.threshold is None or calibration.unsure is None
+        else f"A prediction with a probability below {calibration.threshold:.4f} is marked `unsure`: "
+        f"{calibration.unsure:.1%} of these reviews. Of the others at least {calibration.target_precision:.1%} were "
+        "right."
+    )
+    return f"""{_HEADING}
+
+Logits are divided by {calibration.temperature:.3f}, fitted on the answers of {calibration.variant} to \
+{calibration.data.rows} reviews of `{calibration.data.file}` that the run did not train on. The expected calibration \
+error (15 bins) on these reviews was {calibration.ece_before:.2%} before and is {calibration.ece_after:.2%} after.
+
+{unsure} This holds for reviews like these, not for other kinds of text.
+"""
+
+
+def with_calibration(card: str, calibration: Calibration) -> str:
+    """The card of a bundle that was calibrated after it was made; any other log loss in it is of before."""
+    section = calibration_section(calibration) + "\nEvery log loss in this card was measured before.\n\n"
+    card = re.sub(rf"^{_HEADING}$.*?(?=^## |\Z)", "", card, flags=re.DOTALL | re.MULTILINE)
+    card = card.replace(f"{_UNCALIBRATED} ", "")
+    before, limits, after = card.partition("## Limits")
+    return before.rstrip() + "\n\n" + section + limits + after

@@ -1,0 +1,151 @@
+"""From a trained model to a bundle: export, int8 gate, golden texts, model card, manifest."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from consumer.model.bundle import Accuracy, Manifest, Source, Variant
+from consumer.model.encoder import Encoder, TokenIds
+from training.data.prepare import Prepared
+from training.data.reviews import Reviews, draw
+from training.encoders.base import Base
+from training.io.progress import say
+from training.measure.calibrate import as_line, calibrate, tempered_answers
+from training.measure.evaluate import Evaluation, classify_all, evaluate, open_classifier
+from training.measure.gate import REFERENCE, choose_served
+from training.packaging import export
+from training.packaging.card import CARD, model_card
+from training.packaging.golden import nothing_to_replay, record_golden
+from training.packaging.record import BUNDLE_RECORD, DataPart, RunRecord
+from training.packaging.sealing import replacing, seal, write_golden
+from training.settings import FitSettings, PackageSettings
+
+
+def package(
+    model: Any,
+    base: Base,
+    data: Prepared,
+    held_out: Reviews | None,
+    *,
+    settings: FitSettings,
+    packaging: PackageSettings,
+    out: Path,
+    record: RunRecord,
+    kept: Path,
+) -> tuple[Manifest, dict[str, Evaluation]]:
+    """Write the bundle `out`, measured and self-checked; nothing is at `out` until it is whole.
+
+    Args:
+        model: trained.
+        base: what it was trained from.
+        data: what it was trained on, and what measures it.
+        held_out: rows it was not trained on, to calibrate its probabilities; None: they stay as they are.
+        settings: what determined the weights.
+        packaging: what determines the bundle.
+        out: directory of the bundle.
+        record: of the run; with the figures that are measured here, it is put into the bundle.
+        kept: directory where the answers to the rows that measure and calibrate are kept: measuring may take hours, and
+            a killed run goes on from there.
+
+    Returns:
+        Its manifest, and what was measured per variant: that of the served one is on all rows that were to measure it.
+    """
+    test = draw(data.test, packaging.test_rows, settings.seed)
+    with replacing(out) as bundle:
+        say("exporting: torch, OpenVINO fp32, OpenVINO int8")
+        export.export_tokenizer(base.tokenizer_json, bundle)
+        export.export_torch(model, bundle)
+        export.export_openvino(model, bundle)
+        export.export_int8(bundle, calibration_set(base, data.train, settings, packaging.calibration_texts))
+        created, labels = datetime.now(UTC), data.train.label_names
+        facts = {
+            "name": packaging.name or out.name,
+            "version": created.strftime("%Y.%m.%d"),
+            "created": created,
+            "base_model": base.name,
+            "labels": labels,
+            "max_length": settings.max_length,
+            "truncation": settings.truncation,
+            "windows": settings.windows,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "training_data": _training_data(record),
+        }
+        # Measuring goes through the worker's classifier, which reads a bundle: a draft, with nothing to replay yet.
+        write_golden(bundle, nothing_to_replay())
+        seal(bundle, facts | {"variants": export.VARIANTS, "served": REFERENCE})
+        served, measured = choose_served(bundle, test, labels, packaging, seed=settings.seed, kept=kept)
+        if held_out:
+            with open_classifier(bundle, served) as classifier:
+                held_answers = classify_all(classifier, held_out.texts, "calibrating", kept)
+            calibration = calibrate(held_answers, held_out, labels, variant=served, precision=packaging.sure_precision)
+            say(as_line(calibration))
+            facts["calibration"] = calibration
+            # The worker divides the logits of every variant by it.
+            measured = {
+                name: replace(each, answers=tempered_answers(each.answers, calibration.temperature))
+                for name, each in measured.items()
+            }
+        evaluations = {name: evaluate(each.answers, each.truth, labels) for name, each in measured.items()}
+        facts |= _results(served, evaluations, packaging.keep, test.path.name, settings.max_length)
+        _remove_all_but(bundle, facts["variants"])
+        seal(bundle, facts)
+        write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), data.train))
+        manifest = seal(bundle, facts)
+        (bundle / CARD).write_text(model_card(manifest, evaluations[served], record), encoding="utf-8")
+        record.measured(evaluations).write(bundle / BUNDLE_RECORD)
+        manifest = seal(bundle, facts)
+        for variant in manifest.variants:
+            with open_classifier(bundle, variant) as classifier:
+                classifier.self_check()
+    return manifest, evaluations
+
+
+def calibration_set(base: Base, train: Reviews, settings: FitSettings, count: int) -> list[TokenIds]:
+    """`count` training texts drawn with the seed, a third each cut to a short, a middle and the full length.
+
+    Of a text that becomes several windows, one is drawn.
+    """
+    generator = np.random.default_rng(settings.seed)
+    drawn = generator.permutation(len(train))[:count]
+    windows: list[TokenIds] = []
+    for third, divisor in enumerate((8, 3, 1)):
+        length = max(settings.max_length // divisor, 8)
+        encoder = Encoder(base.tokenizer_json, length, settings.truncation, settings.windows)
+        texts = encoder.encode([train.texts[row] for row in drawn[third::3]])
+        windows += [text.windows[generator.integers(len(text.windows))] for text in texts]
+    return windows
+
+
+def _training_data(record: RunRecord) -> list[Source]:
+    """What the manifest names of the data: what was learnt, here and by base and teachers, and last what measures."""
+    parts: tuple[DataPart, ...] = ("train", "unlabeled")
+    own = [record.data[part] for part in parts if part in record.data]
+    known = {part.sha256 for part in own}
+    return [*own, *(part for part in record.inherited if part.sha256 not in known), record.data["test"]]
+
+
+def _results(
+    served: str, evaluations: Mapping[str, Evaluation], keep: Collection[str], file: str, max_length: int
+) -> dict[str, Any]:
+    """The part of the manifest that measuring decides: what is kept and served, and how accurate each variant is."""
+    accuracies = {
+        name: Accuracy(file=file, rows=seen.rows, accuracy=seen.accuracy, max_length=max_length)
+        for name, seen in evaluations.items()
+    }
+    kept = {
+        name: variant.model_copy(update={"accuracy": accuracies.pop(name, None)})
+        for name, variant in export.VARIANTS.items()
+        if name == served or name in keep
+    }
+    return {"served": served, "variants": kept, "measured_only": accuracies}
+
+
+def _remove_all_but(bundle: Path, kept: Mapping[str, Variant]) -> None:
+    needed = {file for variant in kept.values() for file in variant.files}
+    for variant in export.VARIANTS.values():
+        for file in set(variant.files) - needed:
+            (bundle / file).unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""nbsvm as a teacher: the linear model of `compare`, learnt here from the rows that the student learns from.
+
+It costs minutes where a transformer costs a night. A model knows the labels of its own rows by heart and would teach no
+doubt about them; so the answer to a training row comes from a model that has not seen it (cross-fitting), and that to
+any other text is the mean over all these models.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from consumer.errors import UsageError
+from consumer.model.engines import Logits
+from training.baselines.linear import NbSvm
+from training.data.reviews import Reviews
+from training.io.progress import ProgressBar
+from training.measure.answers import Floats
+from training.measure.calibrate import fit_temperature
+from training.measure.evaluate import LEAST_PROBABILITY
+
+#: What `--teacher` calls it.
+NBSVM = "nbsvm"
+
+#: Models; each has seen all training rows but one part in so many.
+FOLDS = 5
+
+
+def nbsvm_logits(train: Reviews, unlabeled: Sequence[str], seed: int) -> Logits:
+    """Calibrated logits of nbsvm, up to a constant for each text: (training rows + `unlabeled`, labels).
+
+    Args:
+        train: what is learnt; columns of the answer are in the order of its `label_names`.
+        unlabeled: texts that no model has seen.
+        seed: draws the parts.
+
+    Raises:
+        UsageError: a label has fewer rows than there are parts.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    if min(Counter(train.labels).values()) < FOLDS:
+        raise UsageError(f"the teacher {NBSVM} needs at least {FOLDS} training rows of each label")
+    names = train.label_names
+    targets = np.array([names.index(label) for label in train.labels])
+    texts = np.array(train.texts, dtype=object)
+    seen: Floats = np.empty((len(texts), len(names)))
+    unseen: Floats = np.zeros((len(unlabeled), len(names)))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    done = 0
+    with ProgressBar(f"training the teacher {NBSVM}", (FOLDS - 1) * len(texts)) as bar:
+        for others, part in folds.split(texts, targets):
+            model = NbSvm(len(names))
+            model.fit(texts[others], targets[others].tolist(), lambda _: None)
+            seen[part] = _logits(model, texts[part])
+            if len(unlabeled):
+                unseen += _logits(model, unlabeled) / FOLDS
+            done += len(others)
+            bar.update(done)
+    temperature = fit_temperature(np.exp(seen), targets)
+    return np.concatenate([seen, unseen]).astype(np.float32) / np.float32(temperature)
+
+
+def _logits(model: NbSvm, texts: Sequence[str]) -> Floats:
+    return np.log(np.maximum(model.probabilities(texts), LEAST_PROBABILITY))
