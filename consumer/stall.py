@@ -8,22 +8,11 @@ what counts is how many turns partitions have had, as well as time.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from consumer.records.progress import Progress
+
 #: A partition that has had none of so many turns for each partition is not read: one may have been asked for before its
 #: records came.
 ROUNDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a partition is read, None if that is not known yet, and where it ends for a reader of committed records."""
-
-    position: int | None
-    end: int
-
-    @property
-    def lag(self) -> int | None:
-        """Records that wait behind the position, transaction markers included."""
-        return None if self.position is None else max(0, self.end - self.position)
 
 
 class StallDetector:

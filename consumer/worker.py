@@ -10,13 +10,15 @@ from consumer.kafka.broker import IN_DOUBT, OUTSIDE, Broker
 from consumer.kafka.publisher import NotPublished, Poll
 from consumer.model.classifier import Classifier, Scored
 from consumer.pace import Pace
-from consumer.records.messages import Limits, Model, ParsedReview, Reason, Record, parse
+from consumer.records.messages import Limits, Model, ParsedReview, Reason, parse
 from consumer.records.outcomes import Outcome, Outcomes
+from consumer.records.progress import Progress
+from consumer.records.record import Record
 from consumer.service.health import Health
 from consumer.service.metrics import Metrics
 from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
-from consumer.stall import Progress, StallDetector
+from consumer.stall import StallDetector
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,14 @@ from kafka.structs import ConsumerGroupMetadata, MemberState
 
 from consumer.kafka.publisher import NotPublished, Poll
 from consumer.model.classifier import Classifier
-from consumer.records.messages import Model, Record
-from consumer.records.outcomes import Outgoing
+from consumer.records.messages import Model
+from consumer.records.outgoing import Outgoing
+from consumer.records.progress import Progress
+from consumer.records.record import Record
 from consumer.service.health import Health
 from consumer.service.metrics import Metrics
 from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
-from consumer.stall import Progress
 from consumer.worker import Worker
 
 GROUP = ConsumerGroupMetadata("g", 1, "m", None, MemberState.STABLE)

@@ -11,7 +11,6 @@
 A text that cannot be labelled has no label (None), probabilities that are not numbers (NaN), and a reason.
 """
 
-import numbers
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -25,13 +24,10 @@ import numpy.typing as npt
 from consumer.model.bundle import load_bundle
 from consumer.model.classifier import Classifier, Failed
 from consumer.model.engines import open_engine
-from consumer.model.text import is_blank
+from training.data.text_values import text_or_reason
 
 #: Texts handed to the classifier at once; it sorts them by length and cuts them into batches itself.
 CHUNK = 256
-
-NO_TEXT = "no text"
-NOT_UNICODE = "not valid UTF-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,29 +152,3 @@ class Predictor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def text_or_reason(value: Any) -> tuple[str | None, str | None]:
-    """A text that can be tokenised, or why `value` is none."""
-    if _is_missing(value):
-        return None, NO_TEXT
-    if not isinstance(value, (str, numbers.Number)):
-        return None, f"not a text ({type(value).__name__})"
-    text = str(value)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair, or a byte that a file reader could not decode
-        return None, NOT_UNICODE
-    return (None, NO_TEXT) if is_blank(text) else (text, None)
-
-
-def _is_missing(value: Any) -> bool:
-    """None, NaN, and the missing values of pandas."""
-    if isinstance(value, str):
-        return False
-    try:
-        return value is None or bool(value != value)  # noqa: PLR0124 - NaN differs from itself
-    except TypeError:
-        return True  # pandas.NA does not know whether it differs from itself
-    except ValueError:
-        return False  # an array

@@ -29,10 +29,10 @@ from consumer.kafka.lineage import Lineages
 from consumer.kafka.losses import Losses
 from consumer.kafka.publisher import Poll, Publisher, Step
 from consumer.kafka.start import Connection, Start
-from consumer.records.messages import Record
-from consumer.records.outcomes import Outgoing
+from consumer.records.outgoing import Outgoing
+from consumer.records.progress import Progress
+from consumer.records.record import Record
 from consumer.settings import WorkerSettings
-from consumer.stall import Progress
 
 log = logging.getLogger(__name__)
 

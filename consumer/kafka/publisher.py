@@ -16,8 +16,8 @@ from consumer.kafka import fixes
 from consumer.kafka.client import NULL, reason_of
 from consumer.kafka.lineage import Lineages
 from consumer.kafka.start import Connection
-from consumer.records.messages import Record
-from consumer.records.outcomes import Outgoing
+from consumer.records.outgoing import Outgoing
+from consumer.records.record import Record
 from consumer.settings import WorkerSettings
 
 #: The points between which a failure has a meaning of its own; tests stop a worker there.

@@ -19,6 +19,7 @@ import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from consumer.model.text import is_blank
+from consumer.records.record import Record
 
 #: No spaces, control characters or quotes: an id may stand in a log line, a header or a shell command.
 ID_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"
@@ -117,19 +118,6 @@ class DeadLetter(BaseModel):
         alias="dead-letter-cut",
         description="what was cut of a record too large to copy: value, or value,headers,key",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One Kafka record, as bytes. `timestamp_ms` is epoch milliseconds, below 0 for none."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from consumer.errors import GaveUp
 from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
 from consumer.kafka.publisher import NotPublished, Poll
-from consumer.records.outcomes import Outgoing
+from consumer.records.outgoing import Outgoing
 from tests.harness import Harness
 from tests.kafka_helpers import Record, produce, read_all
 from tests.worker_process import wait_until

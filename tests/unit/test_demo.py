@@ -7,7 +7,8 @@ import pytest
 from consumer.demo import sample
 from consumer.demo.tally import Tally
 from consumer.demo.traffic import Outcome, Sent
-from consumer.records.messages import Limits, ParsedReview, Reason, Record, parse
+from consumer.records.messages import Limits, ParsedReview, Reason, parse
+from consumer.records.record import Record
 
 RECORDS = sample.load()
 

@@ -14,11 +14,11 @@ from consumer.records.messages import (
     ParsedReview,
     Prediction,
     Reason,
-    Record,
     dead_letter_headers,
     parse,
     prediction_json,
 )
+from consumer.records.record import Record
 
 LIMITS = Limits(max_record_bytes=1000, max_text_characters=500)
 OWN = {

@@ -7,8 +7,9 @@ import pytest
 
 from consumer.model.classifier import Scored
 from consumer.pace import Pace
-from consumer.records.messages import Model, ParsedReview, Reason, Record
+from consumer.records.messages import Model, ParsedReview, Reason
 from consumer.records.outcomes import Outcomes
+from consumer.records.record import Record
 from consumer.service.metrics import Metrics
 from consumer.settings import WorkerSettings
 

@@ -1,6 +1,7 @@
 """The stall detector names a partition that stands still while records wait, and no other."""
 
-from consumer.stall import Progress, StallDetector
+from consumer.records.progress import Progress
+from consumer.stall import StallDetector
 
 
 def test_a_partition_that_stands_still_is_named_after_its_time() -> None:

@@ -9,8 +9,8 @@ from consumer.model.text import clean
 from training.data.leaks import find_leaks
 from training.data.prepare import DataOptions, Prepared, check_leaks
 from training.data.reviews import Reviews, file_sha256, normalised_all
+from training.data.text_values import text_or_reason
 from training.data.texts import read_texts
-from training.predictor import text_or_reason
 
 #: The label of such a text.
 NONE = ""

@@ -5,11 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Tokens of one micro-batch, padding included. On two CPU cores 8 reviews of 160 tokens train fastest; more rows only
-#: fall out of the cache. A GPU takes many times that.
-CPU_MICRO_BATCH_TOKENS = 1_280
-GPU_MICRO_BATCH_TOKENS = 32_768
-
 #: Steps whose reviews `rows_of_like_length` sorts together: enough that the reviews of a step are about equally long,
 #: few enough that an epoch is still well shuffled.
 POOLED_STEPS = 32

@@ -15,10 +15,10 @@ from consumer.errors import UsageError
 from consumer.model.encoder import Encoded, Encoder
 from consumer.model.engines.first_token import first_token_only
 from training.data.reviews import Reviews
-from training.encoders.device import autocast
+from training.encoders.device import CPU_MICRO_BATCH_TOKENS, GPU_MICRO_BATCH_TOKENS, autocast
 from training.encoders.objective import LabelLoss, Objective, Outputs, balanced_weights
 from training.encoders.parallel import Ranks
-from training.loop.batches import CPU_MICRO_BATCH_TOKENS, GPU_MICRO_BATCH_TOKENS, at_least, micro_batches, rows_of_step
+from training.loop.batches import at_least, micro_batches, rows_of_step
 from training.settings import Precision, StepSettings
 
 MAX_GRADIENT_NORM = 1.0

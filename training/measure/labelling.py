@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from consumer.errors import ReviewsError, UsageError
+from training.data.text_values import NO_TEXT
 from training.data.texts import STDIN, Row, read_texts
 from training.io.output import check_file, check_not_read, writing
 from training.io.progress import ProgressBar, say
-from training.predictor import CHUNK, NO_TEXT, Outcome, Predictor
+from training.predictor import CHUNK, Outcome, Predictor
 
 #: Format of an output file whose name ends so.
 FORMAT_OF_SUFFIX = {".jsonl": "jsonl", ".csv": "csv", ".txt": "text"}
