@@ -19,7 +19,6 @@ from pydantic_settings import SettingsError
 from consumer.errors import GaveUp, UsageError
 from consumer.kafka.broker import OUTSIDE, Broker
 from consumer.kafka.publisher import Step
-from consumer.kafka_settings import CONFIG_VARIABLE, SECRETS_VARIABLE, KafkaSettings
 from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
@@ -30,6 +29,7 @@ from consumer.service.health import Health, HealthServer
 from consumer.service.metrics import Metrics
 from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
+from consumer.settings.connection import CONFIG_VARIABLE, SECRETS_VARIABLE, KafkaSettings
 from consumer.worker import Worker
 
 log = logging.getLogger("consumer")

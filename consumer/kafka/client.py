@@ -10,8 +10,8 @@ from kafka.net.compat import KafkaNetClient
 from kafka.serializer import Serializer
 
 from consumer.kafka import fixes
-from consumer.kafka_settings import KafkaSettings
 from consumer.settings import WorkerSettings
+from consumer.settings.connection import KafkaSettings
 
 #: One attempt to reach the cluster; several fit into the start timeout, so that a wrong password is told at once.
 BOOTSTRAP_SECONDS = 5.0

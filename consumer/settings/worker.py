@@ -1,4 +1,4 @@
-"""Every setting of the worker; those of the connection to Kafka, which other commands share, are in `kafka_settings`.
+"""Every setting of the worker; those of the connection to Kafka, which other commands share, are in `connection`.
 
 One frozen model; combinations that cannot work are refused at start, with the fix in the message.
 """
@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from pydantic import Field, StringConstraints, model_validator
 
-from consumer.kafka_settings import KafkaSettings, Name
+from consumer.settings.connection import KafkaSettings, Name
 
 Topic = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
 
