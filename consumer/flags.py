@@ -23,7 +23,7 @@ _UNITS = {
     "_records": "RECORDS",
     "_tokens": "TOKENS",
     "_budget": "TOKENS",
-    "_length": "TOKENS",
+    "max_length": "TOKENS",
     "_ratio": "SHARE",
     "_share": "SHARE",
     "_topic": "TOPIC",
@@ -109,7 +109,7 @@ def add_settings(parser: argparse.ArgumentParser, model: type[BaseModel]) -> Non
                     f"--{name.replace('_', '-')}",
                     dest=name,
                     default=argparse.SUPPRESS,
-                    help=_help(field, f"{prefix}{name.upper()}" if prefix else None).replace("%", "%%"),
+                    help=_help(field, f"{prefix}{name.upper()}" if prefix else "").replace("%", "%%"),
                     **_kind(name, field),
                 )
 
@@ -142,20 +142,26 @@ def is_secret(field: FieldInfo) -> bool:
     return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
-def default(field: FieldInfo) -> str | None:
-    """The default as a user would write it; None if the description states it."""
-    if field.default is None:
-        return None
-    if isinstance(field.default, tuple):
-        return ",".join(field.default)
-    shown = str(getattr(field.default, "value", field.default))
-    return shown.lower() if isinstance(field.default, bool) else shown
+def described(field: FieldInfo) -> tuple[str, str]:
+    """What `field` means, and its default as a user would write it.
+
+    A default that is worked out is None in the model, and its description ends in `(default: ...)`.
+    """
+    meaning, value = f"{field.description}", getattr(field.default, "value", field.default)
+    if value is None:
+        stated = re.fullmatch(r"(.*) \(default: (.*)\)", meaning)
+        return (stated[1], stated[2]) if stated else (meaning, "")
+    if isinstance(value, tuple):
+        return meaning, ",".join(value)
+    if isinstance(value, float):
+        return meaning, f"{value:g}"
+    return meaning, str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _help(field: FieldInfo, variable: str | None) -> str:
-    notes = [f"default: {shown}"] if (shown := default(field)) is not None else []
-    notes += [variable] if variable else []
-    return f"{field.description}" + (f" [{', '.join(notes)}]" if notes else "")
+def _help(field: FieldInfo, variable: str) -> str:
+    meaning, default = described(field)
+    notes = ", ".join(filter(None, (default and f"default: {default}", variable)))
+    return f"{meaning} [{notes}]" if notes else meaning
 
 
 def _kind(name: str, field: FieldInfo) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def serve(
             digest=bundle.digest,
             variant=classifier.variant,
         )
-        metrics.model.labels(model.name, model.version, model.variant, model.digest).set(1)
+        metrics.note_model(model, bundle.manifest.labels)
         log.info("model %s %s (%s) is ready, digest %s", model.name, model.version, model.variant, model.digest[:12])
 
         def waiting(what: str) -> None:

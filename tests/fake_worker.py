@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from kafka import KafkaConsumer, codec
 
-from consumer.cli import stop_before_it_begins, tell
+from consumer.cli import report, stop_before_it_begins
 from consumer.errors import ReviewsError
 from consumer.kafka.publisher import Step
 from consumer.model.batching import BatchPolicy, TokenBatch
@@ -161,7 +161,7 @@ def main() -> int:
 
         return serve(settings, open_model, hook(script))
     except ReviewsError as error:
-        tell(str(error))
+        report(str(error))
         return error.exit_code
 
 
