@@ -83,7 +83,7 @@ class Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         """Print it and end."""
-        parser._print_message(f"{parser.prog} {version()}\n")
+        print(f"{parser.prog} {version()}")  # noqa: T201
         parser.exit()
 
 

@@ -63,6 +63,7 @@ def settings() -> str:
         for name, field in fields.items():
             flag = "(none: secret)" if is_secret(field) else f"`--{name.replace('_', '-')}`"
             meaning, default = described(field)
+            default = default if field.default is None else f"`{default}`"
             parts.append(f"| {flag} | `{PREFIX}{name.upper()}` | {default} | {meaning} |\n")
     return "".join(parts)
 
