@@ -83,11 +83,15 @@ class TimeSettings(TopicSettings):
         """How long the brokers may take to acknowledge the results of a poll, in seconds.
 
         Derived, so that three promises hold: the poll interval is kept, the watchdog does not end a worker that only
-        waits for an acknowledgement, and a worker gives up on silent brokers no later than it says.
+        waits for an acknowledgement, and a worker gives up on silent brokers after `broker_timeout_seconds`, or after
+        one request if that takes longer.
         """
-        return min(
-            self.max_poll_interval_seconds / 2, self.watchdog_seconds * DELIVERY_SHARE, self.broker_timeout_seconds
-        )
+        patience = max(self.broker_timeout_seconds, self.request_timeout_seconds + 1)
+        return min(self._most_for_delivery, patience)
+
+    @property
+    def _most_for_delivery(self) -> float:
+        return min(self.max_poll_interval_seconds / 2, self.watchdog_seconds * DELIVERY_SHARE)
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:
@@ -108,13 +112,13 @@ class TimeSettings(TopicSettings):
                 f"session_timeout_seconds ({self.session_timeout_seconds:g}) must be at most "
                 f"max_poll_interval_seconds ({interval:g})"
             )
-        if self.request_timeout_seconds > self.delivery_timeout_seconds - LINGER_SECONDS:
+        if self.request_timeout_seconds > self._most_for_delivery - LINGER_SECONDS:
             # The client refuses this too, without saying which settings it comes from.
             yield (
                 f"request_timeout_seconds ({self.request_timeout_seconds:g}) must be below "
-                f"{self.delivery_timeout_seconds:g}, the time in which results must be delivered: the least of half of "
-                f"max_poll_interval_seconds ({interval:g}), five sixths of watchdog_seconds ({watchdog:g}) and "
-                f"broker_timeout_seconds ({self.broker_timeout_seconds:g}); lower it, or raise these"
+                f"{self._most_for_delivery:g}, the time in which results must be delivered: half of "
+                f"max_poll_interval_seconds ({interval:g}), and at most five sixths of watchdog_seconds "
+                f"({watchdog:g}); lower it, or raise these"
             )
         if watchdog < 2 * self.poll_target_seconds:
             yield (
