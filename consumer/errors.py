@@ -1,12 +1,12 @@
-"""Every error that this program raises on purpose, and the exit code that each one ends in.
+"""Every error that this program raises on purpose, and the exit code of each.
 
     ReviewsError
     ├── UsageError        exit 2   wrong command line or settings; nothing was touched
     ├── BundleError       exit 3   the model bundle is refused
-    ├── KafkaUnusable     exit 4   Kafka cannot be used as configured, seen before anything was consumed
-    └── GaveUp            exit 5   a failure while running that a restart mends; nothing was lost
+    ├── KafkaUnusable     exit 4   Kafka cannot be used as configured; nothing was consumed
+    └── GaveUp            exit 5   a failure while running that a restart fixes; nothing was lost
 
-Messages name what is wrong and what to do next. They never hold review text, record ids, keys or secrets.
+Messages say what is wrong and what to do next. They never contain review text, record ids, keys or secrets.
 """
 
 from typing import ClassVar
@@ -25,7 +25,7 @@ class UsageError(ReviewsError):
 
 
 class BundleError(ReviewsError):
-    """The model bundle is missing, incomplete, changed, or does not answer its golden texts."""
+    """The model bundle is missing, incomplete or changed, or its model fails the golden texts."""
 
     exit_code = 3
 
@@ -37,6 +37,6 @@ class KafkaUnusable(ReviewsError):  # noqa: N818 - the state of the cluster, not
 
 
 class GaveUp(ReviewsError):  # noqa: N818 - reads as what happened
-    """The worker stopped on a failure that it does not repair in place; the supervisor restarts it."""
+    """The worker stopped on a failure that it cannot fix while running; the supervisor restarts it."""
 
     exit_code = 5

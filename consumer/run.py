@@ -4,22 +4,14 @@ import argparse
 import logging
 import os
 import signal
-import tomllib
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from enum import StrEnum
-from pathlib import Path
 from types import FrameType
-from typing import Any, get_args
 
-from pydantic import ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import SettingsError
-
-from consumer.errors import GaveUp, UsageError
+from consumer.errors import GaveUp
+from consumer.flags import add_settings, version
 from consumer.kafka.broker import OUTSIDE, Broker
 from consumer.kafka.publisher import Step
-from consumer.kafka_settings import CONFIG_VARIABLE, SECRETS_VARIABLE, KafkaSettings
 from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
@@ -30,87 +22,61 @@ from consumer.service.health import Health, HealthServer
 from consumer.service.metrics import Metrics
 from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
+from consumer.settings.sources import read_settings
+from consumer.settings.worker import MOST_THREADS
 from consumer.worker import Worker
 
 log = logging.getLogger("consumer")
 
-#: Unless told otherwise: each takes some 60 MiB, and 2 GiB, with which workers are run, are not enough for 32.
-MOST_THREADS = 16
 
-
-def add_arguments(parser: argparse.ArgumentParser, model: type[KafkaSettings] = WorkerSettings) -> None:
-    """One flag per setting; secrets have none, for a command line is visible to every user of the machine."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The settings file, and one flag for each setting."""
+    parser.usage = "%(prog)s [--config FILE] [FLAG ...]"
     parser.description = (
-        "Label reviews until stopped. Each setting is a flag, an environment variable (REVIEWS_ and its name in "
-        "capitals) or a line of the TOML settings file; flags win over environment, environment over file."
+        "Label reviews until stopped. Each setting is a flag, an environment variable (shown in brackets) or a line "
+        "of the settings file. Flags override the environment, which overrides secret files "
+        "(REVIEWS_SECRETS_DIR), which override the settings file. Passwords have no flag: set "
+        "REVIEWS_SASL_PASSWORD and REVIEWS_SSL_KEY_PASSWORD, or use files."
     )
-    parser.add_argument("--config", metavar="FILE", help="TOML settings file [REVIEWS_CONFIG]")
-    for name, field in model.model_fields.items():
-        if "SecretStr" in str(field.annotation):
-            continue
-        kind: dict[str, Any] = (
-            {"action": argparse.BooleanOptionalAction}
-            if field.annotation is bool
-            else {"metavar": _metavar(name, field)}
-        )
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=name,
-            default=argparse.SUPPRESS,
-            help=f"{field.description} (default: {_shown(field)})".replace("%", "%%"),
-            **kind,
-        )
+    parser.add_argument("--config", metavar="FILE", help="settings file, TOML [REVIEWS_CONFIG]")
+    add_settings(parser, WorkerSettings)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM, SIGINT or the end of a drain."""
-    settings = read_settings(arguments)
+    sourced = read_settings(arguments)
+    settings = sourced.settings
     logs.set_up(settings.log_format, settings.log_level)
-    if unknown := settings.unknown_names():
-        log.warning("no settings, and without effect: %s (see review-consumer run --help)", ", ".join(unknown))
+    for warning in sourced.warnings:
+        log.warning(warning)
+    log.info(
+        "review-consumer %s: group %s reads %s at %s, writes %s and %s, %s; bundle %s, %s threads",
+        version(),
+        settings.group_id,
+        settings.input_topic,
+        settings.bootstrap_servers,
+        settings.output_topic,
+        settings.dead_letter_topic,
+        settings.delivery.value,
+        settings.bundle,
+        threads_of(settings),
+    )
+    log.info("settings from %s", sourced.origins)
     return serve(settings, lambda bundle: open_classifier(settings, bundle))
 
 
-def read_settings(arguments: argparse.Namespace) -> WorkerSettings:
-    """Merge flags, environment and settings file.
-
-    Raises:
-        UsageError: with one line for each wrong setting; values are not repeated, one may be a secret.
-    """
-    flags = {name: value for name, value in vars(arguments).items() if name in WorkerSettings.model_fields}
-    if arguments.config is not None:
-        os.environ[CONFIG_VARIABLE] = arguments.config
-    file, secrets = os.environ.get(CONFIG_VARIABLE), os.environ.get(SECRETS_VARIABLE)
-    try:
-        if file and not Path(file).is_file():
-            raise UsageError(f"settings file {file} does not exist, or is no file")
-        if secrets and not Path(secrets).is_dir():
-            raise UsageError(f"{SECRETS_VARIABLE} is {secrets}, which is no directory: name one with a file per secret")
-        return WorkerSettings(**flags, _secrets_dir=secrets)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors(include_input=False, include_url=False)
-        )
-        raise UsageError(f"{problems} (see review-consumer run --help)") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"settings file {file} is not TOML: {error}") from None
-    except SettingsError as error:  # it names the secret, not what is in it
-        raise UsageError(f"{SECRETS_VARIABLE} must be a directory with one text file per secret: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        # The text of a UnicodeDecodeError repeats a byte of the file.
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"settings file {file} or {SECRETS_VARIABLE} cannot be read: {why}") from None
+def threads_of(settings: WorkerSettings) -> int:
+    """Inference threads: as set, else one for each available core, within reason."""
+    return settings.threads or min(available_cores(), MOST_THREADS)
 
 
 def open_classifier(settings: WorkerSettings, bundle: Bundle) -> Classifier:
-    """Open the engine, replay the golden texts and warm up.
+    """Open the engine, check it on the golden texts and warm up.
 
     Raises:
-        BundleError: the model does not answer as it did when it was made.
+        BundleError: the model does not answer as it did when it was packaged.
     """
-    threads = settings.threads or min(available_cores(), MOST_THREADS)
-    engine = open_engine(bundle, settings.variant, threads)
+    engine = open_engine(bundle, settings.variant, threads_of(settings))
     classifier = Classifier(bundle, engine, token_budget=settings.token_budget)
     classifier.self_check()
     return classifier
@@ -144,7 +110,7 @@ def serve(
             digest=bundle.digest,
             variant=classifier.variant,
         )
-        metrics.model.labels(model.name, model.version, model.variant, model.digest).set(1)
+        metrics.note_model(model, bundle.manifest.labels)
         log.info("model %s %s (%s) is ready, digest %s", model.name, model.version, model.variant, model.digest[:12])
 
         def waiting(what: str) -> None:
@@ -189,21 +155,3 @@ def _stop_on_signals(worker: Worker) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
-
-
-def _metavar(name: str, field: FieldInfo) -> str:
-    kinds = (get_args(field.annotation) or (field.annotation,)) if field.annotation else ()
-    if all(isinstance(kind, str) for kind in kinds):  # a Literal
-        return "{" + ",".join(map(str, kinds)) + "}"
-    if isinstance(kinds[0], type) and issubclass(kinds[0], StrEnum):
-        return "{" + ",".join(kinds[0]) + "}"
-    for ending, unit in (("_seconds", "SECONDS"), ("_bytes", "BYTES"), ("_ratio", "SHARE")):
-        if name.endswith(ending):
-            return unit
-    return {int: "N", Path: "PATH"}.get(kinds[0], "NAME")
-
-
-def _shown(field: FieldInfo) -> str:
-    if field.default is None:
-        return "none"
-    return getattr(field.default, "value", None) or str(field.default)

@@ -18,14 +18,13 @@ from consumer.service.health import Health
 from consumer.service.metrics import Metrics
 from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
+from consumer.settings.times import PROBE_SECONDS
 from consumer.stall import StallDetector
 
 log = logging.getLogger(__name__)
 
 #: A poll that was not published is redone after 0.1 s, 0.2 s, 0.4 s ... and the worker gives up after this many.
 ATTEMPTS = 6
-#: A worker, busy or idle, asks the broker for the ends of its partitions this often.
-PROBE_SECONDS = 5.0
 #: Outcomes over which the share of dead letters is taken.
 RATIO_WINDOW = 1000
 

@@ -9,55 +9,75 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from consumer.flags import described, groups, is_secret
 from consumer.records.messages import DeadLetter, Prediction, Reason, Review
-from consumer.service.metrics import Metrics
+from consumer.service.metrics import STAGES, TOKEN_KINDS, Metrics
 from consumer.settings import WorkerSettings
+from consumer.settings.sources import CONFIG_VARIABLE, PREFIX, SECRETS_VARIABLE
 
 HERE = Path(__file__).parent
 GENERATED = "<!-- made by docs/generate.py; edit the code, then run `make docs` -->\n"
 
+SETTINGS = f"""
+# Settings of the worker
+
+Each setting of `review-consumer run` comes from the first of these that sets it:
+
+1. a flag;
+2. an environment variable; an empty one counts as not set;
+3. a file in the directory `{SECRETS_VARIABLE}`, one for each setting, such as `{PREFIX.lower()}sasl_password`;
+4. a line of the settings file (TOML; `--config` or `{CONFIG_VARIABLE}`), such as `group_id = "reviews-eu"`;
+5. the default.
+
+Passwords have no flag, because every user of the machine can read command lines. If every user can read a file with a
+password or a private key, the worker logs a warning. It also warns of `{PREFIX}*` variables that are not settings.
+Settings that contradict each other are refused at start (exit code 2), with the fix in the message.
+
+The time for delivering the results of a poll is derived: half of `max_poll_interval_seconds`, but at most five sixths
+of `watchdog_seconds`, and at most `broker_timeout_seconds` (or one request, if that takes longer).
+"""
+
+METRICS = f"""
+# Metrics of the worker
+
+Served at `/metrics`, together with the `process_*` metrics of prometheus-client.
+
+Metrics of outcomes change when the outcomes are committed. Metrics of work change when the work is done, and count a
+retried poll again: `reviews_model_batches_total`, `reviews_model_tokens_total`, and all stages of
+`reviews_stage_seconds` but `publish`.
+
+Labels have these values. Each series exists from the start, at 0; those of `label` once the model is loaded.
+
+- `label`: the labels of the model
+- `reason`: {", ".join(f"`{reason.value}`" for reason in Reason)}
+- `stage`: {", ".join(f"`{stage}`" for stage in STAGES)}
+- `kind`: {", ".join(f"`{kind}`" for kind in TOKEN_KINDS)}
+"""
+
 
 def settings() -> str:
-    """One row per setting."""
-    rows = ["| flag | environment variable | default | meaning |", "|---|---|---|---|"]
-    for name, field in WorkerSettings.model_fields.items():
-        secret = "SecretStr" in str(field.annotation)
-        flag = "(none: secret)" if secret else f"`--{name.replace('_', '-')}`"
-        default = "" if field.default is None else f"`{getattr(field.default, 'value', field.default)}`"
-        rows.append(f"| {flag} | `REVIEWS_{name.upper()}` | {default} | {field.description} |")
-    return (
-        f"{GENERATED}\n# Settings of the worker\n\n"
-        "Flags win over environment variables, these over the files in the directory that `REVIEWS_SECRETS_DIR` names "
-        "(one\n"
-        "for each setting, `reviews_sasl_password` for example), these over the settings file (TOML; `--config` or\n"
-        "`REVIEWS_CONFIG`), where a setting has the name of its flag with underscores. Secrets have no flag: a command "
-        "line\n"
-        "is visible to everybody on the machine. Variables `REVIEWS_*` that are no settings are named in a warning.\n\n"
-        + "\n".join(rows)
-        + "\n"
-    )
+    """One table for each group, with a row for each setting."""
+    parts = [GENERATED, SETTINGS]
+    for title, fields in groups(WorkerSettings):
+        parts.append(f"\n## {title}\n\n| flag | environment variable | default | meaning |\n|---|---|---|---|\n")
+        for name, field in fields.items():
+            flag = "(none: secret)" if is_secret(field) else f"`--{name.replace('_', '-')}`"
+            meaning, default = described(field)
+            default = default if field.default is None else f"`{default}`"
+            parts.append(f"| {flag} | `{PREFIX}{name.upper()}` | {default} | {meaning} |\n")
+    return "".join(parts)
 
 
 def metrics() -> str:
-    """One row per metric."""
-    rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
-    for name, metric in sorted(vars(Metrics()).items()):
+    """One row for each metric, by name."""
+    rows = []
+    for name, metric in vars(Metrics()).items():
         if name != "registry":
             (family,) = metric.describe() if hasattr(metric, "describe") else list(metric.collect())
             shown = family.name + ("_total" if family.type == "counter" else "")
             labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-            rows.append(f"| `{shown}` | {family.type} | {labels} | {family.documentation} |")
-    reasons = ", ".join(f"`{reason.value}`" for reason in Reason)
-    return (
-        f"{GENERATED}\n# Metrics of the worker\n\n"
-        "At `/metrics`; besides these, `process_*` of prometheus-client. What counts outcomes moves when they are\n"
-        "committed. What labelling costs moves when it is spent, again for a poll that is taken again:\n"
-        "`reviews_model_batches_total`, `reviews_model_tokens_total`, and `reviews_stage_seconds` but for `publish`.\n"
-        f"`reason` is one of {reasons}; `label` one of the model's labels;\n"
-        "`stage` one of `poll`, `parse`, `tokenise`, `infer`, `publish`; `kind` `real` or `padding`.\n\n"
-        + "\n".join(rows)
-        + "\n"
-    )
+            rows.append(f"| `{shown}` | {family.type} | {labels} | {family.documentation} |\n")
+    return f"{GENERATED}{METRICS}\n| metric | type | labels | meaning |\n|---|---|---|---|\n" + "".join(sorted(rows))
 
 
 def schema(model: type[BaseModel]) -> str:

@@ -19,15 +19,16 @@ from typing import Any
 import numpy as np
 from kafka import KafkaConsumer, codec
 
-from consumer.cli import stop_before_it_begins, tell
+from consumer.cli import report, stop_before_it_begins
 from consumer.errors import ReviewsError
 from consumer.kafka.publisher import Step
 from consumer.model.batching import BatchPolicy, TokenBatch
 from consumer.model.bundle import Bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines import EngineFailure, Logits
-from consumer.run import add_arguments, read_settings, serve
+from consumer.run import add_arguments, serve
 from consumer.service import logs
+from consumer.settings.sources import read_settings
 from tests.fake_bundle import CHARACTERS, VARIANT
 from tests.fake_model import NAN_MARK, OUT_OF_MEMORY_MARK, positive_probability
 
@@ -150,7 +151,7 @@ def main() -> int:
     if script.without_zstd:
         codec.zstd = None
     try:
-        settings = read_settings(parser.parse_args())
+        settings = read_settings(parser.parse_args()).settings
         logs.set_up(settings.log_format, settings.log_level)
 
         def open_model(bundle: Bundle) -> Classifier:
@@ -160,7 +161,7 @@ def main() -> int:
 
         return serve(settings, open_model, hook(script))
     except ReviewsError as error:
-        tell(str(error))
+        report(str(error))
         return error.exit_code
 
 

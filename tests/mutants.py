@@ -38,7 +38,7 @@ class Mutation:
 BROKER, PUBLISHER, CLIENT = "consumer/kafka/broker.py", "consumer/kafka/publisher.py", "consumer/kafka/client.py"
 ASSIGNMENT, WORKER, LINEAGE = "consumer/kafka/assignment.py", "consumer/worker.py", "consumer/kafka/lineage.py"
 LOSSES, DRAIN = "consumer/kafka/losses.py", "consumer/kafka/drain.py"
-START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings.py", "consumer/kafka/fixes.py"
+START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings/topics.py", "consumer/kafka/fixes.py"
 
 MUTATIONS = (
     Mutation(

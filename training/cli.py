@@ -1,6 +1,5 @@
 """Command line of training: `review-training COMMAND --help` lists each setting with its default."""
 
-import argparse
 import errno
 import importlib.util
 import sys
@@ -9,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from consumer.errors import GaveUp, ReviewsError, UsageError
+from consumer.flags import Parser, Version
 from training.io.terminal import (
     discard_output,
     escape_what_cannot_be_shown,
@@ -18,21 +18,27 @@ from training.io.terminal import (
 
 #: Command: the module with its `add_arguments` and `run`, and what it does.
 COMMANDS = {
-    "inspect": ("training.commands.inspect", "tell what a file of labelled reviews holds, and what two of them share"),
+    "inspect": (
+        "training.commands.inspect",
+        "show what a file of labelled reviews contains, and what two files share",
+    ),
     "fit": ("training.commands.fit", "fine-tune an encoder, measure it, write a bundle"),
-    "distil": ("training.commands.distil", "teach a small student what large models answer, write a bundle"),
+    "distil": ("training.commands.distil", "distil large models into a small student, write a bundle"),
     "lr-find": ("training.commands.lr_find", "find a learning rate: a range test with a plot"),
     "evaluate": ("training.commands.evaluate", "measure a bundle on a file of labelled reviews"),
-    "calibrate": ("training.commands.calibrate", "make the probabilities of a bundle mean what they say"),
-    "predict": ("training.commands.predict", "label texts of files or standard input"),
-    "explain": ("training.commands.explain", "show the words that carried the label of a text"),
-    "compare": ("training.commands.compare", "train the tutorial's models on the same data, and measure them alike"),
+    "calibrate": ("training.commands.calibrate", "calibrate the probabilities of a bundle"),
+    "predict": ("training.commands.predict", "label the texts of files or standard input"),
+    "explain": ("training.commands.explain", "show which words decided the label of a text"),
+    "compare": (
+        "training.commands.compare",
+        "train and measure the tutorial's models on the same data",
+    ),
 }
 
-#: Exit code of a program that SIGPIPE ends, which Python turns into an exception.
+#: Exit code of a program that SIGPIPE ends; Python turns the signal into an exception.
 NOBODY_READS = 141
 
-#: What the training extra brings; without any of them nothing here can run.
+#: What the training extra installs; nothing here runs without all of it.
 NEEDED = (
     "torch",
     "transformers",
@@ -48,7 +54,7 @@ NEEDED = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit codes are those of consumer/errors.py, 130 for Ctrl-C, and `NOBODY_READS`."""
+    """Run one command. Exit codes: those of consumer/errors.py, 130 for Ctrl-C, and `NOBODY_READS`."""
     replace_closed_streams()
     escape_what_cannot_be_shown()
     try:
@@ -59,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except BrokenPipeError:
         if somebody_reads():
-            raise  # another pipe, of ours
+            raise  # a pipe of our own, not standard output
         discard_output()
         return NOBODY_READS
     except OSError as error:
@@ -74,12 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="review-training",
         description="Turns a spreadsheet of labelled reviews into the model bundle that review-consumer serves.",
-        epilog="exit codes: 0 done; 2 wrong usage, files or settings; 3 bundle refused; "
-        "5 gave up while running, run it again; 130 stopped; 141 nobody reads what it prints",
+        epilog="exit codes: 0 done; 2 wrong usage, files or settings; 3 model bundle refused; "
+        "5 failed while running, run it again; 130 Ctrl-C; 141 the reader of its output is gone",
     )
+    parser.add_argument("--version", action=Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen: Any = None
     for name, (module, text) in COMMANDS.items():

@@ -10,11 +10,9 @@ from kafka.net.compat import KafkaNetClient
 from kafka.serializer import Serializer
 
 from consumer.kafka import fixes
-from consumer.kafka_settings import KafkaSettings
 from consumer.settings import WorkerSettings
-
-#: One attempt to reach the cluster; several fit into the start timeout, so that a wrong password is told at once.
-BOOTSTRAP_SECONDS = 5.0
+from consumer.settings.connection import KafkaSettings
+from consumer.settings.times import CONNECT_SECONDS, LINGER_SECONDS
 
 #: Send this for a null value: the client refuses a null value with a null key, which Kafka allows.
 NULL = object()
@@ -85,7 +83,7 @@ def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
     """The input consumer, in no group yet; each argument is a decision of docs/delivery.md."""
     session_ms = int(settings.session_timeout_seconds * 1000)
     return KafkaConsumer(
-        **connection(settings, BOOTSTRAP_SECONDS, settings.request_timeout_seconds),
+        **connection(settings, CONNECT_SECONDS, settings.request_timeout_seconds),
         kafka_client=clients,
         group_id=settings.group_id,
         group_instance_id=settings.instance_id if settings.static_membership else None,
@@ -106,7 +104,7 @@ def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
 def new_reader(settings: WorkerSettings, clients: Clients) -> Any:
     """A consumer of committed results, in no group: see `consumer.kafka.lineage`."""
     return KafkaConsumer(
-        **connection(settings, BOOTSTRAP_SECONDS, settings.request_timeout_seconds),
+        **connection(settings, CONNECT_SECONDS, settings.request_timeout_seconds),
         kafka_client=clients,
         group_id=None,
         isolation_level="read_committed",
@@ -117,7 +115,7 @@ def new_reader(settings: WorkerSettings, clients: Clients) -> Any:
 def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
     """The producer; a transactional one has taken over its id, and aborted what a predecessor left open."""
     producer = KafkaProducer(
-        **connection(settings, BOOTSTRAP_SECONDS, settings.request_timeout_seconds),
+        **connection(settings, CONNECT_SECONDS, settings.request_timeout_seconds),
         kafka_client=clients,
         **(
             {
@@ -127,8 +125,8 @@ def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
             if settings.is_exactly_once
             else {}
         ),
-        delivery_timeout_ms=int(settings.max_poll_interval_seconds * 500),
-        linger_ms=5,
+        delivery_timeout_ms=int(settings.delivery_timeout_seconds * 1000),
+        linger_ms=int(LINGER_SECONDS * 1000),
         # A larger one the broker may refuse; kafka-python cuts it in two then, and `flush` fails.
         batch_size=min(131_072, settings.max_request_bytes),
         max_request_size=settings.max_request_bytes,

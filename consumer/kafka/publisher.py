@@ -138,7 +138,7 @@ class Publisher:
             raise NotPublished(cause) from error
 
     def _acknowledged(self, sent: Sequence[Any]) -> None:
-        self._producer.flush(timeout=self._settings.max_poll_interval_seconds / 2)
+        self._producer.flush(timeout=self._settings.delivery_timeout_seconds)
         for future in sent:
             future.get(timeout=0)
 

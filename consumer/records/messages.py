@@ -1,9 +1,9 @@
-"""The three JSON contracts, and the way from bytes to one of them.
+"""The three JSON contracts, and how bytes become one of them.
 
     bytes ── parse ──▶ Review ── (classifier) ──▶ Prediction
                   └──▶ DeadLetter ◀── a review that the model fails on
 
-A bad record is a value, never an exception: every byte sequence has exactly one of these outcomes.
+A bad record is a value, never an exception: every sequence of bytes has exactly one of these outcomes.
 """
 
 import hashlib
@@ -42,18 +42,18 @@ class Reason(StrEnum):
 
 
 class Review(BaseModel):
-    """Value of an input record. Fields that are not named here are carried to the prediction untouched."""
+    """Value of an input record. All other fields are copied to the prediction unchanged."""
 
     model_config = ConfigDict(frozen=True, extra="allow", title="Review")
 
-    text: str = Field(min_length=1, description="the review; not blank")
+    text: str = Field(min_length=1, description="the review; must not be blank")
     id: Annotated[str, StringConstraints(pattern=ID_PATTERN)] | int | None = Field(
-        None, description="identity of the review; default: topic-partition-offset"
+        None, description="id of the review; default: topic-partition-offset of its record"
     )
 
 
 class Model(BaseModel):
-    """Which model gave a prediction."""
+    """The model that made a prediction."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -71,13 +71,13 @@ class Source(BaseModel):
     topic: str
     partition: int = Field(ge=0)
     offset: int = Field(ge=0)
-    timestamp: AwareDatetime | None = Field(description="timestamp of the input record; null where it has none")
+    timestamp: AwareDatetime | None = Field(description="timestamp of the input record; null if it has none")
 
 
 class Prediction(BaseModel):
-    """Value of an output record, with the fields of the review that are not named here beside these.
+    """Value of an output record, with all other fields of the review next to these.
 
-    A field of the review that bears a name of this list is found under `carried`.
+    A field of the review that has the name of one of these is moved to `carried`.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", title="Prediction")
@@ -89,16 +89,16 @@ class Prediction(BaseModel):
     model: Model
     source: Source
     tokens: int = Field(ge=0, description="tokens that the model read")
-    truncated: bool = Field(description="whether the model read only a part of the text")
+    truncated: bool = Field(description="whether the model read only part of the text")
     unsure: bool | None = Field(
-        None, description="whether the score is below the threshold of the model; absent where the model has none"
+        None, description="whether the score is below the threshold of the model; absent if the model has none"
     )
     processed_at: AwareDatetime
-    carried: dict[str, Any] | None = Field(None, description="fields of the review whose names are taken above")
+    carried: dict[str, Any] | None = Field(None, description="fields of the review whose names are used above")
 
 
 class DeadLetter(BaseModel):
-    """Headers of a dead-letter record, beside those of the input record; its key and value are the original bytes."""
+    """Headers of a dead-letter record, added to those of the input record; key and value are the original bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="DeadLetter", populate_by_name=True)
 
@@ -116,13 +116,13 @@ class DeadLetter(BaseModel):
     cut: str | None = Field(
         None,
         alias="dead-letter-cut",
-        description="what was cut of a record too large to copy: value, or value,headers,key",
+        description="what was cut from a record too large to copy: value, or value,headers,key",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedReview:
-    """A review that can be labelled; `fields` are its other fields, numbers as exact decimals."""
+    """A review that can be labelled; `fields` are all its other fields, with numbers as exact decimals."""
 
     id: str
     text: str
@@ -131,7 +131,7 @@ class ParsedReview:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Names and bounds of an input value."""
+    """Field names and size limits of an input value."""
 
     text_field: str = "text"
     id_field: str = "id"
@@ -140,13 +140,13 @@ class Limits:
 
 
 def parse(record: Record, limits: Limits) -> ParsedReview | Reason:
-    """Read the value of `record`: a review, or the reason why it is a dead letter."""
+    """The review in the value of `record`, or the reason why the record is a dead letter."""
     if record.value is None:
         return Reason.TOMBSTONE
     if len(record.value) > limits.max_record_bytes:
         return Reason.TOO_LARGE
     try:
-        # Strict UTF-8, no lone surrogates, no NaN, no repeated names, bounded nesting; numbers lose no digit.
+        # Strict UTF-8, no lone surrogates, no NaN, no duplicate names, bounded nesting; numbers keep every digit.
         fields = jiter.from_json(
             record.value, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True, float_mode="decimal"
         )
@@ -200,14 +200,14 @@ def prediction_json(review: ParsedReview, source: Record, own: dict[str, Any]) -
 
 
 def _decimal(value: Any) -> orjson.Fragment:
-    """What orjson asks for the types that it does not know: a number with all its digits, as it was read."""
+    """How orjson writes a type that it does not know: a number with all its digits, as it was read."""
     if isinstance(value, Decimal):
         return orjson.Fragment(str(value))
     raise TypeError
 
 
 def _spelled_out(value: Any) -> Any:
-    """The same with integers beyond 64 bits, which orjson refuses, written by ourselves."""
+    """`value` with integers of more than 64 bits as fragments, because orjson refuses them."""
     if isinstance(value, dict):
         return {name: _spelled_out(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -218,7 +218,7 @@ def _spelled_out(value: Any) -> Any:
 
 
 def source_headers(source: Record) -> list[tuple[str, bytes]]:
-    """The coordinates that every output and dead-letter record carries, after the headers of its input."""
+    """The coordinates in every output and dead-letter record, after the headers of its input."""
     return [
         ("source-topic", source.topic.encode("ascii")),
         ("source-partition", b"%d" % source.partition),
@@ -227,7 +227,7 @@ def source_headers(source: Record) -> list[tuple[str, bytes]]:
 
 
 def dead_letter_headers(source: Record, reason: Reason, cut: str | None = None) -> list[tuple[str, bytes]]:
-    """Headers of a dead letter after those of its input; see `DeadLetter`."""
+    """Headers of a dead letter, which follow those of its input; see `DeadLetter`."""
     value = source.value
     headers = [
         *source_headers(source),
@@ -239,7 +239,7 @@ def dead_letter_headers(source: Record, reason: Reason, cut: str | None = None) 
 
 
 def _utc(timestamp_ms: int) -> str | None:
-    """ISO 8601; None for a record without a timestamp, or with one that no calendar reaches."""
+    """ISO 8601; None for a record without a timestamp, or with one outside the calendar."""
     if timestamp_ms < 0:
         return None
     try:

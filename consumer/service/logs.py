@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+import re
 import sys
+import unicodedata
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -12,68 +14,94 @@ from rich.logging import RichHandler
 
 #: Between two lines of kafka-python with the same template.
 REPEAT_SECONDS = 10.0
-#: So many templates are told apart; more only where some are made of what they tell.
+#: Templates that are told apart at most.
 TEMPLATES = 500
+#: What differs between two lines that kafka-python formats itself: addresses of objects, and numbers.
+_VARYING = re.compile(r"0x[0-9a-f]+|\d+")
+#: Control characters, invisible format characters (those that turn the reading direction among them), line and
+#: paragraph separators, halves of surrogate pairs.
+_INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Cs"}
+
+
+def visible(text: str) -> str:
+    """`text` as one line in which nothing steers a terminal or reorders what is shown: such characters are escaped."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escape(each) if unicodedata.category(each) in _INVISIBLE else each for each in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; `json.dumps` escapes line breaks, so no value can forge a second line."""
+    """One JSON object a line, in ASCII: no value can forge a second line, or hide what a line says."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Render `record`."""
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        return json.dumps(line, ensure_ascii=False)
+        """Render `record`; tracebacks are left out, for they may hold a piece of a review."""
+        return json.dumps(
+            {
+                "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+                "level": record.levelname,
+                "logger": record.name,
+                "message": record.getMessage(),
+            }
+        )
+
+
+class TextFormatter(logging.Formatter):
+    """The message alone, on one line; `RichHandler` puts time and level in front."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render `record`; tracebacks are left out, as in JSON."""
+        return visible(record.getMessage())
 
 
 class _Terminal(Console):
     def on_broken_pipe(self) -> None:
-        """Nobody reads any more: rich would end the thread that logs, whichever that is."""
+        """The reader is gone: rich would end the thread that logs, whichever that is."""
         self.quiet = True
 
 
-class NotAgain(logging.Filter):
-    """Of what kafka-python repeats while brokers are in trouble, up to a hundred times a second, a line every while."""
+class RepeatFilter(logging.Filter):
+    """Thins out what kafka-python repeats up to a hundred times a second while brokers are in trouble."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[str, tuple[float, int]] = {}
+        self._last: dict[str, tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether `record` is from elsewhere, or the first of its template for some seconds; it counts the others."""
+        """Whether `record` is ours, or the first of its template for `REPEAT_SECONDS`; it counts the others."""
         if not record.name.startswith("kafka."):
             return True
-        said, left_out = self._said.get(record.msg, (0.0, 0))
-        if 0 <= record.created - said < REPEAT_SECONDS:  # a clock that was set back silences nothing
-            self._said[record.msg] = said, left_out + 1
+        template = _VARYING.sub("#", str(record.msg))
+        shown, left_out = self._last.get(template, (0.0, 0))
+        if 0 <= record.created - shown < REPEAT_SECONDS:  # a clock that was set back silences nothing
+            self._last[template] = shown, left_out + 1
             return False
-        if len(self._said) >= TEMPLATES:
-            self._said.clear()
-        self._said[record.msg] = record.created, 0
+        if len(self._last) >= TEMPLATES:
+            self._last.clear()
+        self._last[template] = record.created, 0
         if left_out:
             record.msg, record.args = f"{record.getMessage()} ({left_out} more like it before)", ()
         return True
 
 
 def is_json() -> bool:
-    """Whether log lines are JSON; not before `set_up`."""
+    """Whether log lines are JSON; False before `set_up`."""
     return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
 
 
 def write_unlocked(level: int, message: str) -> None:
-    """Write a line past the locks of `logging` and of stderr: in a signal handler, or while another thread has them.
+    """Write a line without the locks of `logging` and stderr: in a signal handler, or if another thread holds them.
 
     Raises:
-        OSError: nobody reads stderr any more.
+        OSError: the reader of stderr is gone.
     """
     if sys.stderr is None:  # closed before the process began
         return
     record = logging.LogRecord("consumer", level, "", 0, message, (), None)
-    line = JsonFormatter().format(record) if is_json() else message
+    line = (JsonFormatter() if is_json() else TextFormatter()).format(record)
     os.write(sys.stderr.fileno(), f"{line}\n".encode(errors="backslashreplace"))
 
 
@@ -82,11 +110,11 @@ def set_up(style: Literal["auto", "json", "text"], level: str) -> None:
     handler: logging.Handler
     if style == "text" or (style == "auto" and sys.stderr and sys.stderr.isatty()):
         handler = RichHandler(console=_Terminal(stderr=True), show_path=False, rich_tracebacks=False)
-        handler.setFormatter(logging.Formatter("%(message)s", datefmt="[%X]"))
+        handler.setFormatter(TextFormatter(datefmt="[%X]"))
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(JsonFormatter())
-    handler.addFilter(NotAgain())
-    handler.setLevel(level)  # kafka-python's warnings are let through below, for what they tell of a failed connection
+    handler.addFilter(RepeatFilter())
+    handler.setLevel(level)  # the logger below stays at WARNING: its warnings say why a connection failed
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("kafka").setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Ends the process when the loop hangs: kafka-python waits for ever in three transaction calls."""
+"""Ends the process when the loop hangs: three transaction calls of kafka-python wait without a limit."""
 
 import faulthandler
 import logging
@@ -20,37 +20,38 @@ class Watchdog:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._turned = threading.Event()
+        self._progress = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
     def rearm(self) -> None:
-        """The loop made a turn."""
-        self._turned.set()
+        """Note that the loop made progress."""
+        self._progress.set()
 
     def close(self) -> None:
         """Stop watching."""
         self._closed = True
-        self._turned.set()
+        self._progress.set()
         self._thread.join()
 
     def _watch(self) -> None:
         while not self._closed:
-            # The second wait is for a process that was frozen for longer than that: its loop needs a moment to turn.
-            if not self._turned.wait(self._seconds) and not self._turned.wait(GRACE_SECONDS):
+            # The second wait is for a process that was suspended for longer: its loop needs a moment to make progress.
+            if not self._progress.wait(self._seconds) and not self._progress.wait(GRACE_SECONDS):
                 try:
-                    self._tell()
+                    self._report()
                 finally:
                     os._exit(GaveUp.exit_code)
-            self._turned.clear()
+            self._progress.clear()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if sys.stderr is None:
             return
-        # What hangs may be a line of the log, because nobody empties the pipe: rather lose lines than wait as well.
+        # The loop may hang in a log line, because the pipe is full: lose lines rather than wait for it as well.
         os.set_blocking(sys.stderr.fileno(), False)
         logs.write_unlocked(
-            logging.CRITICAL, f"no turn of the loop within {self._seconds:g} s; the stacks of all threads follow"
+            logging.CRITICAL,
+            f"no progress within {self._seconds:g} s (watchdog_seconds); the stacks of all threads follow",
         )
         faulthandler.dump_traceback(all_threads=True)

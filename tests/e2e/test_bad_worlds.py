@@ -50,7 +50,7 @@ def test_a_misspelt_environment_variable_is_told(tmp_path: Path, monkeypatch: py
         monkeypatch.setenv(name, "INFO")
     with WorkerProcess(["--bundle", "/no/such/bundle"], tmp_path / "log") as worker:
         assert worker.wait_exit(60) == 3
-    assert "no settings, and without effect: REVIEWS_MAX_DEAD_LETTER_RATE (see" in worker.log
+    assert "unknown settings are ignored: REVIEWS_MAX_DEAD_LETTER_RATE (see" in worker.log
 
 
 def test_a_least_level_holds_for_the_client_of_kafka_too(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_worker_is_stopped_while_it_still_imports(tmp_path: Path, number: sign
         # When it is told to stop, then it does, and says so
         worker.process.send_signal(number)
         assert worker.wait_exit(30) == 0, worker.log
-    assert worker.log == "review-consumer: stopped before it began\n"
+    assert worker.log == "review-consumer: stopped before it started\n"
 
 
 def test_a_taken_metrics_port_is_wrong_usage(tmp_path: Path) -> None:

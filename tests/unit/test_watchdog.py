@@ -1,4 +1,4 @@
-"""A hanging worker ends, whoever reads its log."""
+"""A worker that hangs ends itself, whether or not its log is read."""
 
 import signal
 import subprocess
@@ -32,32 +32,32 @@ while time.monotonic() < began + 30:
 
 
 def start(what: str) -> subprocess.Popen[str]:
-    """A process whose loop does this: `hangs`, `turns`, or `logs` without end."""
+    """A process whose loop `hangs`, `turns`, or `logs` without end."""
     command = [sys.executable, "-c", WORKER, what]
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def test_a_hang_ends_the_process_and_says_why() -> None:
-    """Exit code 5, a line of the log, and the place where it hangs, without any help of the hung thread."""
+    """Exit code 5, a log line, and the place where it hangs, without any help from the thread that hangs."""
     with start("hangs") as process:
         _, written = process.communicate(timeout=60)
     first, *stacks = written.splitlines()
     assert process.returncode == GaveUp.exit_code
     assert '"level": "CRITICAL"' in first
-    assert "no turn of the loop within 0.5 s" in first
+    assert "no progress within 0.5 s" in first
     assert any("Thread" in line for line in stacks)
     assert any("in hang_here" in line for line in stacks)
 
 
-def test_a_hang_ends_the_process_where_nobody_reads_its_log() -> None:
-    """Also where stderr is a broken pipe."""
+def test_a_hang_ends_the_process_if_its_log_has_no_reader() -> None:
+    """Also if stderr is a broken pipe."""
     with start("hangs") as process:
         process.stderr.close()  # type: ignore[union-attr]
         assert process.wait(60) == GaveUp.exit_code
 
 
-def test_a_log_that_nobody_empties_ends_the_process() -> None:
-    """The loop hangs in a line of the log, for the pipe is full; the watchdog does not wait for the same pipe."""
+def test_a_full_log_pipe_ends_the_process() -> None:
+    """The loop hangs in a log line because the pipe is full; the watchdog does not wait for the same pipe."""
     with start("logs") as process:
         assert process.wait(60) == GaveUp.exit_code
 
@@ -68,8 +68,8 @@ def test_a_hang_ends_the_process_that_was_started_without_stderr() -> None:
     assert subprocess.run(command, timeout=60, check=False).returncode == GaveUp.exit_code
 
 
-def test_a_process_that_was_frozen_goes_on() -> None:
-    """Longer than the watchdog waits: its loop turns again before it is taken for a hang."""
+def test_a_process_that_was_suspended_resumes() -> None:
+    """Suspended for longer than the watchdog waits, its loop makes progress before it counts as hung."""
     with start("turns") as process:
         assert process.stdout
         assert process.stdout.readline() == "begun\n"

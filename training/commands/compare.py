@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
+from consumer.flags import add_settings
 from training.baselines.settings import BaselineSettings
-from training.commands.options import DATA_HELP, add_data_options, add_settings, count, read_data_options, read_settings
+from training.commands.options import DATA_HELP, add_data_options, count, read_data_options, read_settings
 from training.settings import FitSettings
 
 

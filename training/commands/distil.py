@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from training.commands.options import add_data_options, add_run_options, add_settings, read_data_options, read_settings
+from consumer.flags import add_settings
+from training.commands.options import add_data_options, add_run_options, read_data_options, read_settings
 from training.settings import DistilSettings, PackageSettings
 
 

@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from training.commands.options import DATA_HELP, add_columns, add_settings, read_settings
+from consumer.flags import add_settings
+from training.commands.options import DATA_HELP, add_columns, read_settings
 from training.data.columns import Columns
 from training.settings import RateTestSettings
 

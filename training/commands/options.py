@@ -1,14 +1,13 @@
-"""Settings models as command-line options, and back."""
+"""Options that several commands share, and the way back from options to settings models."""
 
 import argparse
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from consumer.errors import UsageError
-from consumer.model.encoder import Truncation
+from consumer.flags import given, problems
 from training.data.columns import Columns
 from training.data.leaks import LEAST_SIMILARITY
 from training.data.prepare import DEFAULTS, DataOptions
@@ -18,12 +17,6 @@ Settings = TypeVar("Settings", bound=BaseModel)
 DATA_HELP = "labelled reviews: a file named .xlsx, .csv, .tsv, .jsonl or .parquet, or a directory with pos/ and neg/"
 
 
-def add_settings(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
-    """One option for each field of `model`, with its default in the help."""
-    for name, field in model.model_fields.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", **_option(field))
-
-
 def read_settings(model: type[Settings], arguments: argparse.Namespace) -> Settings:
     """The fields of `model` that were given, checked.
 
@@ -31,13 +24,9 @@ def read_settings(model: type[Settings], arguments: argparse.Namespace) -> Setti
         UsageError: with one line for each wrong setting.
     """
     try:
-        return model.model_validate({k: v for k, v in vars(arguments).items() if k in model.model_fields})
+        return model.model_validate(given(model, arguments))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors()
-        )
-        raise UsageError(f"{problems} (see review-training {arguments.command} --help)") from None
+        raise UsageError(f"{problems(error)} (see review-training {arguments.command} --help)") from None
 
 
 def add_columns(parser: argparse.ArgumentParser) -> None:
@@ -115,19 +104,3 @@ def count(text: str) -> int:
     if (number := int(text)) < 1:
         raise ValueError
     return number
-
-
-def _option(field: FieldInfo) -> dict[str, Any]:
-    """How argparse reads one setting; its values are checked by pydantic."""
-    default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-    option: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{field.description}".replace("%", "%%")}
-    if default is not None:
-        option["help"] += f" (default: {getattr(default, 'value', default)})"
-    if field.annotation is Truncation:
-        return option | {"choices": [choice.value for choice in Truncation]}
-    if get_origin(field.annotation) is Literal:
-        return option | {"choices": get_args(field.annotation)}
-    if isinstance(field.default, tuple):
-        return option | {"type": lambda text: tuple(text.split(",")), "metavar": "NAMES"}
-    kinds = get_args(field.annotation) or (field.annotation,)  # the kinds of `int | None`
-    return option | {"metavar": "N" if int in kinds else "NUMBER" if float in kinds else "TEXT"}

@@ -1,7 +1,4 @@
-"""How to reach Kafka, and where settings come from: flags, environment, secret files, settings file, in that order.
-
-What cannot work is refused at start, with the fix in the message; certificates are opened there.
-"""
+"""How to reach Kafka. What cannot work is refused at start, with the fix in the message; certificates are tried."""
 
 import ipaddress
 import os
@@ -10,44 +7,49 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
-
-#: Environment variable that names the settings file; the flag is `--config`.
-CONFIG_VARIABLE = "REVIEWS_CONFIG"
-#: Environment variable that names a directory with one text file for each setting, for secrets.
-SECRETS_VARIABLE = "REVIEWS_SECRETS_DIR"
-#: What is read beside settings; the last ones by the local Kafka of `demo` and `kafka`.
-OTHER_VARIABLES = {
-    CONFIG_VARIABLE,
-    SECRETS_VARIABLE,
-    "REVIEWS_MAVEN_URL",
-    "REVIEWS_KAFKA_LIBS",
-    "REVIEWS_KAFKA_CACHE",
-}
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\s]+$")]
 
 
 class KafkaSettings(BaseSettings):
-    """How to reach Kafka; shared by every command that talks to it."""
+    """Connection to Kafka."""
 
     model_config = SettingsConfigDict(
-        env_prefix="REVIEWS_", frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True
+        env_prefix="REVIEWS_",
+        # Compose and Helm templates set VAR= for a value that was not given.
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_default=True,
     )
 
-    bootstrap_servers: Name = Field("localhost:9092", description="Kafka brokers, host:port, comma-separated")
+    bootstrap_servers: Name = Field(
+        "localhost:9092", description="brokers to connect to first, as host:port, separated by commas"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="encryption and authentication of the connection"
+        "PLAINTEXT", description="whether the connection is encrypted (SSL) and authenticated with a password (SASL)"
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="how to log in, with a SASL_ protocol"
+        "SCRAM-SHA-512", description="how to authenticate; used with SASL_SSL and SASL_PLAINTEXT"
     )
-    sasl_username: str | None = Field(None, description="user name, with a SASL_ protocol")
-    sasl_password: SecretStr | None = Field(None, description="password; no flag")
-    ssl_cafile: Path | None = Field(None, description="certificate authority file (PEM); default: the system's")
-    ssl_certfile: Path | None = Field(None, description="client certificate (PEM), for mutual TLS")
-    ssl_keyfile: Path | None = Field(None, description="client key (PEM), for mutual TLS")
-    ssl_key_password: SecretStr | None = Field(None, description="password of the client key; no flag")
+    sasl_username: str | None = Field(
+        None, description="user name; required with SASL_SSL and SASL_PLAINTEXT (default: none)"
+    )
+    sasl_password: SecretStr | None = Field(None, description="password of sasl_username (default: none)")
+    ssl_cafile: Path | None = Field(
+        None,
+        description="certificates of the authorities that sign the brokers' certificates, PEM "
+        "(default: those of the system)",
+    )
+    ssl_certfile: Path | None = Field(
+        None, description="client certificate for mutual TLS, PEM; needs ssl_keyfile (default: none)"
+    )
+    ssl_keyfile: Path | None = Field(None, description="private key of ssl_certfile, PEM (default: none)")
+    ssl_key_password: SecretStr | None = Field(
+        None, description="password of ssl_keyfile, if it is encrypted (default: none)"
+    )
 
     @field_validator("bootstrap_servers")
     @classmethod
@@ -62,7 +64,7 @@ class KafkaSettings(BaseSettings):
     @classmethod
     def _readable(cls, path: Path | None) -> Path | None:
         if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
-            raise ValueError("cannot be read; name a PEM file that this user may read")
+            raise ValueError("cannot be read; set it to a PEM file that this user may read")
         return path
 
     @model_validator(mode="after")
@@ -82,21 +84,22 @@ class KafkaSettings(BaseSettings):
             raise ValueError(
                 "SASL_PLAINTEXT with PLAIN sends the password unencrypted; use SASL_SSL, or a SCRAM mechanism"
             )
-        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
-            raise ValueError("mutual TLS needs both ssl_certfile and ssl_keyfile")
         return self
 
     @model_validator(mode="after")
     def _tls(self) -> Self:
-        files = (self.ssl_cafile, self.ssl_certfile, self.ssl_keyfile)
+        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
+            raise ValueError("mutual TLS needs both ssl_certfile and ssl_keyfile")
+        if self.ssl_key_password is not None and self.ssl_keyfile is None:
+            raise ValueError("ssl_key_password is set but ssl_keyfile is not; set ssl_keyfile, or remove the password")
         if not self.security_protocol.endswith("SSL"):
-            if any(files):
+            if self.ssl_cafile or self.ssl_certfile:
                 raise ValueError(
                     f"certificates are set but security_protocol is {self.security_protocol}; "
                     "set it to SASL_SSL or SSL, or remove them"
                 )
             return self
-        # The client would say "no answer", or ask a terminal for the password of the key.
+        # With a wrong file the client would report "no answer", or ask a terminal for the password of the key.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         password = self.ssl_key_password.get_secret_value() if self.ssl_key_password else ""
         try:
@@ -109,7 +112,7 @@ class KafkaSettings(BaseSettings):
                 context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password)
         except ssl.SSLError as error:
             raise ValueError(
-                f"ssl_certfile and ssl_keyfile are no certificate and its key in PEM ({error.reason}), or the key "
+                f"ssl_certfile and ssl_keyfile are not a certificate and its key in PEM ({error.reason}), or the key "
                 "needs another password: set REVIEWS_SSL_KEY_PASSWORD"
             ) from None
         return self
@@ -121,31 +124,16 @@ class KafkaSettings(BaseSettings):
         return all(map(_is_loopback, hosts))
 
     @classmethod
-    def unknown_names(cls) -> list[str]:
-        """Environment variables and secret files that look like settings and are none: misspelt, or somebody else's."""
-        known = {f"REVIEWS_{name.upper()}" for name in cls.model_fields}
-        directory = os.environ.get(SECRETS_VARIABLE)
-        # Kubernetes keeps the files that it shows in hidden ones.
-        files = [path.name for path in Path(directory).iterdir() if path.name[0] != "."] if directory else []
-        variables = [name for name in os.environ if name.upper().startswith("REVIEWS_")]
-        return [
-            *sorted(name for name in variables if name.upper() not in known | OTHER_VARIABLES),
-            *sorted(f"{directory}/{name}" for name in files if name.upper() not in known),
-        ]
-
-    @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
-        file_secret_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags (given as init arguments) win over the environment, environment over secret files and settings file."""
-        file = os.environ.get(CONFIG_VARIABLE)
-        toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
-        return (init_settings, env_settings, file_secret_settings, *toml)
+        """Only what the constructor is given; `consumer.settings.sources` reads everything else, in one place."""
+        return (init_settings,)
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,88 @@
+"""The settings of `review-consumer run`: connection, topics, times, and what is here.
+
+One frozen model; combinations that cannot work are refused at start, with the fix in the message.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from consumer.settings.connection import Name
+from consumer.settings.times import TimeSettings
+
+#: Default of `threads`. Each takes about 60 MiB, and workers usually run with 2 GiB, which is too little for 32.
+MOST_THREADS = 16
+
+
+class ModelSettings(TimeSettings):
+    """Model."""
+
+    bundle: Path = Field(Path("bundles/distilbert-imdb"), description="directory of the model bundle")
+    variant: str | None = Field(
+        None, description="precision variant to serve, such as int8 (default: the one that the bundle recommends)"
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description=f"inference threads (default: one for each available core, at most {MOST_THREADS})",
+    )
+    token_budget: int | None = Field(
+        None,
+        ge=16,
+        le=1_048_576,
+        description="tokens in one model batch at most, padding included; a longer text is a batch of its own "
+        "(default: what suits the engine)",
+    )
+
+
+class LimitSettings(ModelSettings):
+    """Records and limits."""
+
+    text_field: Name = Field("text", description="JSON field that holds the review")
+    id_field: Name = Field("id", description="JSON field that holds the id of the review")
+    max_poll_records: int = Field(
+        1024, ge=1, le=100_000, description="records in one poll at most, however fast the model is"
+    )
+    max_record_bytes: int = Field(
+        1_048_576, ge=64, description="records whose value is larger than this become dead letters"
+    )
+    max_text_characters: int = Field(
+        1_000_000,
+        ge=1,
+        description="texts with more characters than this become dead letters; a shorter text of more tokens than the "
+        "model reads is labelled by a part of it",
+    )
+    max_request_bytes: int = Field(
+        1_048_576,
+        ge=65_536,
+        le=1_073_741_824,
+        description="size of the largest record to write, in bytes; at most max.message.bytes of the output and "
+        "dead-letter topics. Dead letters that are larger are cut",
+    )
+    max_dead_letter_ratio: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="exit with code 5 if more than this share of the last 1,000 records became dead letters; 1: never",
+    )
+
+    @model_validator(mode="after")
+    def _fields_differ(self) -> Self:
+        if self.text_field == self.id_field:
+            raise ValueError("text_field and id_field must differ")
+        return self
+
+
+class WorkerSettings(LimitSettings):
+    """Metrics and logs."""
+
+    metrics_host: str = Field("127.0.0.1", description="address on which /metrics, /live and /ready are served")
+    metrics_port: int = Field(
+        9100, ge=0, le=65_535, description="port on which they are served; 0: any free one, which the log reports"
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="json: one object per line; text: for people; auto: text on a terminal, else json"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level that is logged")

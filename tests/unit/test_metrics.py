@@ -1,0 +1,52 @@
+"""Metrics that exist before anything has happened, and a reference that lists them in order."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from consumer.records.messages import Model, Reason
+from consumer.service.metrics import STAGES, TOKEN_KINDS, Metrics
+
+ROOT = Path(__file__).parents[2]
+
+
+def series(metrics: Metrics, name: str) -> dict[str, float]:
+    """The value of each series of this metric, by its one label."""
+    return {
+        "".join(sample.labels.values()): sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+def test_every_series_of_a_closed_set_exists_from_the_start() -> None:
+    """An alert sees an increase from 0, and a dashboard no gap."""
+    metrics = Metrics()
+    assert series(metrics, "reviews_dead_lettered_total") == dict.fromkeys(map(str, Reason), 0)
+    assert series(metrics, "reviews_stage_seconds_count") == dict.fromkeys(STAGES, 0)
+    assert series(metrics, "reviews_model_tokens_total") == dict.fromkeys(TOKEN_KINDS, 0)
+    assert series(metrics, "reviews_labelled_total") == {}
+    model = Model(name="m", version="1", digest="0" * 64, variant="int8")
+    metrics.note_model(model, ("negative", "positive"))
+    assert series(metrics, "reviews_labelled_total") == {"negative": 0, "positive": 0}
+    assert list(series(metrics, "reviews_model_info").values()) == [1]
+
+
+def test_the_stages_are_those_that_the_code_measures() -> None:
+    """No stage is measured that does not exist from the start, and none exists that is not measured."""
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "consumer").rglob("*.py"))
+    assert set(re.findall(r'stage_seconds\.labels\("(\w+)"\)', code)) == set(STAGES)
+    assert set(re.findall(r'tokens\.labels\("(\w+)"\)', code)) == set(TOKEN_KINDS)
+
+
+def test_the_reference_is_sorted_and_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/metrics.md has each metric once, in the order of the alphabet, and is what the code says."""
+    rows = re.findall(r"^\| `(reviews_\w+)`", (ROOT / "docs/metrics.md").read_text("utf-8"), re.MULTILINE)
+    assert rows == sorted(set(rows))
+    assert len(rows) == len(vars(Metrics())) - 1
+    generated = runpy.run_path(str(ROOT / "docs/generate.py"))
+    monkeypatch.setattr("sys.argv", ["generate.py", "--check"])
+    assert generated["main"]() == 0
