@@ -85,7 +85,7 @@ def test_row_31_offsets_that_the_coordinator_lost_are_not_done_twice(harness: Ha
     # Then it labelled only that, and told
     wait_until(lambda: worker.metric("reviews_consumed_total") == 400, 10, "400 counted")
     assert worker.metric("reviews_commits_lost_total") == harness.partitions
-    assert len(re.findall("Kafka gave an old committed offset", worker.log)) == harness.partitions
+    assert len(re.findall("Kafka returned an old committed offset", worker.log)) == harness.partitions
     harness.stop()
     assert harness.verdict().checked == 1200
 
@@ -129,7 +129,7 @@ def test_row_31_an_offset_beyond_the_end_is_told_and_begins_a_new_lineage(harnes
     # When a worker starts, then it says so, and labels that partition from its start
     worker = harness.worker()
     wait_until(lambda: sum(results(harness).values()) == 50, 60, "the ten records of one partition once more")
-    assert "partition 0 ends before 1000, which was read already" in worker.log
+    assert "partition 0 ends before 1000, which was already read" in worker.log
     # And the next one does not take the older results for lost commits
     harness.stop()
     oracle.settled(harness.kafka, harness.topics)
@@ -139,7 +139,7 @@ def test_row_31_an_offset_beyond_the_end_is_told_and_begins_a_new_lineage(harnes
     worker = harness.worker()
     harness.await_done()
     harness.stop()
-    assert worker.log.count("Kafka gave an old committed offset") == 0
+    assert worker.log.count("Kafka returned an old committed offset") == 0
     assert Counter(results(harness).values()) == {1: 70, 2: 10}
     commits.close()
 

@@ -12,12 +12,12 @@ import pytest
 from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from consumer.kafka import fixes
-from consumer.kafka.broker import Broker
-from consumer.kafka.publisher import Poll
+from consumer.kafka.fixes import positions
 from consumer.local.broker import LocalBroker
+from consumer.records.poll import Poll
 from tests.harness import Harness
 from tests.kafka_helpers import Record, end_offsets, internal, read_all, transaction
+from tests.live_broker import live_broker
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -85,11 +85,9 @@ def test_row_31_an_answer_without_records_does_not_hide_that_a_log_loses_its_end
     # Given a consumer at the end of a partition, which knows the epoch of what it read last
     harness.produce_records([Record(GOOD, partition=0)] * 5)
     partition = TopicPartition(harness.topics.input, 0)
-    broker = Broker(harness.topics.settings())
-    try:
-        broker.connect()
+    with live_broker(harness.topics.settings()) as (broker, _):
         wait_until(lambda: len(broker.poll(10).records) == 5, 60, "it has read")
-        before = fixes.position(broker._consumer, partition)
+        before = positions.position(broker._consumer, partition)
         assert before is not None
         assert before.leader_epoch >= 0
         # When it is told of a record which a transaction that is still open holds back
@@ -97,9 +95,7 @@ def test_row_31_an_answer_without_records_does_not_hide_that_a_log_loses_its_end
             wait_until(lambda: not broker.poll(10).records and broker._consumer.highwater(partition) == 6, 60, "told")
             producer.abort_transaction()
         # Then it knows the epoch as before
-        assert fixes.position(broker._consumer, partition) == before
-    finally:
-        broker.close(5)
+        assert positions.position(broker._consumer, partition) == before
 
 
 def test_row_31_no_position_goes_back_before_a_new_lineage_begins(
@@ -109,9 +105,7 @@ def test_row_31_no_position_goes_back_before_a_new_lineage_begins(
     # Given a worker's broker that has read and committed all
     harness.produce_records([Record(GOOD, partition=0)] * 5)
     partition = TopicPartition(harness.topics.input, 0)
-    broker = Broker(harness.topics.settings())
-    try:
-        broker.connect()
+    with live_broker(harness.topics.settings()) as (broker, _):
         polls: list[Poll] = []
 
         def has_read() -> bool:
@@ -128,8 +122,6 @@ def test_row_31_no_position_goes_back_before_a_new_lineage_begins(
         broker.poll(1)
         assert "partition 0 has lost the records from 2 on" in caplog.text
         assert broker.settle(polls[-1])
-    finally:
-        broker.close(5)
 
 
 @pytest.mark.parametrize("records_left", [True, False])
@@ -184,7 +176,7 @@ def test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there(
     # Then each of them is labelled, none is taken for one of the lost
     assert last.wait_exit(60) == 0, last.log
     assert "drained: 3 labelled" in last.log
-    assert last.log.count("gave an old committed offset") == 0
+    assert last.log.count("returned an old committed offset") == 0
     places = Counter(record.source for record in read_all(internal(harness.kafka), harness.topics.output))
     assert [places[harness.topics.input, 0, offset] for offset in range(20)] == [1] * 10 + [2] * 8 + [1] * 2
 

@@ -10,12 +10,13 @@ from kafka.admin import ConfigResource
 from kafka.errors import KafkaError
 
 from consumer.errors import GaveUp
-from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
-from consumer.kafka.publisher import NotPublished, Poll
+from consumer.kafka.fixes import transactions
 from consumer.records.outgoing import Outgoing
+from consumer.records.poll import NotPublished, Poll
 from tests.harness import Harness
 from tests.kafka_helpers import Record, produce, read_all
+from tests.live_broker import live_broker
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -106,8 +107,8 @@ def test_row_15_a_topic_that_refuses_dead_letters_stops_the_worker(harness: Harn
     worker = harness.worker()
     # Then the worker gives up, and says why
     assert worker.wait_exit(90) == 5
-    assert "nothing could be published" in worker.last_line
-    assert worker.log.count("taken again") == 5
+    assert "publishing failed 6 times in a row" in worker.last_line
+    assert worker.log.count("not published, retrying") == 5
     assert harness.committed() == 0
     # And with room enough, the next one does the work
     with harness.kafka.admin() as admin:
@@ -128,7 +129,7 @@ def test_row_15_a_refused_poll_is_taken_again(harness: Harness) -> None:
     harness.produce(30)
     harness.watch()
     worker = harness.worker()
-    wait_until(lambda: "taken again" in worker.log, 60, "the broker has refused it")
+    wait_until(lambda: "not published, retrying" in worker.log, 60, "the broker has refused it")
     # When it takes it
     with harness.kafka.admin() as admin:
         admin.alter_configs([ConfigResource("topic", harness.topics.dead_letter, {"max.message.bytes": "1000000"})])
@@ -164,17 +165,15 @@ def test_row_15_a_commit_that_lost_a_record_is_not_believed(harness: Harness, mo
     with harness.kafka.admin() as admin:
         admin.alter_configs([ConfigResource("topic", harness.topics.dead_letter, {"max.message.bytes": "500"})])
     harness.produce(4)
-    broker = Broker(harness.topics.settings())
-    broker.connect()
-    poll = _first_poll(broker)
-    monkeypatch.setattr(fixes, "bump_epoch", lambda *_: None)
-    with pytest.raises(NotPublished, match="MessageSizeTooLarge"):
-        broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x" * 5000, [])])
-    # When its next transaction has a record for the same partition, sent no sooner than the client has to
-    broker._connection.producer._accumulator.config["linger_ms"] = 60_000
-    with pytest.raises((NotPublished, GaveUp)):
-        broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x", [])])
-    broker.close(5)
+    with live_broker(harness.topics.settings()) as (broker, connection):
+        poll = _first_poll(broker)
+        monkeypatch.setattr(transactions, "bump_epoch", lambda *_: None)
+        with pytest.raises(NotPublished, match="MessageSizeTooLarge"):
+            broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x" * 5000, [])])
+        # When its next transaction has a record for the same partition, sent no sooner than the client has to
+        connection.producer._accumulator.config["linger_ms"] = 60_000
+        with pytest.raises((NotPublished, GaveUp)):
+            broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x", [])])
     # Then neither record nor offsets are committed
     assert harness.committed() == 0
     assert not read_all(harness.topics.bootstrap, harness.topics.dead_letter)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 import pytest
 from kafka import TopicPartition
 
-from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
-from consumer.kafka.publisher import NotPublished, Poll
+from consumer.kafka.fixes import positions
 from consumer.local.broker import LocalBroker
+from consumer.records.poll import NotPublished, Poll
 from tests.fake_worker import Script
 from tests.harness import Harness
 from tests.kafka_helpers import Record, internal, produce, read_all, transaction
+from tests.live_broker import live_broker
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -180,12 +181,11 @@ def test_row_22_added_partitions_may_go_to_a_worker_that_has_not_heard_of_them(h
 
 @pytest.mark.smoke
 def test_row_22_a_leader_takes_part_in_a_rebalance_that_ends_between_its_polls(harness: Harness) -> None:
-    """Its JoinGroup is answered while it does something else: it has the new partitions then, and no one else's."""
-    # Given two members, of which the one that assigns is told of new partitions, and asks to join anew
-    brokers = [Broker(harness.topics.settings(instance_id=name, metadata_max_age_seconds=1)) for name in ("a", "b")]
-    try:
-        for each in brokers:
-            each.connect()
+    """Its JoinGroup is answered while it does something else: then it has the new partitions, and no one else's."""
+    # Given two members; the one that assigns hears of new partitions, and asks to rejoin
+    members = [harness.topics.settings(instance_id=name, metadata_max_age_seconds=1) for name in ("a", "b")]
+    with live_broker(members[0]) as (first, _), live_broker(members[1]) as (second, _):
+        brokers = [first, second]
         _await_shares(brokers, 4)
         leader, other = sorted(brokers, key=lambda each: not each._consumer._coordinator._is_leader)
         with harness.kafka.admin() as admin:
@@ -197,21 +197,22 @@ def test_row_22_a_leader_takes_part_in_a_rebalance_that_ends_between_its_polls(h
             polls.append(leader.poll(10, 0.1))
             return bool(leader._consumer._coordinator.rejoining)
 
-        wait_until(asks_to_join, 60, "the leader asks to join anew")
+        wait_until(asks_to_join, 60, "the leader asks to rejoin")
         # When the other one joins, and the broker answers both between two polls of the leader
-        joined = fixes.times_assigned(other._consumer)
-        wait_until(lambda: bool(other.poll(10, 0.2)) and fixes.times_assigned(other._consumer) > joined, 60, "it joins")
+        joined = positions.times_assigned(other._consumer)
+        wait_until(
+            lambda: bool(other.poll(10, 0.2)) and positions.times_assigned(other._consumer) > joined, 60, "it joins"
+        )
         generation = other._consumer.group_metadata().generation_id
-        wait_until(lambda: leader._consumer.group_metadata().generation_id == generation, 60, "the leader is answered")
-        # Then a poll of meanwhile commits nothing, and each partition comes to have one owner
+        wait_until(
+            lambda: leader._consumer.group_metadata().generation_id == generation, 60, "the leader gets its answer"
+        )
+        # Then a poll from in between commits nothing, and in the end each partition has one owner
         assert not polls[-1].in_group
         with pytest.raises(NotPublished, match="left its group"):
             leader.publish(polls[-1], [])
         assert not leader.settle(polls[-1])
         _await_shares(brokers, 6)
-    finally:
-        for each in brokers:
-            each.close(5)
 
 
 def _await_shares(brokers: Sequence[Broker], partitions: int) -> None:
@@ -307,7 +308,7 @@ def test_row_31_a_topic_that_is_made_anew_under_a_worker_is_read_from_its_start(
         }
 
     wait_until(lambda: wanted <= labelled(), 60, "all that the new topic has")
-    assert f"{harness.topics.input} was deleted and made anew" in worker.log
+    assert f"{harness.topics.input} was deleted and created again" in worker.log
     # And by the next worker nothing is done again
     harness.stop()
     drained = harness.worker(drain=True)

@@ -151,7 +151,7 @@ def test_row_03_a_worker_that_can_read_nothing_yet_is_not_ready(
     assert killed.wait_exit() == -signal.SIGKILL
     # When another one has its partition, then it is not ready, and is as soon as the broker has ended the transaction
     successor = harness.worker()
-    waiting = (503, "waiting for committed offsets, which are not known yet\n")
+    waiting = (503, "waiting for the committed offsets of its partitions\n")
     wait_until(lambda: successor.get("/ready") == waiting, 60, "it waits, and says so")
     successor.wait_ready()
     assert harness.finish().checked == 20
@@ -221,7 +221,7 @@ def test_row_24_a_second_signal_ends_a_worker_at_once(harness: Harness) -> None:
     busy.await_point("sent:1")
     # When it is told to stop, and told again
     busy.send(signal.SIGTERM)
-    wait_until(lambda: "again to leave at once" in busy.log, 20, "the first signal is noticed")
+    wait_until(lambda: "signal again to exit at once" in busy.log, 20, "the first signal is noticed")
     busy.send(signal.SIGTERM)
     # Then it is gone, every line that it wrote is JSON, and another one does the work
     assert busy.wait_exit(15) == 5
