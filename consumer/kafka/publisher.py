@@ -47,6 +47,7 @@ class Publisher:
         alive: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._delivery_seconds = settings.max_poll_interval_seconds / 2
         self._consumer, self._producer = connection.consumer, connection.producer
         self._lineages, self._partitions = connection.lineages, connection.partitions
         self._at = at
@@ -86,7 +87,7 @@ class Publisher:
     def _publish_in_transaction(
         self, outgoing: Sequence[Outgoing], offsets: dict[TopicPartition, OffsetAndMetadata], group: object
     ) -> None:
-        delivery = _Delivery(self._settings.max_poll_interval_seconds / 2, self._alive)
+        delivery = _Delivery(self._delivery_seconds, self._alive)
         try:
             self._producer.begin_transaction()  # 2
             self._at("begun")
@@ -125,7 +126,7 @@ class Publisher:
     def _publish_then_commit(
         self, outgoing: Sequence[Outgoing], offsets: dict[TopicPartition, OffsetAndMetadata]
     ) -> None:
-        delivery = _Delivery(self._settings.max_poll_interval_seconds / 2, self._alive)
+        delivery = _Delivery(self._delivery_seconds, self._alive)
         try:
             self._send(outgoing, delivery)
             delivery.wait(self._producer)
