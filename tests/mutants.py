@@ -173,6 +173,11 @@ MUTATIONS = (
         "test_topics.py::test_row_30_partitions_that_wait_for_their_turn_are_not_stalled",
     ),
     Mutation(
+        "a slow delivery counts as a hang",
+        (Change(PUBLISHER, "delivery.show_life, SIGN_SECONDS)  # 4", "lambda: None, SIGN_SECONDS)  # 4"),),
+        "test_network.py::test_row_18_results_that_trickle_out_do_not_trip_the_watchdog",
+    ),
+    Mutation(
         "turns are counted only while the worker is idle",
         (Change(FIXES, "    positions.count_turns,\n", ""),),
         "test_workers_late.py::test_row_30_a_partition_that_is_never_read_again_is_noticed_under_load",

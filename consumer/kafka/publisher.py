@@ -166,16 +166,20 @@ class _Delivery:
         self.sent: list[Any] = []
         self._deadline = time.monotonic() + seconds
         self._alive = alive
+        self._next_sign = 0.0
 
     def check(self) -> None:
-        """Show a sign of life.
+        """Show a sign of life, if the last one is some time ago: it wakes a thread, and polls have many records.
 
         Raises:
             KafkaTimeoutError: the time is over.
         """
-        if time.monotonic() >= self._deadline:
+        now = time.monotonic()
+        if now >= self._deadline:
             raise KafkaTimeoutError("results were not acknowledged within half of max_poll_interval_seconds")
-        self._alive()
+        if now >= self._next_sign:
+            self._alive()
+            self._next_sign = now + SIGN_SECONDS
 
     def show_life(self) -> None:
         """Show a sign of life, if results are on their way and have time left: other waits may be a hang."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import resource
+from typing import Any
 
 import psutil
 import pytest
@@ -177,6 +178,31 @@ def test_row_15_a_commit_that_lost_a_record_is_not_believed(harness: Harness, mo
     # Then neither record nor offsets are committed
     assert harness.committed() == 0
     assert not read_all(harness.topics.bootstrap, harness.topics.dead_letter)
+
+
+def test_row_15_a_send_that_fails_half_way_restarts_the_sequence_numbers(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records sent before the one that could not be sent may have been refused, and left a gap as well."""
+    harness.produce(4)
+    bumps: list[int] = []
+    bump_epoch = transactions.bump_epoch
+
+    def counted(*arguments: Any) -> None:
+        bumps.append(1)
+        bump_epoch(*arguments)
+
+    monkeypatch.setattr(transactions, "bump_epoch", counted)
+    with live_broker(harness.topics.settings()) as (broker, _):
+        poll = _first_poll(broker)
+        # Given a record that is sent, and one that the client refuses to send
+        good, bad = (Outgoing(harness.topics.dead_letter, 0, None, b"x" * size, []) for size in (10, 2_000_000))
+        with pytest.raises(NotPublished, match="MessageSizeTooLarge"):
+            broker.publish(poll, [good, bad])
+        # Then the producer restarts its sequence numbers, and the retry is published once
+        assert bumps == [1]
+        broker.publish(poll, [good])
+    assert len(read_all(harness.topics.bootstrap, harness.topics.dead_letter)) == 1
 
 
 def _first_poll(broker: Broker) -> Poll:
