@@ -163,13 +163,12 @@ def serve(
         def waiting(what: str) -> None:
             if health.starting(what):
                 log.warning("waiting: %s", what)
-            alive()
 
         stop.on_signals()
         if not settings.security_protocol.endswith("SSL") and not settings.on_this_machine:
             log.warning("the connection to Kafka is not encrypted; set security_protocol to SASL_SSL or SSL")
         health.starting(f"connecting to {settings.bootstrap_servers}")
-        connection = Start(settings, waiting, stop.is_requested).connect()
+        connection = Start(settings, on_waiting=waiting, stopping=stop.is_requested, alive=alive).connect()
         if connection is None:
             log.info("stopped before connecting to Kafka")
             return 0

@@ -53,17 +53,21 @@ class Start:
         settings: addresses, topics, timeouts.
         on_waiting: called with one line that says what the start waits for.
         stopping: ends the wait early.
+        alive: called before each request or attempt.
     """
 
     def __init__(
         self,
         settings: WorkerSettings,
+        *,
         on_waiting: Callable[[str], None] = lambda _: None,
         stopping: Callable[[], bool] = lambda: False,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._on_waiting = on_waiting
         self._stopping = stopping
+        self._alive = alive
         self._deadline = time.monotonic() + settings.start_timeout_seconds
 
     def connect(self) -> Connection | None:
@@ -99,7 +103,7 @@ class Start:
 
     def _attempt(self, build: Callable[[WorkerSettings, Clients], Any]) -> Any:
         """Try once to create a client; None if another attempt may succeed."""
-        self._stop_if_asked()
+        self._proceed()
         clients = Clients()
         with LastWarning() as warning:  # one for each attempt: the cause of an earlier one is no longer true
             try:
@@ -126,7 +130,7 @@ class Start:
     def _partitions(self, consumer: Any, topic: str) -> int:
         """Wait until `topic` exists; return its number of partitions."""
         while True:
-            self._stop_if_asked()
+            self._proceed()
             try:
                 if count := len(consumer.partitions_for_topic(topic) or ()):
                     return count
@@ -146,9 +150,10 @@ class Start:
         self._on_waiting(what)
         time.sleep(RETRY_SECONDS)
 
-    def _stop_if_asked(self) -> None:
+    def _proceed(self) -> None:
         if self._stopping():
             raise _Stopped
+        self._alive()
 
 
 class _Stopped(Exception):  # noqa: N818 - the state of a start

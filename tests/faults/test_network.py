@@ -1,4 +1,4 @@
-"""A network that loses answers, is slow, or swallows everything, between the worker and a real broker."""
+"""A network that loses answers, is slow, or drops everything, between the worker and a real broker."""
 
 import json
 import time
@@ -22,7 +22,7 @@ Proxied = tuple[LocalBroker, Proxy]
 
 @pytest.fixture
 def harness(proxied: Proxied, harness_on: Callable[..., Harness]) -> Harness:
-    """Workers reach the broker through the proxy, everybody else past it."""
+    """Workers reach the broker through the proxy; all others connect directly."""
     kafka, proxy = proxied
     proxy.heal()
     return harness_on(kafka, bootstrap=proxy.address)
@@ -40,7 +40,7 @@ def harness(proxied: Proxied, harness_on: Callable[..., Harness]) -> Harness:
 def test_row_07_a_lost_answer_changes_nothing(
     harness: Harness, proxied: Proxied, request_kind: int, fault: str
 ) -> None:
-    """Whether the broker acted or not, when its answer is lost each record still gets one result."""
+    """Whether or not the broker acted, if its answer is lost each record still gets one result."""
     # Given a worker whose connection breaks around three requests of one kind
     harness.produce(600, bad=0.05)
     harness.watch()
@@ -56,7 +56,7 @@ def test_row_07_a_lost_answer_changes_nothing(
 
 
 def test_row_07_fifty_lost_answers_to_commits(harness: Harness, proxied: Proxied) -> None:
-    """Fifty commits in a row whose outcome the worker cannot know: no record is lost, none comes twice."""
+    """Fifty commits in a row with an unknown outcome: no record is lost, none comes twice."""
     # Given fifty commits whose answer is lost
     harness.produce(2000)
     harness.watch()
@@ -69,7 +69,7 @@ def test_row_07_fifty_lost_answers_to_commits(harness: Harness, proxied: Proxied
 
 
 def test_row_18_a_slow_network_slows_the_worker_down_and_nothing_else(harness: Harness, proxied: Proxied) -> None:
-    """Results that can only trickle out hold back the next poll: memory stays flat, the worker keeps its group."""
+    """Results that trickle out delay the next poll: memory stays flat, and the worker stays in its group."""
     # Given results of 4 kB and a link so slow that they take a while, yet one answer to a fetch comes within its time
     fields = '"note": "' + "x" * 4000 + '"'
     harness.produce_records(
@@ -123,7 +123,7 @@ def test_row_18_results_that_trickle_out_do_not_trip_the_watchdog(harness: Harne
 
 @pytest.mark.smoke
 def test_row_30_a_worker_that_hangs_in_a_commit_ends_itself(harness: Harness, proxied: Proxied) -> None:
-    """The client waits for ever for an answer: the watchdog dumps all stacks and ends the process in time."""
+    """The client waits forever for an answer: the watchdog dumps all stacks and ends the process in time."""
     # Given a network that swallows everything from the second commit on, and requests that wait longer than that
     harness.produce(300)
     harness.watch()

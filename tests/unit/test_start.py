@@ -52,7 +52,7 @@ def test_a_broker_that_is_away_for_a_moment_does_not_end_the_wait_for_a_topic(mo
     monkeypatch.setattr(start, "new_consumer", lambda *_: topics)
     said: list[str] = []
     # When a worker starts
-    connection = Start(WorkerSettings(), said.append, lambda: False).connect()
+    connection = Start(WorkerSettings(), on_waiting=said.append).connect()
     # Then it waits four times, says why each time, and connects when all topics exist
     assert connection is not None
     assert list(connection.partitions.values()) == [3, 3, 3]
@@ -64,13 +64,33 @@ def test_a_broker_that_is_away_for_a_moment_does_not_end_the_wait_for_a_topic(mo
     ]
 
 
+def test_a_slow_start_shows_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each client and each topic may take a request's full time; a sign of life comes before each, waiting or not."""
+    events: list[str] = []
+
+    class Noting(Topics):
+        def partitions_for_topic(self, topic: str) -> set[int]:
+            events.append("topic")
+            return super().partitions_for_topic(topic)
+
+    def build(*_: object) -> Noting:
+        events.append("client")
+        return Noting(set())
+
+    for client in ("new_consumer", "new_producer", "new_reader"):
+        monkeypatch.setattr(start, client, build)
+    assert Start(WorkerSettings(), alive=lambda: events.append("alive")).connect() is not None
+    assert events[0::2] == ["alive"] * 7
+    assert events[1::2] == ["client", *["topic"] * 4, "client", "client"]  # one topic is missing at first
+
+
 def test_a_topic_that_this_user_may_not_see_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waiting cannot fix is reported at once, with the topic; the consumer is closed."""
     topics: Any = Topics(TopicAuthorizationFailedError())
     monkeypatch.setattr(start, "new_consumer", lambda *_: topics)
     said: list[str] = []
     with pytest.raises(KafkaUnusable, match=r"topic reviews: .*TopicAuthorizationFailedError"):
-        Start(WorkerSettings(), said.append, lambda: False).connect()
+        Start(WorkerSettings(), on_waiting=said.append).connect()
     assert said == []
     assert topics.closed
 
@@ -116,7 +136,7 @@ def test_each_failed_attempt_reports_its_own_cause(monkeypatch: pytest.MonkeyPat
     said: list[str] = []
     # When a worker starts, and gives up with the third one
     with pytest.raises(IndexError):
-        Start(WorkerSettings(), said.append).connect()
+        Start(WorkerSettings(), on_waiting=said.append).connect()
     # Then each line has the cause of its own attempt
     assert len(said) == 2
     assert "error 111" in said[0]
