@@ -100,7 +100,7 @@ def test_row_15_a_record_at_the_limit_of_the_broker_fits_the_dead_letters(harnes
 
 
 def test_row_15_a_topic_that_refuses_dead_letters_stops_the_worker(harness: Harness) -> None:
-    """Dead letters that the topic will not take stop the worker after a few tries; nothing is dropped or skipped."""
+    """Dead letters that the topic rejects stop the worker after a few attempts; nothing is dropped or skipped."""
     # Given a dead-letter topic for small records only
     with harness.kafka.admin() as admin:
         admin.alter_configs([ConfigResource("topic", harness.topics.dead_letter, {"max.message.bytes": "2000"})])
@@ -120,7 +120,7 @@ def test_row_15_a_topic_that_refuses_dead_letters_stops_the_worker(harness: Harn
 
 @pytest.mark.smoke
 def test_row_15_a_refused_poll_is_taken_again(harness: Harness) -> None:
-    """A poll that could not be published is neither skipped nor split: the same records come again, in order."""
+    """A poll that could not be published is neither skipped nor split: the same records are retried, in order."""
     # Given a dead-letter topic that refuses what comes
     limit = {"max.message.bytes": "500"}
     with harness.kafka.admin() as admin:
@@ -137,13 +137,13 @@ def test_row_15_a_refused_poll_is_taken_again(harness: Harness) -> None:
     # Then the same process publishes all of it
     found = harness.finish()
     assert (found.predicted, found.dead, len(harness.workers)) == (60, 1, 1)
-    # And it began its sequence numbers anew, for those of the refused record are missing at the broker
+    # And it restarted its sequence numbers, because those of the refused record are missing at the broker
     assert "OutOfOrderSequence" not in worker.log
 
 
 def test_row_15_many_results_for_one_partition_fit_a_small_limit(harness: Harness) -> None:
-    """Together they are larger than what the topic takes at once, each is small: that is no reason to fail."""
-    # Given an output topic that takes little more than the worker is told, and a backlog in one partition
+    """Together they exceed what the topic takes at once, each one is small: that is no reason to fail."""
+    # Given an output topic whose limit is little above the worker's, and a backlog in one partition
     with harness.kafka.admin() as admin:
         admin.alter_configs([ConfigResource("topic", harness.topics.output, {"max.message.bytes": "70000"})])
     filler = "x" * 400
