@@ -23,6 +23,8 @@ from consumer.settings import WorkerSettings
 Step = Literal["polled", "inferred", "begun", "sent", "offsets_sent", "committed"]
 #: Between two signs of life while results are being delivered.
 SIGN_SECONDS = 1.0
+#: Wait for each batch that is flushed, at least: longer than batches linger.
+FLUSH_SECONDS = 0.01
 
 
 class Publisher:
@@ -193,8 +195,8 @@ class _Delivery:
             KafkaError: one was refused, or the time is over.
         """
         if self.sent:
-            try:  # sends what still lingers; the timeout is for each batch, of which there may be one a record
-                producer.flush(timeout=SIGN_SECONDS / len(self.sent))
+            try:  # sends what still lingers; the timeout is for each batch, and there may be one batch a record
+                producer.flush(timeout=max(FLUSH_SECONDS, SIGN_SECONDS / len(self.sent)))
             except KafkaTimeoutError:
                 self.check()
         for future in self.sent:
