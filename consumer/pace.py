@@ -1,29 +1,37 @@
-"""How much to take at once: never wait when idle, fill when busy, and stay within a target time."""
+"""How many records to poll at once: small polls when idle, full ones when busy, within a target time."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class Pace:
-    """How many records the next poll may bring, so that its inference takes about `target_seconds`."""
+    """Sizes polls so that the inference of one takes about `target_seconds`.
+
+    Args:
+        target_seconds: that time.
+        most: records of one poll at most.
+
+    Attributes:
+        records: for the next poll.
+    """
 
     target_seconds: float
     most: int
     records: int = 32
-    _seconds: float = field(default=0.0)  # per text
+    _seconds: float = field(default=0.0)  # for each text
 
     def __post_init__(self) -> None:
         self.records = min(self.records, self.most)
 
     def note(self, texts: int, seconds: float) -> None:
-        """Learn from a poll whose `texts` different ones the model read in `seconds`; recent polls weigh more.
+        """Adjust to a poll for which the model read `texts` distinct texts in `seconds`; recent polls weigh more.
 
-        Nothing is learnt from records that it did not read: the next ones may all be reviews.
+        Records that the model did not read say nothing: the next ones may all be reviews.
         """
         if not texts:
             return
-        # The mean of times, not of rates: fast polls would hide a slow one in it for many polls to come.
+        # The mean of times, not of rates: in a mean of rates, fast polls would hide a slow one for many polls.
         taken = max(seconds, 1e-6) / texts
         self._seconds = 0.7 * self._seconds + 0.3 * taken if self._seconds else taken
-        # At most doubled each time, so that one lucky poll of short reviews is not followed by a huge one of long ones.
+        # At most doubled each time, so that a poll of short reviews is not followed by a huge one of long reviews.
         self.records = max(1, min(self.most, self.records * 2, int(self.target_seconds / self._seconds)))

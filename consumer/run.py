@@ -10,16 +10,20 @@ from types import FrameType
 
 from consumer.errors import GaveUp
 from consumer.flags import add_settings, version
-from consumer.kafka.broker import OUTSIDE, Broker
+from consumer.kafka import fixes
+from consumer.kafka.broker import Broker
 from consumer.kafka.publisher import Step
+from consumer.kafka.start import Start
 from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
 from consumer.model.engines.cores import available_cores
 from consumer.records.messages import Model
+from consumer.records.poll import Obstacle
 from consumer.service import logs
-from consumer.service.health import Health, HealthServer
+from consumer.service.health import Health
 from consumer.service.metrics import Metrics
+from consumer.service.server import HealthServer
 from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
 from consumer.settings.sources import read_settings
@@ -87,20 +91,22 @@ def serve(
     open_model: Callable[[Bundle], Classifier],
     at: Callable[[Step], None] = lambda _: None,
 ) -> int:
-    """Open the parts in the order in which they can fail, run the loop, close them in the opposite order.
+    """Open the parts in the order in which they can fail, run the loop, close them in reverse order.
 
     Args:
         settings: of this worker.
-        open_model: opens the classifier of a bundle; raises `BundleError` if the bundle is no good.
+        open_model: opens the classifier of a bundle; raises `BundleError` if the bundle must not serve.
         at: see `Broker`.
     """
-    metrics, health = Metrics(), Health(settings.watchdog_seconds)
+    fixes.apply()  # before the first Kafka client of this process
+    metrics, health, stop = Metrics(), Health(settings.watchdog_seconds), Stop()
     metrics.ready.set_function(lambda: health.ready)
     with ExitStack() as closing:
         server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry)
         closing.callback(server.close)
         log.info("metrics, /live and /ready on %s", server.url)
-        health.not_ready_because = "loading the model"
+
+        health.starting("loading the model")
         bundle = load_bundle(settings.bundle)
         classifier = open_model(bundle)
         closing.callback(classifier.close)
@@ -113,45 +119,68 @@ def serve(
         metrics.note_model(model, bundle.manifest.labels)
         log.info("model %s %s (%s) is ready, digest %s", model.name, model.version, model.variant, model.digest[:12])
 
-        def waiting(what: str) -> None:
-            if health.not_ready_because != what:
-                health.not_ready_because = what
-                log.warning("waiting: %s", what)
-            health.turned()
-            watchdog.rearm()
-
         watchdog = Watchdog(settings.watchdog_seconds)
         closing.callback(watchdog.close)
-        broker = Broker(settings, waiting, at)
-        worker = Worker(settings, broker, classifier, model=model, metrics=metrics, health=health, watchdog=watchdog)
-        _stop_on_signals(worker)
-        closing.callback(lambda: broker.close(settings.stop_timeout_seconds))
+
+        def alive() -> None:
+            watchdog.rearm()
+            health.turned()
+
+        def waiting(what: str) -> None:
+            if health.starting(what):
+                log.warning("waiting: %s", what)
+
+        stop.on_signals()
         if not settings.security_protocol.endswith("SSL") and not settings.on_this_machine:
             log.warning("the connection to Kafka is not encrypted; set security_protocol to SASL_SSL or SSL")
-        health.not_ready_because = f"connecting to {settings.bootstrap_servers}"
-        broker.connect(lambda: worker.stopping)
-        if not worker.stopping:
-            health.not_ready_because = OUTSIDE
-            log.info("ready: %s from %s", settings.delivery.value, settings.input_topic)
-            worker.run()
-        done = worker.counts
+        health.starting(f"connecting to {settings.bootstrap_servers}")
+        connection = Start(settings, on_waiting=waiting, stopping=stop.is_requested, alive=alive).connect()
+        if connection is None:
+            log.info("stopped before connecting to Kafka")
+            return 0
+        closing.callback(lambda: connection.close(settings.stop_timeout_seconds))
+
+        worker = Worker(
+            settings,
+            Broker(settings, connection, at=at, alive=alive),
+            classifier,
+            model=model,
+            metrics=metrics,
+            health=health,
+            alive=alive,
+            stopping=stop.is_requested,
+        )
+        health.answered(Obstacle.OUTSIDE)
+        log.info("ready: %s from %s", settings.delivery.value, settings.input_topic)
+        worker.run()
         log.info(
             "%s: %s labelled, %s dead-lettered",
-            "stopped" if worker.stopping else "drained",
-            done["labelled"],
-            done["dead_lettered"],
+            "stopped" if stop.is_requested() else "drained",
+            worker.counts["labelled"],
+            worker.counts["dead_lettered"],
         )
     return 0
 
 
-def _stop_on_signals(worker: Worker) -> None:
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if worker.stopping:  # asked twice: leave at once; what is not committed is taken again
-            os._exit(GaveUp.exit_code)
-        worker.stop()
-        with suppress(OSError):
-            what = f"{signal.Signals(number).name}: finishing the poll at hand; again to leave at once"
-            logs.write_unlocked(logging.INFO, what)
+class Stop:
+    """A request to stop, made by SIGTERM or SIGINT. The second signal ends the process at once."""
 
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+    def __init__(self) -> None:
+        self._requested = False
+
+    def is_requested(self) -> bool:
+        """Whether to finish the current poll and return."""
+        return self._requested
+
+    def on_signals(self) -> None:
+        """Handle both signals from now on."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._requested:  # what is not committed is done again by the next worker
+            os._exit(GaveUp.exit_code)
+        self._requested = True
+        with suppress(OSError):
+            what = f"{signal.Signals(number).name}: finishing the current poll; signal again to exit at once"
+            logs.write_unlocked(logging.INFO, what)

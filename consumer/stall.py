@@ -1,8 +1,8 @@
-"""Notices a partition that is no longer read: kafka-python 3.0.7 stopped fetching some after a rebalance, silently.
+"""Detects a partition that is no longer read: after a rebalance, kafka-python 3.0.7 silently stopped fetching some.
 
-Not one that waits for its turn. What the client has fetched of one partition it hands out before it comes to the next,
-and it fetches again when all of it is handed out: with many partitions full of reviews one round may take minutes. So
-what counts is how many turns partitions have had, as well as time.
+A partition that waits its turn is not stalled. The client hands out everything it fetched of one partition before the
+next, and fetches again when nothing is left. With many full partitions one round may take minutes, so both time and the
+number of turns count.
 """
 
 from collections.abc import Mapping
@@ -10,33 +10,38 @@ from dataclasses import dataclass
 
 from consumer.records.progress import Progress
 
-#: A partition that has had none of so many turns for each partition is not read: one may have been asked for before its
-#: records came.
+#: A partition that had no turn in so many rounds is not being read. One round is not enough: the request may have been
+#: sent before the records came.
 ROUNDS = 3
 
 
 class StallDetector:
-    """Finds the partition whose position stands still although records wait.
+    """Finds a partition whose position does not move although it has records to read.
 
     Args:
-        seconds: for how long.
+        seconds: how long that may last.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._since: dict[int, _Stand] = {}
+        self._since: dict[int, _Standstill] = {}
 
     def stalled(self, seen: Mapping[int, Progress], now: float, turns: int) -> int | None:
-        """A partition that has not moved since `seconds` before `now` (monotonic) and for `ROUNDS`, or None.
+        """Return a partition that has not moved for `seconds` and for `ROUNDS`, or None.
 
-        `turns` counts how often partitions could have been read so far. One without a position waits for no turn.
+        A partition whose position is not known needs no turn; for it, time alone counts.
+
+        Args:
+            seen: progress of each partition of ours.
+            now: monotonic time.
+            turns: how many partitions could have been read so far, counting repeats.
         """
-        since: dict[int, _Stand] = {}
+        since: dict[int, _Standstill] = {}
         for partition, progress in seen.items():
             before = self._since.get(partition)
             if progress.lag != 0:
-                has_stood = before is not None and before.position == progress.position
-                since[partition] = before if before and has_stood else _Stand(progress.position, now, turns)
+                is_same = before is not None and before.position == progress.position
+                since[partition] = before if before and is_same else _Standstill(progress.position, now, turns)
         self._since = since
         stalled = (
             partition
@@ -48,8 +53,8 @@ class StallDetector:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stand:
-    """Where a partition stands, since when (monotonic), and how many turns there had been by then."""
+class _Standstill:
+    """A position, since when a partition has had it (monotonic), and the number of turns by then."""
 
     position: int | None
     start: float

@@ -1,51 +1,60 @@
-"""The loop: poll ▸ parse ▸ classify ▸ publish. It knows reviews and outcomes, neither Kafka nor an engine."""
+"""The loop: poll ▸ parse ▸ classify ▸ publish. It knows reviews and outcomes, but neither Kafka nor engines."""
 
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from consumer.errors import GaveUp
-from consumer.kafka.broker import IN_DOUBT, OUTSIDE, Broker
-from consumer.kafka.publisher import NotPublished, Poll
 from consumer.model.classifier import Classifier, Scored
 from consumer.pace import Pace
 from consumer.records.messages import Limits, Model, ParsedReview, Reason, parse
 from consumer.records.outcomes import Outcome, Outcomes
+from consumer.records.poll import Channel, NotPublished, Poll
 from consumer.records.progress import Progress
 from consumer.records.record import Record
-from consumer.service.health import Health
+from consumer.service.health import Health, State
 from consumer.service.metrics import Metrics
-from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
 from consumer.settings.times import PROBE_SECONDS
 from consumer.stall import StallDetector
 
 log = logging.getLogger(__name__)
 
-#: A poll that was not published is redone after 0.1 s, 0.2 s, 0.4 s ... and the worker gives up after this many.
+#: A poll that was not published is retried after 0.1 s, 0.2 s, 0.4 s ... After this many failures the worker gives up.
 ATTEMPTS = 6
-#: Outcomes over which the share of dead letters is taken.
+#: The share of dead letters is that of the last outcomes, this many.
 RATIO_WINDOW = 1000
 
 
 class Worker:
-    """Runs until `stop` is called, or until drained. Everything it needs is handed in and stays the caller's to close.
+    """Labels reviews until stopped or drained. The caller closes everything that it passes in.
 
-    Raises (from `run`):
-        GaveUp: a failure that a restart mends; what was not committed is taken again then.
+    Args:
+        settings: of this worker.
+        broker: where records come from and results go.
+        classifier: labels texts.
+        model: what the classifier serves, for results.
+        metrics: updated with each poll.
+        health: updated with what the broker returns.
+        alive: called at least once in each turn of the loop, and during waits that are long and yet no hang.
+        stopping: whether to return after the current poll.
+
+    Attributes:
+        counts: outcomes that were committed, "labelled" and "dead_lettered".
     """
 
     def __init__(
         self,
         settings: WorkerSettings,
-        broker: Broker,
+        broker: Channel,
         classifier: Classifier,
         *,
         model: Model,
         metrics: Metrics,
         health: Health,
-        watchdog: Watchdog,
+        alive: Callable[[], None],
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
         self._broker = broker
@@ -53,7 +62,8 @@ class Worker:
         self._outcomes = Outcomes(settings, model)
         self._metrics = metrics
         self._health = health
-        self._watchdog = watchdog
+        self._alive = alive
+        self._stopping = stopping
         self._limits = Limits(
             settings.text_field, settings.id_field, settings.max_record_bytes, settings.max_text_characters
         )
@@ -64,20 +74,19 @@ class Worker:
         self._answered = self._probed = time.monotonic()
         self._recent: deque[bool] = deque(maxlen=RATIO_WINDOW)
         self.counts: Counter[str] = Counter()
-        self.stopping = False
-
-    def stop(self) -> None:
-        """Finish the poll at hand, commit it, and return from `run`. Safe in a signal handler."""
-        self.stopping = True
 
     def run(self) -> None:
-        """Label reviews until told to stop."""
-        while not self.stopping:
-            self._show_life()
+        """Label reviews until stopped or drained.
+
+        Raises:
+            GaveUp: a failure that a restart fixes; the next worker resumes from the last commit.
+        """
+        while not self._stopping():
+            self._alive()
             started = time.monotonic()
             poll = self._broker.poll(self._pace.records)
-            if self._health.not_ready_because in (OUTSIDE, IN_DOUBT):
-                self._health.not_ready_because = self._broker.obstacle
+            if self._health.readiness.state is State.BLOCKED:  # the next probe would be seconds away
+                self._health.answered(self._broker.obstacle)
             self._note_assignment()
             self._note_losses(poll)
             if not poll.records:
@@ -89,22 +98,18 @@ class Worker:
             published = self._commit(poll, outcomes)
             if self._probe_is_due():
                 self._probe(published)
-                # Here too: where producers never rest, no poll is ever empty.
+                # Here as well: if producers never pause, no poll is ever empty.
                 if published and self._settled(poll):
                     return
 
-    def _show_life(self) -> None:
-        self._watchdog.rearm()
-        self._health.turned()
-
     def _idle(self, poll: Poll) -> bool:
-        """Do what a full hand has no time for; True when drained."""
+        """Do what there is no time for while records come; True when drained."""
         if self._probe_is_due():
             self._probe()
         return self._settled(poll)
 
     def _settled(self, poll: Poll) -> bool:
-        """Commit what moved without a record; True when drained."""
+        """Commit positions that moved without a record; True when drained."""
         try:
             if self._broker.settle(poll):
                 self._failures = 0
@@ -117,20 +122,19 @@ class Worker:
         return time.monotonic() - self._probed >= PROBE_SECONDS
 
     def _probe(self, moves: bool = True) -> None:
-        """Ask how far there is to go. Unless it `moves`, standing still is no news: the last poll was not published."""
+        """Ask how far there is to go. Look for a stall only if it `moves`: the last poll was published."""
         now = time.monotonic()
-        progress = self._broker.progress(PROBE_SECONDS)
+        progress = self._broker.progress(min(PROBE_SECONDS, self._settings.watchdog_seconds / 2))
         if progress is not None:
             self._answered = now
-            self._health.not_ready_because = self._broker.obstacle
+            self._health.answered(self._broker.obstacle)
             self._note_lag(progress)
             if moves:
                 self._look_for_stall(progress, now)
         elif (silent := time.monotonic() - self._answered) >= self._settings.broker_timeout_seconds:
-            raise GaveUp(f"no broker has answered for {silent:.0f} s; start the worker again when Kafka is back")
-        elif self._health.not_ready_because in ("", OUTSIDE, IN_DOUBT):
-            self._health.not_ready_because = f"no answer from {self._settings.bootstrap_servers}"
-            log.warning("%s; waiting for it", self._health.not_ready_because)
+            raise GaveUp(f"no broker has answered for {silent:.0f} s; restart the worker when Kafka is back")
+        elif self._health.unanswered(self._settings.bootstrap_servers):
+            log.warning("%s; waiting for it", self._health.readiness.reason)
         self._probed = time.monotonic()
 
     def _note_lag(self, progress: Mapping[int, Progress]) -> None:
@@ -143,11 +147,11 @@ class Worker:
             seconds = f"{self._settings.stall_timeout_seconds:g} s"
             if progress[stalled].position is None:
                 raise GaveUp(
-                    f"the committed offset of partition {stalled} has not been known for {seconds}: a transaction that "
-                    "does not end? see docs/runbook.md"
+                    f"the committed offset of partition {stalled} has not been known for {seconds}; perhaps a "
+                    "transaction does not end, see docs/runbook.md"
                 )
             raise GaveUp(
-                f"partition {stalled} has not moved for {seconds} although records wait in it; start the worker again"
+                f"partition {stalled} has not moved for {seconds} although it has records to read; restart the worker"
             )
 
     def _note_assignment(self) -> None:
@@ -167,7 +171,7 @@ class Worker:
         self._metrics.commits_lost.inc(len(poll.restored))
         for partition, offset in poll.restored.items():
             log.error(
-                "partition %s: Kafka gave an old committed offset; results up to %s are there, going on behind",
+                "partition %s: Kafka returned an old committed offset; resuming after the last published result, %s",
                 partition,
                 offset - 1,
             )
@@ -177,9 +181,9 @@ class Worker:
         started = time.monotonic()
         parsed = [parse(record, self._limits) for record in records]
         read = time.monotonic()
-        # A poll may take much longer than the last one, where all of its reviews are long: that is no hang.
+        # A poll may take much longer than the one before if all of its reviews are long; that is no hang.
         classified = self._classifier.classify(
-            [review.text for review in parsed if isinstance(review, ParsedReview)], self._show_life
+            [review.text for review in parsed if isinstance(review, ParsedReview)], self._alive
         )
         results = iter(classified.results)
         outcomes = []
@@ -196,7 +200,7 @@ class Worker:
         return outcomes
 
     def _commit(self, poll: Poll, outcomes: Sequence[Outcome]) -> bool:
-        """Whether `outcomes` are published; the poll is taken again where they are not."""
+        """Publish `outcomes`; if that fails, rewind so that the poll is retried. Whether they are published."""
         started = time.monotonic()
         try:
             self._broker.publish(poll, [outcome.outgoing for outcome in outcomes])
@@ -206,18 +210,18 @@ class Worker:
             return False
         self._failures = 0
         self._answered = time.monotonic()
-        self._health.not_ready_because = ""
+        self._health.answered(None)
         self._metrics.stage_seconds.labels("publish").observe(self._answered - started)
         self._count(outcomes)
         return True
 
     def _failed(self, cause: str) -> None:
-        """Nothing was published: wait a little longer each time, then leave it to a new process."""
+        """Wait longer after each failure to publish; in the end leave it to a new process."""
         self._failures += 1
         self._metrics.not_published.inc()
         if self._failures >= ATTEMPTS:
-            raise GaveUp(f"nothing could be published {self._failures} times in a row ({cause}); see docs/runbook.md")
-        log.warning("not published, taken again (%s of %s): %s", self._failures, ATTEMPTS, cause)
+            raise GaveUp(f"publishing failed {self._failures} times in a row ({cause}); see docs/runbook.md")
+        log.warning("not published, retrying (%s of %s): %s", self._failures, ATTEMPTS, cause)
         time.sleep(0.05 * 2**self._failures)
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
@@ -229,5 +233,5 @@ class Worker:
         if len(self._recent) == RATIO_WINDOW and ratio > self._settings.max_dead_letter_ratio:
             raise GaveUp(
                 f"{ratio:.0%} of the last {RATIO_WINDOW} records were dead letters, more than max_dead_letter_ratio; "
-                "find out what the producers changed before starting again"
+                "find out what the producers changed before you restart"
             )

@@ -38,7 +38,7 @@ class Mutation:
 BROKER, PUBLISHER, CLIENT = "consumer/kafka/broker.py", "consumer/kafka/publisher.py", "consumer/kafka/client.py"
 ASSIGNMENT, WORKER, LINEAGE = "consumer/kafka/assignment.py", "consumer/worker.py", "consumer/kafka/lineage.py"
 LOSSES, DRAIN = "consumer/kafka/losses.py", "consumer/kafka/drain.py"
-START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings/topics.py", "consumer/kafka/fixes.py"
+START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings/topics.py", "consumer/kafka/fixes/__init__.py"
 
 MUTATIONS = (
     Mutation(
@@ -51,7 +51,7 @@ MUTATIONS = (
             raise NotPublished("this worker has left its group")
 """,
                 """\
-        poll = Poll(poll.records, poll.first, poll.next, poll.epochs, self._consumer.group_metadata())
+        poll = Poll(poll.records, poll.spans, True, self._consumer.group_metadata())
 """,
             ),
         ),
@@ -114,7 +114,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the offset committed is that of the last record, not of the next one",
-        (Change(BROKER, "messages[-1].offset + 1", "messages[-1].offset"),),
+        (Change(BROKER, "last.offset + 1", "last.offset"),),
         "test_workers_end.py::test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind[polled]",
     ),
     Mutation(
@@ -127,17 +127,23 @@ MUTATIONS = (
     ),
     Mutation(
         "a leader forgets that it joins anew",
-        (Change(FIXES, "coordinator.rejoining or need_rejoin(coordinator)", "need_rejoin(coordinator)"),),
+        (
+            Change(
+                "consumer/kafka/fixes/group.py",
+                "coordinator.rejoining or need_rejoin(coordinator)",
+                "need_rejoin(coordinator)",
+            ),
+        ),
         "test_topics.py::test_row_22_a_leader_takes_part_in_a_rebalance_that_ends_between_its_polls",
     ),
     Mutation(
         "a poll taken while the group rebalances may commit",
-        (Change(PUBLISHER, "self.group.state == MemberState.STABLE", "self.group.generation_id >= 0"),),
+        (Change(BROKER, "group.state == MemberState.STABLE", "group.generation_id >= 0"),),
         "test_topics.py::test_row_22_a_leader_takes_part_in_a_rebalance_that_ends_between_its_polls",
     ),
     Mutation(
         "clients ask for topics to be created",
-        (Change(CLIENT, "        fixes.create_no_topics(client)\n", ""),),
+        (Change(CLIENT, "        network.create_no_topics(client)\n", ""),),
         "test_topics.py::test_row_21_a_topic_that_is_deleted_under_a_worker_stays_deleted",
     ),
     Mutation(
@@ -167,13 +173,18 @@ MUTATIONS = (
         "test_topics.py::test_row_30_partitions_that_wait_for_their_turn_are_not_stalled",
     ),
     Mutation(
+        "a slow delivery counts as a hang",
+        (Change(PUBLISHER, "delivery.show_life, SIGN_SECONDS)  # 4", "lambda: None, SIGN_SECONDS)  # 4"),),
+        "test_network.py::test_row_18_results_that_trickle_out_do_not_trip_the_watchdog",
+    ),
+    Mutation(
         "turns are counted only while the worker is idle",
-        (Change(FIXES, "    Fetcher._handle_fetch_response = _counting(Fetcher._handle_fetch_response)\n", ""),),
+        (Change(FIXES, "    positions.count_turns,\n", ""),),
         "test_workers_late.py::test_row_30_a_partition_that_is_never_read_again_is_noticed_under_load",
     ),
     Mutation(
         "a partition without a leader is asked for its end like any other",
-        (Change(FIXES, "    Fetcher.beginning_or_end_offset = _offsets_known\n", ""),),
+        (Change(FIXES, "    positions.return_known_offsets,\n", ""),),
         "test_brokers.py::test_row_05_a_partition_without_a_leader_holds_up_no_other",
     ),
     Mutation(
@@ -186,8 +197,8 @@ MUTATIONS = (
         (
             Change(
                 LOSSES,
-                "            self._lineages.begin(partition.partition)\n        try:",
-                "            pass\n        try:",
+                "            self._lineages.begin(partition.partition)\n        if positions:",
+                "            pass\n        if positions:",
             ),
         ),
         "test_commits_lost.py::test_row_31_an_offset_beyond_the_end_is_told_and_begins_a_new_lineage",
@@ -208,7 +219,7 @@ MUTATIONS = (
         (
             Change(
                 ASSIGNMENT,
-                "fixes.seek_committed(self._consumer, partition, commit)",
+                "positions.seek_committed(self._consumer, partition, commit)",
                 "self._consumer.seek(partition, commit.offset)",
             ),
         ),
@@ -221,12 +232,18 @@ MUTATIONS = (
     ),
     Mutation(
         "an answer without records forgets the leader epoch",
-        (Change(FIXES, "    Fetcher._parse_fetched_data = _keeping_the_epoch(Fetcher._parse_fetched_data)\n", ""),),
+        (Change(FIXES, "    positions.keep_leader_epochs,\n", ""),),
         "test_logs.py::test_row_31_an_answer_without_records_does_not_hide_that_a_log_loses_its_end",
     ),
     Mutation(
         "an emptied control batch is asked for its marker",
-        (Change(FIXES, "batch.records_count > 0 and contains_abort_marker", "contains_abort_marker"),),
+        (
+            Change(
+                "consumer/kafka/fixes/records.py",
+                "batch.records_count > 0 and contains_abort_marker",
+                "contains_abort_marker",
+            ),
+        ),
         "test_logs.py::test_row_12_a_marker_that_the_cleaner_has_emptied_is_passed_over",
     ),
     Mutation(
@@ -247,7 +264,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a position that went back is committed before a new lineage begins",
-        (Change(BROKER, "if fixes.has_lost_records(self._consumer):", "if False:"),),
+        (Change(BROKER, "if losses.has_lost_records(self._consumer):", "if False:"),),
         "test_logs.py::test_row_31_no_position_goes_back_before_a_new_lineage_begins",
     ),
     Mutation(
@@ -260,8 +277,8 @@ MUTATIONS = (
         (
             Change(
                 BROKER,
-                'return IN_DOUBT if self._assignment.waiting and not self._assignment.readable else ""',
-                'return ""',
+                "return Obstacle.IN_DOUBT if self._assignment.waiting and not self._assignment.readable else None",
+                "return None",
             ),
         ),
         "test_workers_end.py::test_row_03_a_worker_that_can_read_nothing_yet_is_not_ready",

@@ -9,6 +9,7 @@ from kafka.errors import KafkaError
 from consumer.demo import sample
 from consumer.demo.course import TOPICS
 from consumer.errors import GaveUp, KafkaUnusable
+from consumer.kafka import fixes
 from consumer.kafka.client import Clients
 from consumer.local.interrupts import Interrupts
 
@@ -23,6 +24,7 @@ def produce(interrupts: Interrupts, bootstrap: str, rate: float) -> None:
         GaveUp: a record was not acknowledged.
         KeyboardInterrupt: as `interrupts` says.
     """
+    fixes.apply()  # before the first Kafka client of this process
     try:
         producer = KafkaProducer(
             bootstrap_servers=bootstrap, bootstrap_timeout_ms=10_000, kafka_client=Clients(), acks="all"

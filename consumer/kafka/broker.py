@@ -1,6 +1,6 @@
-"""Kafka, behind the few verbs that the worker needs: connect, poll, publish, rewind.
+"""Kafka behind the few verbs that the worker needs (`consumer.records.poll.Channel`).
 
-Where each line comes from is written down, with the test that shows it, in docs/delivery.md.
+docs/delivery.md explains each line, with the test that fails without it.
 """
 
 import logging
@@ -19,26 +19,29 @@ from kafka.errors import (
     KafkaError,
     RetriableError,
 )
+from kafka.structs import MemberState
 
 from consumer.errors import GaveUp, KafkaUnusable
-from consumer.kafka import fixes
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.client import reason_of
 from consumer.kafka.drain import Drain
-from consumer.kafka.lineage import Lineages
+from consumer.kafka.fixes import losses, positions
 from consumer.kafka.losses import Losses
-from consumer.kafka.publisher import Poll, Publisher, Step
-from consumer.kafka.start import Connection, Start
+from consumer.kafka.publisher import Publisher, Step
+from consumer.kafka.start import Connection
 from consumer.records.outgoing import Outgoing
+from consumer.records.poll import Obstacle, Poll, Span
 from consumer.records.progress import Progress
 from consumer.records.record import Record
 from consumer.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
-#: Between two looks at a committed offset that a transaction still decides.
+#: How long a poll waits for records.
+POLL_SECONDS = 0.5
+#: The same while a committed offset is not known yet, because a transaction still decides it.
 WAITING_SECONDS = 0.1
-#: Answers of the group, or about the topic, that no other attempt changes.
+#: Errors of the group, or about the topic, that another attempt does not change.
 REFUSALS = (
     AuthorizationError,
     FencedInstanceIdError,
@@ -47,143 +50,111 @@ REFUSALS = (
     InvalidGroupIdError,
     InvalidSessionTimeoutError,
 )
-#: What keeps a worker from reading although brokers answer.
-OUTSIDE = "not in the consumer group yet"
-IN_DOUBT = "waiting for committed offsets, which are not known yet"
 
 
 class Broker:
-    """One consumer and one producer. Used by one thread.
+    """A member of the consumer group that publishes what comes of its records. Used by one thread.
 
     Args:
-        settings: addresses, topics, group, timeouts.
-        on_waiting: told, in one line, what a slow start is waiting for.
+        settings: topics, group, timeouts.
+        connection: what a `Start` returned; the caller closes it.
         at: called when a poll has come as far as this step.
+        alive: called during waits that are long and yet no hang, at least every `request_timeout_seconds`.
+
+    Raises:
+        KafkaUnusable: this worker is to drain its topic, and cannot find out where the topic ends.
     """
 
     def __init__(
         self,
         settings: WorkerSettings,
-        on_waiting: Callable[[str], None] = lambda _: None,
+        connection: Connection,
+        *,
         at: Callable[[Step], None] = lambda _: None,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
-        self._on_waiting = on_waiting
-        self._at = at
-        self._connection = Connection(None, None, None, {})
-        self._consumer: Any = None
-        self._publisher: Publisher
-        self._assignment: Assignment
-        self._losses: Losses
-        self._drain: Drain | None = None
-        self._idle_turns = 0
-
-    def connect(self, stopping: Callable[[], bool] = lambda: False) -> None:
-        """Wait for Kafka and the topics as `Start.connect` does; join the group.
-
-        Raises:
-            KafkaUnusable: as `Start.connect`.
-        """
-        self._connection = connection = Start(self._settings, self._on_waiting, stopping).connect()
-        if stopping():
-            return
         self._consumer = connection.consumer
-        lineages = Lineages(self._settings, connection.reader, connection.partitions)
-        self._assignment = Assignment(self._consumer, lineages, self._settings.request_timeout_seconds)
-        self._losses = Losses(self._settings, self._consumer, lineages)
-        self._publisher = Publisher(self._settings, connection, lineages, self._at)
-        self._consumer.subscribe([self._settings.input_topic])
-        if self._settings.drain:
-            self._drain = Drain(self._settings, self._consumer, connection.partitions[self._settings.input_topic])
+        self._at = at
+        self._assignment = Assignment(self._consumer, connection.lineages, settings.request_timeout_seconds, alive)
+        self._losses = Losses(settings, self._consumer, connection.lineages, alive)
+        self._publisher = Publisher(settings, connection, at, alive)
+        self._idle_turns = 0
+        self._consumer.subscribe([settings.input_topic])
+        partitions = connection.partitions[settings.input_topic]
+        self._drain = Drain(settings, self._consumer, partitions, alive) if settings.drain else None
 
-    def poll(self, max_records: int, timeout_seconds: float = 0.5) -> Poll:
-        """Return what is there, at once if there is something, else after `timeout_seconds`.
+    def poll(self, max_records: int, timeout_seconds: float = POLL_SECONDS) -> Poll:
+        """Return the records that are there; if there are none, those that come within `timeout_seconds`.
+
+        1. poll the client, which also keeps us in the group
+        2. take the group metadata now: after inference the client may have left the group, and the broker accepts
+           metadata of a consumer that is in no group
+        3. if the group has assigned partitions, discard the records: where to read these partitions is not known yet
+        4. discard the records of partitions that lost some, because their offsets may mean other records now
+        5. take over partitions whose committed offset is known by now
+        6. count what retention deleted, from the notes that 3 and 4 have not discarded
 
         Raises:
-            KafkaUnusable: the group or the topic was refused from the first.
-            GaveUp: what the broker returned cannot be read (corrupt batch, unknown codec), or rights were withdrawn.
+            KafkaUnusable: the group or the topic was refused from the start.
+            GaveUp: what the broker returned is unreadable (corrupt batch, unknown codec), or rights were withdrawn.
         """
-        try:
-            # A partition that waits for its committed offset is looked after more often.
-            seconds = min(timeout_seconds, WAITING_SECONDS) if self._assignment.waiting else timeout_seconds
-            polled = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=max_records)
-        except RetriableError as error:
-            # No way to a broker while joining the group. The loop asks for signs of life, and gives up in time.
-            log.warning("nothing polled: %s", reason_of(error))
-            time.sleep(timeout_seconds)
-            polled = {}
-        except REFUSALS as error:
-            what = f"the group {self._settings.group_id} or the topic {self._settings.input_topic} is refused"
-            kind = GaveUp if fixes.times_assigned(self._consumer) else KafkaUnusable
-            raise kind(f"{what}: {reason_of(error)}; see docs/runbook.md") from error
-        except Exception as error:  # the client raises what its decoders raise
-            raise GaveUp(
-                f"cannot read {self._settings.input_topic}: {reason_of(error)}; "
-                "nothing was skipped, see docs/runbook.md"
-            ) from error
-        if not polled:  # all that was fetched is handed out, and there was time for more of any partition
-            self._idle_turns += max(1, len(self._consumer.assignment()))
-        # Taken now: after inference the client may have left the group, and the broker accepts the metadata of
-        # a consumer that is in no group.
-        group = self._consumer.group_metadata()
-        if self._assignment.renew():
+        polled = self._polled(max_records, timeout_seconds)  # 1
+        group = self._consumer.group_metadata()  # 2
+        if self._assignment.renew():  # 3
             polled = {}
             self._losses.forget()
-        for outdated in self._losses.outdated(self._assignment.readable):
+        for outdated in self._losses.outdated(self._assignment.readable):  # 4
             polled.pop(outdated, None)
-        restored = self._assignment.take_over() if self._assignment.waiting else {}
-        records, first, after, epochs = [], {}, {}, {}
-        for partition, messages in polled.items():
-            records += [
-                Record(m.topic, m.partition, m.offset, _milliseconds(m.timestamp), m.key, m.value, tuple(m.headers))
-                for m in messages
-            ]
-            first[partition] = messages[0].offset
-            after[partition] = messages[-1].offset + 1
-            epochs[partition] = messages[-1].leader_epoch
-        if records:
+        restored = self._assignment.take_over() if self._assignment.waiting else {}  # 5
+        deleted = self._losses.deleted()  # 6
+        if polled:
             self._at("polled")
-        return Poll(records, first, after, epochs, group, restored, self._losses.deleted())
+        return Poll(
+            records=[_record(message) for messages in polled.values() for message in messages],
+            spans=tuple(_span(partition, messages) for partition, messages in polled.items()),
+            in_group=group.state == MemberState.STABLE,
+            group=group,
+            restored=restored,
+            deleted=deleted,
+        )
 
     def publish(self, poll: Poll, outgoing: Sequence[Outgoing]) -> None:
-        """Make `outgoing` and the offsets of `poll` visible: see `Publisher.publish`."""
+        """Publish `outgoing` and commit the offsets of `poll`: see `Publisher.publish`."""
         self._publisher.publish(poll, outgoing)
-        self._assignment.committed.update(poll.next)
+        self._assignment.committed.update({self._place(span.partition): span.next for span in poll.spans})
 
     def rewind(self, poll: Poll) -> None:
         """Go back to the first record of `poll` in each partition that is still ours; aborting alone does not."""
-        for partition in self._consumer.assignment() & self._assignment.readable & poll.first.keys():
-            self._consumer.seek(partition, poll.first[partition])
+        ours = self._consumer.assignment() & self._assignment.readable
+        for span in poll.spans:
+            if (place := self._place(span.partition)) in ours:
+                self._consumer.seek(place, span.first)
 
     @property
     def turns(self) -> int:
-        """How many partitions could have been read so far, each counted as often as it had its turn."""
-        return fixes.turns(self._consumer) + self._idle_turns
+        """How many partitions could have been read so far, counting repeats."""
+        return positions.turns(self._consumer) + self._idle_turns
 
     @property
-    def obstacle(self) -> str:
-        """What keeps us from reading although brokers answer: `OUTSIDE`, `IN_DOUBT` or nothing.
-
-        A member of the group may well have no partition.
-        """
+    def obstacle(self) -> Obstacle | None:
+        """What keeps us from reading although brokers answer. Having no partition is no obstacle."""
         if self._consumer.group_metadata().generation_id < 0:
-            return OUTSIDE
-        return IN_DOUBT if self._assignment.waiting and not self._assignment.readable else ""
+            return Obstacle.OUTSIDE
+        return Obstacle.IN_DOUBT if self._assignment.waiting and not self._assignment.readable else None
 
     def assignment(self) -> frozenset[int]:
         """Partitions of the input topic that are ours now, and read."""
         return frozenset(partition.partition for partition in self._assignment.readable)
 
     def progress(self, timeout_seconds: float) -> dict[int, Progress] | None:
-        """Position and end of each partition of ours; one request. None if no answer came within `timeout_seconds`.
+        """Position and end of each partition of ours, with one request; None if no answer came in time.
 
-        The position is None where the committed offset is not known yet. A partition without a leader is left out.
+        The position is None if the committed offset is not known yet. A partition without a leader is left out.
         """
         ours = self._consumer.assignment()
         try:
-            ends = self._consumer.end_offsets(
-                list(ours or {TopicPartition(self._settings.input_topic, 0)}), timeout_ms=int(timeout_seconds * 1000)
-            )
+            ends = self._consumer.end_offsets(list(ours or {self._place(0)}), timeout_ms=int(timeout_seconds * 1000))
         except KafkaError:
             return None
         return {
@@ -192,9 +163,9 @@ class Broker:
         }
 
     def settle(self, poll: Poll) -> bool:
-        """After a `poll` without records, or that is published, commit positions that moved without one: lag reaches 0.
+        """After an empty or a published `poll`, commit positions that moved without a record, so that lag reaches 0.
 
-        Transaction markers and compacted tails move them on, and a log that has lost its end moves them back.
+        Transaction markers and compacted tails move them forward; a log that lost its end moves them back.
 
         Returns:
             Whether there was something to commit.
@@ -204,32 +175,63 @@ class Broker:
         """
         if not poll.in_group:
             return False
-        moved, epochs = {}, {}
+        moved = []
         for partition in self._consumer.assignment() & self._assignment.readable:
-            if (position := fixes.position(self._consumer, partition)) is None:
+            if (position := positions.position(self._consumer, partition)) is None:
                 continue
-            # A fresh group commits nothing before it reads; with an end to drain to, an empty partition as well.
+            # A new group commits nothing before it reads; if it has to reach an end, an empty partition as well.
             unknown = -1 if self._drain and self._drain.undone else position.offset
             if position.offset != self._assignment.committed.get(partition, unknown):
-                moved[partition], epochs[partition] = position.offset, position.leader_epoch
-        if fixes.has_lost_records(self._consumer):
-            return False  # these positions may be of another lineage, which begins with the next poll
+                moved.append(Span(partition.partition, position.offset, position.offset, position.leader_epoch))
+        if losses.has_lost_records(self._consumer):
+            return False  # these positions may belong to another lineage, which begins with the next poll
         if moved:
-            self.publish(Poll([], {}, moved, epochs, poll.group), [])
+            self.publish(Poll([], tuple(moved), poll.in_group, poll.group), [])
         return bool(moved)
 
     def drained(self) -> bool:
-        """Whether what there was at the start is committed, where we are to drain it."""
+        """Whether everything that was there at the start is committed; False unless the worker is to drain."""
         return self._drain is not None and self._drain.is_over()
 
-    def close(self, timeout_seconds: float) -> None:
-        """Leave the group and close, within `timeout_seconds`; safe to call at any time."""
-        self._connection.close(timeout_seconds)
+    def _polled(self, max_records: int, timeout_seconds: float) -> dict[TopicPartition, list[Any]]:
+        seconds = min(timeout_seconds, WAITING_SECONDS) if self._assignment.waiting else timeout_seconds
+        try:
+            polled: dict[TopicPartition, list[Any]] = self._consumer.poll(
+                timeout_ms=int(seconds * 1000), max_records=max_records
+            )
+        except RetriableError as error:
+            # No broker could be reached while joining the group. The loop probes for one, and gives up in time.
+            log.warning("poll failed: %s", reason_of(error))
+            time.sleep(timeout_seconds)
+            polled = {}
+        except REFUSALS as error:
+            what = f"the group {self._settings.group_id} or the topic {self._settings.input_topic} is refused"
+            kind = GaveUp if positions.times_assigned(self._consumer) else KafkaUnusable
+            raise kind(f"{what}: {reason_of(error)}; see docs/runbook.md") from error
+        except Exception as error:  # the client raises what its decoders raise
+            raise GaveUp(
+                f"cannot read {self._settings.input_topic}: {reason_of(error)}; "
+                "nothing was skipped, see docs/runbook.md"
+            ) from error
+        if not polled:  # everything fetched was handed out, and there was time to fetch more of any partition
+            self._idle_turns += max(1, len(self._consumer.assignment()))
+        return polled
+
+    def _place(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._settings.input_topic, partition)
 
     def _position(self, partition: TopicPartition) -> int | None:
-        position = fixes.position(self._consumer, partition)
+        position = positions.position(self._consumer, partition)
         return None if position is None or partition in self._assignment.waiting else position.offset
 
 
-def _milliseconds(timestamp: int | None) -> int:
-    return -1 if timestamp is None else timestamp  # the oldest format of records has none
+def _record(message: Any) -> Record:
+    # The oldest format of records has no timestamp.
+    timestamp_ms = -1 if message.timestamp is None else message.timestamp
+    headers = tuple(message.headers)
+    return Record(message.topic, message.partition, message.offset, timestamp_ms, message.key, message.value, headers)
+
+
+def _span(partition: TopicPartition, messages: Sequence[Any]) -> Span:
+    last = messages[-1]
+    return Span(partition.partition, messages[0].offset, last.offset + 1, last.leader_epoch)

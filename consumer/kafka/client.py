@@ -1,4 +1,4 @@
-"""What kafka-python needs around it: connection settings, the cause behind its time-outs, tidy failed attempts."""
+"""What kafka-python needs around it: connection settings, the cause behind its timeouts, cleanup of failed attempts."""
 
 import contextlib
 import logging
@@ -10,6 +10,7 @@ from kafka.net.compat import KafkaNetClient
 from kafka.serializer import Serializer
 
 from consumer.kafka import fixes
+from consumer.kafka.fixes import network, transactions
 from consumer.settings import WorkerSettings
 from consumer.settings.connection import KafkaSettings
 from consumer.settings.times import CONNECT_SECONDS, LINGER_SECONDS
@@ -17,7 +18,7 @@ from consumer.settings.times import CONNECT_SECONDS, LINGER_SECONDS
 #: Send this for a null value: the client refuses a null value with a null key, which Kafka allows.
 NULL = object()
 
-#: What a warning of the client says when waiting longer cannot help, and what to do about it.
+#: Signs in the client's warnings that waiting longer cannot help, and what to do about each.
 _HOPELESS = {
     "SaslAuthenticationFailed": "wrong user name or password; check sasl_username, sasl_password and sasl_mechanism",
     "UnsupportedSaslMechanism": "the broker does not offer this sasl_mechanism",
@@ -29,8 +30,7 @@ _HOPELESS = {
 
 
 def connection(settings: KafkaSettings, bootstrap_seconds: float, request_seconds: float = 30.0) -> dict[str, Any]:
-    """Arguments that every kafka-python client of this program shares."""
-    fixes.apply()
+    """Arguments that every kafka-python client of the worker shares."""
 
     def secret(value: Any) -> str | None:
         return value.get_secret_value() if value is not None else None
@@ -59,28 +59,33 @@ def connection(settings: KafkaSettings, bootstrap_seconds: float, request_second
 
 
 class Clients:
-    """Stands in for the client class, so that a constructor that fails does not leave its network thread behind."""
+    """Stands in for the network client class, so that a constructor that fails leaves no network thread behind.
+
+    Raises:
+        RuntimeError: this process has not called `fixes.apply`.
+    """
 
     def __init__(self) -> None:
+        fixes.require()
         self._built: list[Any] = []
 
     def __call__(self, **configuration: Any) -> Any:
-        """Build the network client that a consumer or producer asks for."""
+        """Create the network client of a consumer or producer."""
         client = KafkaNetClient(**configuration)
-        fixes.create_no_topics(client)
+        network.create_no_topics(client)
         self._built.append(client)
         return client
 
     def close(self) -> None:
-        """End the network threads of everything built here."""
+        """End the network threads of all clients created here."""
         for client in self._built:
-            # The thread of a producer that was told to end may still be in its last poll; it ends without our help.
+            # The thread of a producer that is closing may still be in its last poll; it ends by itself.
             with contextlib.suppress(RuntimeError):
                 client.close()
 
 
 def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
-    """The input consumer, in no group yet; each argument is a decision of docs/delivery.md."""
+    """Create the input consumer, in no group yet; docs/delivery.md explains each argument."""
     session_ms = int(settings.session_timeout_seconds * 1000)
     return KafkaConsumer(
         **connection(settings, CONNECT_SECONDS, settings.request_timeout_seconds),
@@ -91,9 +96,8 @@ def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         metadata_max_age_ms=int(settings.metadata_max_age_seconds * 1000),
-        max_poll_records=settings.max_poll_records,
-        # What was fetched of one partition is handed out before the next one's turn: with the default of 1 MiB, some
-        # 700 reviews, a processor that labels 5 a second would leave the others alone for minutes.
+        # The client hands out everything it fetched of one partition before the next one's turn. With the default of
+        # 1 MiB, some 700 reviews, a processor that labels 5 a second would leave the others waiting for minutes.
         max_partition_fetch_bytes=262_144,
         max_poll_interval_ms=int(settings.max_poll_interval_seconds * 1000),
         session_timeout_ms=session_ms,
@@ -102,7 +106,7 @@ def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
 
 
 def new_reader(settings: WorkerSettings, clients: Clients) -> Any:
-    """A consumer of committed results, in no group: see `consumer.kafka.lineage`."""
+    """Create a consumer of committed results, in no group: see `consumer.kafka.lineage`."""
     return KafkaConsumer(
         **connection(settings, CONNECT_SECONDS, settings.request_timeout_seconds),
         kafka_client=clients,
@@ -113,7 +117,7 @@ def new_reader(settings: WorkerSettings, clients: Clients) -> Any:
 
 
 def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
-    """The producer; a transactional one has taken over its id, and aborted what a predecessor left open."""
+    """Create the producer; a transactional one takes over its id and aborts what a predecessor left open."""
     producer = KafkaProducer(
         **connection(settings, CONNECT_SECONDS, settings.request_timeout_seconds),
         kafka_client=clients,
@@ -127,19 +131,19 @@ def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
         ),
         delivery_timeout_ms=int(settings.delivery_timeout_seconds * 1000),
         linger_ms=int(LINGER_SECONDS * 1000),
-        # A larger one the broker may refuse; kafka-python cuts it in two then, and `flush` fails.
+        # The broker may refuse a larger one; kafka-python then splits it, and `flush` fails.
         batch_size=min(131_072, settings.max_request_bytes),
         max_request_size=settings.max_request_bytes,
         max_block_ms=int(settings.request_timeout_seconds * 1000),
-        retry_backoff_ms=5,  # the default of 100 sleeps up to 220 ms between two transactions
+        retry_backoff_ms=5,  # the default of 100 costs up to 220 ms between two transactions
         value_serializer=_BytesOrNull(),
     )
-    fixes.retry_batches_after(producer, 100)
+    transactions.retry_batches_after(producer, 100)
     if settings.is_exactly_once:
         try:
             producer.init_transactions()
         except KafkaError:
-            producer.close(timeout=1)  # else its thread goes on, on a network that is closed under it
+            producer.close(timeout=1)  # or its thread keeps running on a network that is closed under it
             raise
     return producer
 
@@ -150,11 +154,11 @@ class _BytesOrNull(Serializer):  # type: ignore[misc]
 
 
 class LastWarning(logging.Handler):
-    """Keeps what the client warns of during an attempt: its exceptions say "timed out" where its log says why.
+    """Keeps the client's warnings during one attempt: its exceptions say "timed out", and only its log says why.
 
     Attributes:
-        text: the last warning, its first line.
-        advice: what to do about the first one that no waiting can help; None if there was none.
+        text: the first line of the last warning.
+        advice: what to do about the first warning that waiting cannot help; None if there was none.
     """
 
     def __init__(self) -> None:
@@ -163,7 +167,7 @@ class LastWarning(logging.Handler):
         self.advice: str | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Remember the first line."""
+        """Keep the first line."""
         if record.name.startswith("kafka."):
             self.text = record.getMessage().partition("\n")[0][:300]
             self.advice = self.advice or next((do for sign, do in _HOPELESS.items() if sign in self.text), None)
@@ -177,7 +181,7 @@ class LastWarning(logging.Handler):
 
 
 def fatal_cause(warning: LastWarning, error: Exception) -> str | None:
-    """Advice, if no amount of waiting will help; None for a broker that may still come up."""
+    """Return advice if waiting cannot help; None if the broker may still come up."""
     if warning.advice:
         return warning.advice
     if isinstance(error, AuthorizationError | SaslAuthenticationFailedError | KafkaConfigurationError):
@@ -186,7 +190,7 @@ def fatal_cause(warning: LastWarning, error: Exception) -> str | None:
 
 
 def reason_of(error: BaseException | None) -> str:
-    """One line that names a client error; never a payload."""
+    """Describe a client error in one line; never a payload."""
     if error is None:
         return "unknown"
     text = str(error).partition("\n")[0][:300]

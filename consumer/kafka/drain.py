@@ -1,7 +1,8 @@
-"""When a drain is over: the group has committed what every partition held at its start."""
+"""When a drain is over: the group has committed what every partition held at the start."""
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from kafka import TopicPartition
@@ -9,59 +10,65 @@ from kafka.errors import KafkaError, RetriableError, UnstableOffsetCommitError
 from kafka.structs import OffsetAndMetadata
 
 from consumer.errors import KafkaUnusable
-from consumer.kafka import fixes
 from consumer.kafka.client import reason_of
+from consumer.kafka.fixes import positions
 from consumer.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
-#: Between two looks at committed offsets while their coordinator is away.
+#: Wait between two requests for committed offsets while their coordinator is away.
 RETRY_SECONDS = 0.1
 
 
 class Drain:
-    """The ends of the partitions of the input topic that hold records now, less those that are done meanwhile.
+    """The partitions of the input topic that held records at the start and are not done yet.
 
     Args:
         settings: topic, group, timeouts.
         consumer: the input consumer.
-        partitions: of the input topic.
+        partitions: number of partitions of the input topic.
+        alive: called before each request.
 
     Attributes:
-        undone: the end of each partition whose records are not all committed.
+        undone: the end at the start of each partition whose records are not all committed.
 
     Raises:
-        KafkaUnusable: the ends, or the offsets of the group, are not known.
+        KafkaUnusable: the ends, or the offsets of the group, cannot be found out.
     """
 
-    def __init__(self, settings: WorkerSettings, consumer: Any, partitions: int) -> None:
+    def __init__(
+        self, settings: WorkerSettings, consumer: Any, partitions: int, alive: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
         self._consumer = consumer
+        self._alive = alive
         topic = settings.input_topic
         every = [TopicPartition(topic, number) for number in range(partitions)]
-        # Before the ends, which others may reach and commit meanwhile.
+        # Before the ends: other workers may reach and commit those in the meantime.
         commits = {partition: self._committed(partition) for partition in every}
         try:
+            alive()
             ends = consumer.end_offsets(every, timeout_ms=self._request_ms)
+            alive()
             starts = consumer.beginning_offsets(every, timeout_ms=self._request_ms)
         except KafkaError as error:
-            raise KafkaUnusable(f"the end of {topic} is not known: {reason_of(error)}") from error
+            raise KafkaUnusable(f"cannot find out where {topic} ends: {reason_of(error)}") from error
         if unknown := [each.partition for each in every if each not in ends or each not in starts]:
-            raise KafkaUnusable(f"the end of partition {unknown[0]} of {topic} is not known: it has no leader now")
+            raise KafkaUnusable(f"cannot find out where partition {unknown[0]} of {topic} ends: it has no leader now")
         self.undone = {partition: end for partition, end in ends.items() if end > starts[partition]}
-        # Of these the records that were committed are lost, and what is there is none of them.
+        # These commits are beyond the end: their records are lost, and the ones there now are not done.
         self._beyond = {
             partition: commit for partition, commit in commits.items() if commit and commit.offset > ends[partition]
         }
 
     def is_over(self) -> bool:
-        """Whether all is committed; asks for it."""
+        """Whether everything is committed; asks the broker."""
         try:
             self.undone = {
                 partition: end for partition, end in self.undone.items() if not self._is_done(partition, end)
             }
         except KafkaError as error:
-            log.warning("whether all is drained is not known now: %s", reason_of(error))
+            log.warning("cannot find out whether the drain is over: %s", reason_of(error))
             return False
         return not self.undone
 
@@ -70,20 +77,22 @@ class Drain:
         return int(self._settings.request_timeout_seconds * 1000)
 
     def _is_done(self, partition: TopicPartition, end: int) -> bool:
+        self._alive()
         commit = self._consumer.committed(partition, metadata=True, timeout_ms=self._request_ms)
         return commit is not None and commit.offset >= end and commit != self._beyond.get(partition)
 
     def _committed(self, partition: TopicPartition) -> OffsetAndMetadata | None:
-        """The committed offset; None: there is none, or a transaction still decides it."""
+        """The committed offset; None if there is none, or if a transaction still decides it."""
         deadline = time.monotonic() + self._settings.request_timeout_seconds
         while True:
+            self._alive()
             try:
-                return fixes.committed_now(self._consumer, partition, self._settings.request_timeout_seconds)
+                return positions.committed_now(self._consumer, partition, self._settings.request_timeout_seconds)
             except UnstableOffsetCommitError:
                 return None
             except KafkaError as error:
                 if not isinstance(error, RetriableError) or time.monotonic() > deadline:
                     raise KafkaUnusable(
-                        f"the offsets of the group {self._settings.group_id} are not known: {reason_of(error)}"
+                        f"cannot get the committed offsets of the group {self._settings.group_id}: {reason_of(error)}"
                     ) from error
                 time.sleep(RETRY_SECONDS)

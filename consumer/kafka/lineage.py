@@ -1,13 +1,13 @@
-"""Committed offsets that went back although nobody asked for it, noticed by the results that are already there.
+"""Detects committed offsets that moved backwards by mistake, from the results that are already published.
 
-A group coordinator can answer with offsets that it once had, after a loss of data or a fault of its own, and nothing
-in Kafka's protocol tells (row 31 in docs/delivery.md). So every commit carries, as its metadata, the name of a lineage,
-and so does every result, as a header; one transaction writes both. Within a lineage the offsets of a partition only
-grow, and no result is ahead of the committed offset. Where one is, the commit is lost, and reading goes on behind it.
+A group coordinator can return old offsets, after a loss of data or because of a fault of its own, and nothing in
+Kafka's protocol reports it (row 31 in docs/delivery.md). So every commit carries the name of a lineage in its metadata,
+and every result carries it in a header; one transaction writes both. Within a lineage the offsets of a partition only
+grow, and no result is ahead of the committed offset. If one is, the commit was lost, and reading resumes after it.
 
-A commit repeats its own offset beside the lineage. Offsets that a person sets carry neither, and where a tool moves an
-offset and keeps the metadata (as a mirror of clusters does), the two differ. A new lineage begins then, and the records
-are labelled again, as asked: results of the old one say nothing about an offset that somebody chose.
+A commit repeats its own offset beside the lineage. Offsets that an operator sets carry neither, and if a tool moves an
+offset and keeps the metadata (as cluster mirrors do), the two differ. Then a new lineage begins and the records are
+labelled again, as requested: results of the old lineage say nothing about an offset that was chosen.
 """
 
 import logging
@@ -29,14 +29,16 @@ log = logging.getLogger(__name__)
 
 HEADER = "source-lineage"
 _METADATA = re.compile(r"lineage=([0-9a-f]{16}) offset=([0-9]{1,19})")
-#: Offsets from the end of an output partition within which a result is looked for, one step after the other. The first
-#: is enough where the output topics have as many partitions as the input; the last bounds how much is read. Not for how
-#: long, for dead letters may be large: `request_timeout_seconds` does that.
+#: How far from the end of an output partition to look for a result, in offsets, step by step. The first is enough if
+#: the output topics have as many partitions as the input; the last bounds how much is read. Dead letters may be large,
+#: so `request_timeout_seconds` bounds how long it takes.
 SPANS = (32, 256, 2048)
+#: Wait for the position of the reader, which is known unless retention has just deleted what stood there.
+POSITION_MS = 200
 
 
 class ResultsTimeoutError(KafkaTimeoutError):  # type: ignore[misc]
-    """Not all results that were asked for came in time."""
+    """Not all requested results came in time."""
 
 
 class Lineages:
@@ -44,37 +46,37 @@ class Lineages:
 
     Args:
         settings: topics, timeouts.
-        reader: a consumer of committed records, in no group; the caller's to close. None for at-least-once delivery,
-            where results may well be ahead: nothing is marked then, and nothing is looked at.
+        reader: a consumer of committed records, in no group; the caller closes it. None for at-least-once delivery,
+            where results may be ahead: then nothing is marked, and nothing is compared.
         partitions: number of partitions of each topic.
     """
 
     def __init__(self, settings: WorkerSettings, reader: Any, partitions: Mapping[str, int]) -> None:
         self._settings = settings
-        self._reader = reader
+        self.reader = reader
         self._partitions = partitions
         self._names: dict[int, str] = {}
-        self._told = False
+        self._logged = False
 
     def headers(self, partition: int) -> list[tuple[str, bytes]]:
-        """For each result of a record of this source partition."""
+        """Headers for each result of a record of this source partition."""
         return [(HEADER, self._names[partition].encode())] if self._names else []
 
     def metadata(self, partition: int, offset: int) -> str:
-        """For the commit of this offset of this source partition."""
+        """Metadata for the commit of this offset of this source partition."""
         return f"lineage={self._names[partition]} offset={offset}" if self._names else ""
 
     def adopt(self, committed: Mapping[int, OffsetAndMetadata | None]) -> dict[int, int]:
-        """Take over partitions with these committed offsets, or begin a lineage where they have none of their own.
+        """Take over partitions with these committed offsets; a commit without a lineage of its own begins one.
 
         Returns:
-            Where to go on instead, for each partition whose committed offset went back.
+            Where to resume instead, for each partition whose committed offset went back.
 
         Raises:
-            KafkaError: the results could not be looked at; nothing is safe to read yet.
-            GaveUp: results cannot be read, as a batch that was damaged on the disk of a broker.
+            KafkaError: the results could not be read; no partition is safe to read yet.
+            GaveUp: results are unreadable, for example a batch that was damaged on a broker's disk.
         """
-        if self._reader is None:
+        if self.reader is None:
             return {}
         known: dict[int, str] = {}
         for partition, commit in committed.items():
@@ -87,11 +89,11 @@ class Lineages:
         try:
             last = self._last_results(known) if known else {}
         except AuthorizationError as error:
-            if not self._told:  # partitions may be taken over one by one, and again with every rebalance
+            if not self._logged:  # partitions may be taken over one by one, and again with every rebalance
                 log.warning(
                     "committed offsets are not compared with results: no right to read them (%s)", reason_of(error)
                 )
-            self._told = True
+            self._logged = True
             return {}
         return {
             partition: offset + 1
@@ -100,37 +102,37 @@ class Lineages:
         }
 
     def begin(self, partition: int) -> None:
-        """A new lineage for a partition of ours: its records are labelled again from the start."""
+        """Begin a new lineage for a partition of ours, whose records are labelled again."""
         if self._names:
             self._names[partition] = secrets.token_hex(8)
 
     def _last_results(self, lineages: Mapping[int, str]) -> dict[int, int]:
-        """Source offset of the last result of each partition, as far as one is found, on either topic, in time."""
+        """Source offset of the last result of each partition, if one is found in time on either topic."""
         seconds = self._settings.request_timeout_seconds
         last: dict[int, int] = {}
-        looked_at = 0
+        compared = 0
         try:
             for source, offset in self._results(lineages, time.monotonic() + seconds):
-                looked_at += 1
+                compared += 1
                 if source is not None:
                     last[source] = max(last.get(source, -1), offset)
         except ResultsTimeoutError:
-            if not looked_at:
+            if not compared:
                 raise
-            # They come, too slowly: so they would the next time, and no partition would be read for ever.
-            log.warning("committed offsets are compared with the %s results that came in %g s", looked_at, seconds)
+            # They come, but too slowly. It would be the same next time, and the partition would never be read.
+            log.warning("committed offsets are compared only with the %s results that came in %g s", compared, seconds)
         return last
 
     def _results(self, lineages: Mapping[int, str], deadline: float) -> Iterator[tuple[int | None, int]]:
-        """Source partition and offset of each record that is looked at; None for one of no lineage of ours."""
+        """Source partition and offset of each result read; None for one of another lineage."""
         partition_of = {name.encode(): partition for partition, name in lineages.items()}
         for topic in (self._settings.output_topic, self._settings.dead_letter_topic):
             sought: dict[TopicPartition, set[int]] = {}
             for partition in lineages:
                 sought.setdefault(TopicPartition(topic, partition % self._partitions[topic]), set()).add(partition)
             left_ms = max(1, int((deadline - time.monotonic()) * 1000))
-            starts = self._reader.beginning_offsets(list(sought), timeout_ms=left_ms)
-            ends = before = self._reader.end_offsets(list(sought), timeout_ms=left_ms)  # of committed records
+            starts = self.reader.beginning_offsets(list(sought), timeout_ms=left_ms)
+            ends = before = self.reader.end_offsets(list(sought), timeout_ms=left_ms)  # of committed records
             if unknown := [place for place in sought if place not in starts or place not in ends]:
                 raise KafkaTimeoutError(f"no leader of partition {unknown[0].partition} of {topic} is known")
             for span in SPANS:
@@ -149,26 +151,31 @@ class Lineages:
     def _read(
         self, after: Mapping[TopicPartition, int], before: Mapping[TopicPartition, int], deadline: float
     ) -> Iterator[tuple[TopicPartition, dict[str, bytes | None]]]:
-        """Headers of the committed records with `after` <= offset < `before`; of a name that occurs twice the last."""
+        """Headers of the committed records with `after` <= offset < `before`; the last of each name."""
         unread = {place for place in after if after[place] < before[place]}
-        self._reader.assign(list(unread))
+        self.reader.assign(list(unread))
         for place in unread:
-            self._reader.seek(place, after[place])
+            self.reader.seek(place, after[place])
         while unread:
             for place, records in self._polled(min(unread).topic).items():
                 yield from ((place, dict(record.headers)) for record in records if record.offset < before[place])
-            unread = {place for place in unread if (self._reader.position(place) or 0) < before[place]}
+            unread = {place for place in unread if self._position(place) < before[place]}
             if unread and time.monotonic() > deadline:
                 raise ResultsTimeoutError(f"no answer on {min(unread).topic}")
 
+    def _position(self, place: TopicPartition) -> int:
+        # Without a timeout it would wait as long as the client looks for a place to start.
+        position: int | None = self.reader.position(place, timeout_ms=POSITION_MS)
+        return -1 if position is None else position
+
     def _polled(self, topic: str) -> dict[TopicPartition, list[Any]]:
         try:
-            polled: dict[TopicPartition, list[Any]] = self._reader.poll(timeout_ms=200)
+            polled: dict[TopicPartition, list[Any]] = self.reader.poll(timeout_ms=200)
         except (RetriableError, AuthorizationError):
             raise
         except Exception as error:  # the client raises what its decoders raise
             raise GaveUp(
-                f"cannot read the results on {topic}, with which committed offsets are compared: {reason_of(error)}; "
+                f"cannot read the results on {topic}, which committed offsets are compared with: {reason_of(error)}; "
                 "see docs/runbook.md"
             ) from error
         return polled

@@ -1,94 +1,71 @@
-"""How the outcomes of a poll become visible: the order of a commit.
+"""How the results of a poll become visible: the order of a commit.
 
-Where each line comes from is written down, with the test that shows it, in docs/delivery.md.
+docs/delivery.md explains each line, with the test that fails without it.
 """
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError, ProducerFencedError
-from kafka.structs import ConsumerGroupMetadata, MemberState, OffsetAndMetadata
+from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError
+from kafka.structs import OffsetAndMetadata
 
-from consumer.errors import GaveUp, ReviewsError
-from consumer.kafka import fixes
+from consumer.errors import GaveUp
 from consumer.kafka.client import NULL, reason_of
-from consumer.kafka.lineage import Lineages
+from consumer.kafka.fixes import transactions
 from consumer.kafka.start import Connection
 from consumer.records.outgoing import Outgoing
-from consumer.records.record import Record
+from consumer.records.poll import NotPublished, Poll
 from consumer.settings import WorkerSettings
 
 #: The points between which a failure has a meaning of its own; tests stop a worker there.
 Step = Literal["polled", "inferred", "begun", "sent", "offsets_sent", "committed"]
-
-
-class NotPublished(ReviewsError):  # noqa: N818 - the state of a poll, not of our program
-    """Nothing of this poll became visible and no offset moved; rewind and take it again."""
-
-    exit_code = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """What one poll returned, with the group metadata of that moment.
-
-    Attributes:
-        records: in order within each partition.
-        first, next: offset of the first record, and the one behind the last, of each partition.
-        epochs: leader epoch of the last record of each partition of `next`, where it is known.
-        group: see `Publisher.publish`.
-        restored: where reading goes on, for each partition whose committed offset had gone back: see
-            `consumer.kafka.lineage`.
-        deleted: records that retention deleted before they were read, for each partition where there were any.
-    """
-
-    records: list[Record]
-    first: dict[TopicPartition, int]
-    next: dict[TopicPartition, int]
-    epochs: dict[TopicPartition, int]
-    group: ConsumerGroupMetadata
-    restored: dict[int, int] = field(default_factory=dict)
-    deleted: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def in_group(self) -> bool:
-        """Whether it was taken as a member of the group.
-
-        While the group rebalances, the generation may be the new one already and the partitions still the old ones.
-        """
-        return bool(self.group.state == MemberState.STABLE)
+#: Between two signs of life while results are being delivered.
+SIGN_SECONDS = 1.0
+#: Wait for each batch that is flushed, at least: longer than batches linger.
+FLUSH_SECONDS = 0.01
 
 
 class Publisher:
     """The producer, and the offsets that are committed with what it sends. Used by one thread.
 
+    Results have `delivery_timeout_seconds` to be delivered. Within that time a slow link is no hang: `alive`
+    is called at least every `request_timeout_seconds`. An answer that is overdue after all results are delivered is for
+    the watchdog, because kafka-python waits for it forever.
+
     Args:
         settings: delivery, timeouts.
-        connection: clients and the partitions of each topic.
-        lineages: what marks results and commits.
+        connection: clients, lineages, the partitions of each topic.
         at: called when a poll has come as far as this step.
+        alive: called while results are being delivered.
     """
 
     def __init__(
-        self, settings: WorkerSettings, connection: Connection, lineages: Lineages, at: Callable[[Step], None]
+        self,
+        settings: WorkerSettings,
+        connection: Connection,
+        at: Callable[[Step], None],
+        alive: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._delivery_seconds = settings.delivery_timeout_seconds
         self._consumer, self._producer = connection.consumer, connection.producer
-        self._partitions = connection.partitions
-        self._lineages = lineages
+        self._lineages, self._partitions = connection.lineages, connection.partitions
         self._at = at
+        self._alive = alive
 
     def publish(self, poll: Poll, outgoing: Sequence[Outgoing]) -> None:
-        """Make `outgoing` and the offsets of `poll` visible: together, or not at all, if delivery is exactly once.
+        """Publish `outgoing` and commit the offsets of `poll`: both or neither, if delivery is exactly once.
 
-        1. refuse a poll that was taken outside the group
+        1. reject a poll that was taken outside the group
         2. begin the transaction (after inference, so that it lives for milliseconds)
         3. send predictions and dead letters
-        4. send the offsets with the group metadata of the poll, so that a stale one is fenced
-        5. wait until every record is acknowledged, for the client commits without those that were not
+        4. send the offsets with the group metadata of the poll, so that a stale worker is fenced
+        5. wait until every record is acknowledged, because the client commits without those that are not
         6. commit
+
+        At-least-once delivery has no transaction: after steps 1, 3 and 5 it commits the offsets.
 
         Raises:
             NotPublished: aborted; the caller rewinds and retries.
@@ -98,10 +75,10 @@ class Publisher:
         if not poll.in_group:  # 1
             raise NotPublished("this worker has left its group")
         offsets = {
-            where: OffsetAndMetadata(
-                offset, self._lineages.metadata(where.partition, offset), poll.epochs.get(where, -1)
+            TopicPartition(self._settings.input_topic, span.partition): OffsetAndMetadata(
+                span.next, self._lineages.metadata(span.partition, span.next), span.leader_epoch
             )
-            for where, offset in poll.next.items()
+            for span in poll.spans
         }
         if self._settings.is_exactly_once:
             self._publish_in_transaction(outgoing, offsets, poll.group)
@@ -110,20 +87,18 @@ class Publisher:
         self._at("committed")
 
     def _publish_in_transaction(
-        self,
-        outgoing: Sequence[Outgoing],
-        offsets: dict[TopicPartition, OffsetAndMetadata],
-        group: ConsumerGroupMetadata,
+        self, outgoing: Sequence[Outgoing], offsets: dict[TopicPartition, OffsetAndMetadata], group: object
     ) -> None:
-        sent: list[Any] = []
+        delivery = _Delivery(self._delivery_seconds, self._alive)
         try:
             self._producer.begin_transaction()  # 2
             self._at("begun")
-            sent += [self._send(record) for record in outgoing]  # 3
+            self._send(outgoing, delivery)  # 3
             self._at("sent")
-            self._producer.send_offsets_to_transaction(offsets, group)  # 4
+            transactions.send_offsets(self._producer, offsets, group, delivery.show_life, SIGN_SECONDS)  # 4
             self._at("offsets_sent")
-            self._acknowledged(sent)  # 5
+            delivery.wait(self._producer)  # 5
+            self._alive()
             self._producer.commit_transaction()  # 6
         except ProducerFencedError as error:
             raise GaveUp(
@@ -131,22 +106,19 @@ class Publisher:
                 "transaction_timeout_seconds; give each worker an instance_id of its own, and start this one again"
             ) from error
         except KafkaError as error:
-            refused = [future for future in sent if future.failed()]
+            refused = [future for future in delivery.sent if future.failed()]
             cause = reason_of(refused[0].exception if refused else error)
-            # A batch that was refused and cut in two has not failed yet: whatever was sent may have left a hole.
-            self._abort(cause, sequences_are_off=bool(sent))
+            # A batch that was refused and split has not failed yet: whatever was sent may have left a gap.
+            self._abort(cause, sequences_are_off=bool(delivery.sent))
             raise NotPublished(cause) from error
-
-    def _acknowledged(self, sent: Sequence[Any]) -> None:
-        self._producer.flush(timeout=self._settings.delivery_timeout_seconds)
-        for future in sent:
-            future.get(timeout=0)
 
     def _abort(self, cause: str, *, sequences_are_off: bool) -> None:
         try:
+            self._alive()
             self._producer.abort_transaction()
+            self._alive()
             if sequences_are_off:
-                fixes.bump_epoch(self._producer, self._settings.request_timeout_seconds)
+                transactions.bump_epoch(self._producer, self._settings.request_timeout_seconds)
         except KafkaError as error:
             raise GaveUp(
                 f"the transaction can be neither committed nor aborted ({cause}; {reason_of(error)}); "
@@ -156,14 +128,22 @@ class Publisher:
     def _publish_then_commit(
         self, outgoing: Sequence[Outgoing], offsets: dict[TopicPartition, OffsetAndMetadata]
     ) -> None:
+        delivery = _Delivery(self._delivery_seconds, self._alive)
         try:
-            self._acknowledged([self._send(record) for record in outgoing])
+            self._send(outgoing, delivery)
+            delivery.wait(self._producer)
             self._at("sent")
+            self._alive()
             self._consumer.commit(offsets, timeout_ms=int(self._settings.request_timeout_seconds * 1000))
         except KafkaError as error:
             raise NotPublished(reason_of(error)) from error
 
-    def _send(self, record: Outgoing) -> Any:
+    def _send(self, outgoing: Sequence[Outgoing], delivery: "_Delivery") -> None:
+        for record in outgoing:
+            delivery.check()  # each send may wait for room in the producer's buffer
+            delivery.sent.append(self._send_one(record))
+
+    def _send_one(self, record: Outgoing) -> Any:
         value = NULL if record.value is None else record.value
         partition = record.partition % self._partitions[record.topic]
         headers = record.headers + self._lineages.headers(record.partition)
@@ -175,3 +155,56 @@ class Publisher:
                 f"{record.topic} no longer has the {count} partitions that it had at the start ({reason_of(error)}); "
                 "start the worker again"
             ) from error
+
+
+class _Delivery:
+    """The results of one poll on their way, and the time they have.
+
+    Attributes:
+        sent: a future for each record.
+    """
+
+    def __init__(self, seconds: float, alive: Callable[[], None]) -> None:
+        self.sent: list[Any] = []
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+        self._alive = alive
+        self._next_sign = 0.0
+
+    def check(self) -> None:
+        """Show a sign of life, if the last one is some time ago: it wakes a thread, and polls have many records.
+
+        Raises:
+            KafkaTimeoutError: the time is over.
+        """
+        now = time.monotonic()
+        if now >= self._deadline:
+            raise KafkaTimeoutError(f"results were not acknowledged within {self._seconds:g} s")
+        if now >= self._next_sign:
+            self._alive()
+            self._next_sign = now + SIGN_SECONDS
+
+    def show_life(self) -> None:
+        """Show a sign of life, if results are on their way and have time left: other waits may be a hang."""
+        if time.monotonic() < self._deadline and not all(future.is_done for future in self.sent):
+            self._alive()
+
+    def wait(self, producer: Any) -> None:
+        """Wait until every record is acknowledged.
+
+        Raises:
+            KafkaError: one was refused, or the time is over.
+        """
+        if self.sent:
+            try:  # sends what still lingers; the timeout is for each batch, and there may be one batch a record
+                producer.flush(timeout=max(FLUSH_SECONDS, SIGN_SECONDS / len(self.sent)))
+            except KafkaTimeoutError:
+                self.check()
+        for future in self.sent:
+            while not future.is_done:
+                self.check()
+                try:
+                    future.get(timeout=SIGN_SECONDS)
+                except KafkaTimeoutError:  # either not yet, or for good
+                    continue
+            future.get(timeout=0)

@@ -1,8 +1,9 @@
-"""The way from settings to clients that work: wait for Kafka and the topics, say why, tell what waiting cannot mend."""
+"""From settings to clients that work: wait for Kafka and the topics, say why, and stop at what waiting cannot fix."""
 
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,88 +11,114 @@ from kafka.errors import KafkaError, RetriableError
 
 from consumer.errors import KafkaUnusable
 from consumer.kafka.client import Clients, LastWarning, fatal_cause, new_consumer, new_producer, new_reader, reason_of
+from consumer.kafka.lineage import Lineages
 from consumer.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
-#: The first Kafka that refuses the offsets of a worker which its group has left behind, and tells one that asks for
-#: committed offsets of those that a transaction still decides (KIP-447). kafka-python leaves both out for older ones.
+#: The first Kafka that rejects offsets from a worker whose group has moved on, and that reports committed offsets which
+#: an open transaction still decides (KIP-447). kafka-python leaves out both for older brokers.
 EXACTLY_ONCE_SINCE = (2, 5)
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A consumer that is in no group yet, a producer, a reader of results, and the partitions of each topic.
+    """Clients that work, and what they found.
 
-    A start that was ended early leaves None where it had not come to; at-least-once delivery needs no reader.
+    Attributes:
+        consumer: of the input; in no group yet.
+        producer: a transactional one has taken over its id.
+        lineages: what marks results and commits; has a reader of results if delivery is exactly once.
+        partitions: number of partitions of each topic.
     """
 
     consumer: Any
     producer: Any
-    reader: Any
+    lineages: Lineages
     partitions: dict[str, int]
 
     def close(self, timeout_seconds: float) -> None:
-        """Leave the group and close, within `timeout_seconds`; safe to call at any time."""
+        """Leave the group and close all clients within `timeout_seconds`."""
         each = timeout_seconds / 3
-        in_ms = {"autocommit": False, "timeout_ms": int(each * 1000)}
         _close("producer", self.producer, timeout=each)
-        _close("consumer", self.consumer, **in_ms)
-        _close("reader", self.reader, **in_ms)
+        _close("consumer", self.consumer, **_in_ms(each))
+        _close("reader", self.lineages.reader, **_in_ms(each))
 
 
 class Start:
-    """One start. `on_waiting` is told in one line what it waits for; `stopping` ends the wait early."""
+    """One start.
+
+    Args:
+        settings: addresses, topics, timeouts.
+        on_waiting: called with one line that says what the start waits for.
+        stopping: ends the wait early.
+        alive: called before each request or attempt.
+    """
 
     def __init__(
-        self, settings: WorkerSettings, on_waiting: Callable[[str], None], stopping: Callable[[], bool]
+        self,
+        settings: WorkerSettings,
+        *,
+        on_waiting: Callable[[str], None] = lambda _: None,
+        stopping: Callable[[], bool] = lambda: False,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._on_waiting = on_waiting
         self._stopping = stopping
+        self._alive = alive
         self._deadline = time.monotonic() + settings.start_timeout_seconds
 
-    def connect(self) -> Connection:
+    def connect(self) -> Connection | None:
         """Wait until the cluster answers and the three topics exist; take over our transactional id.
+
+        Returns:
+            None if the start was stopped. The clients it had created by then are closed, as they are after an error.
 
         Raises:
             KafkaUnusable: wrong credentials or rights, or nothing usable within `start_timeout_seconds`.
         """
-        consumer = producer = reader = None
-        partitions: dict[str, int] = {}
-        with LastWarning() as warning:
-            while consumer is None and not self._stopping():
-                consumer = self._attempt(new_consumer, warning)
-            if consumer is not None:
-                self._check_version(consumer.config["api_version"])
-            for topic in (self._settings.input_topic, self._settings.output_topic, self._settings.dead_letter_topic):
-                while topic not in partitions and not self._stopping():
-                    if count := self._partitions(consumer, topic):
-                        partitions[topic] = count
-            while producer is None and not self._stopping():
-                producer = self._attempt(new_producer, warning)
-            while self._settings.is_exactly_once and reader is None and not self._stopping():
-                reader = self._attempt(new_reader, warning)
-        return Connection(consumer, producer, reader, partitions)
-
-    def _attempt(self, build: Callable[[WorkerSettings, Clients], Any], warning: LastWarning) -> Any:
-        """One try to build a client; None when it is worth another."""
-        clients = Clients()
-        warning.advice = None
+        settings = self._settings
+        topics = (settings.input_topic, settings.output_topic, settings.dead_letter_topic)
         try:
-            return build(self._settings, clients)
-        except (KafkaError, ValueError, OSError) as error:
-            clients.close()
-            if fatal := fatal_cause(warning, error):
-                raise KafkaUnusable(f"{self._settings.bootstrap_servers}: {fatal}") from error
-            cause = warning.text or reason_of(error)
-            self._wait(
-                f"no answer from {self._settings.bootstrap_servers} ({cause}); "
-                "check that Kafka runs there, and bootstrap_servers and security_protocol",
-                error,
-            )
+            with ExitStack() as opened:
+                consumer = self._open("consumer", new_consumer, opened)
+                self._check_version(consumer.config["api_version"])
+                partitions = {topic: self._partitions(consumer, topic) for topic in topics}
+                producer = self._open("producer", new_producer, opened)
+                reader = self._open("reader", new_reader, opened) if settings.is_exactly_once else None
+                opened.pop_all()
+        except _Stopped:
             return None
+        return Connection(consumer, producer, Lineages(settings, reader, partitions), partitions)
+
+    def _open(self, what: str, build: Callable[[WorkerSettings, Clients], Any], opened: ExitStack) -> Any:
+        """Try to create a client until it works."""
+        while (client := self._attempt(build)) is None:
+            pass
+        each = self._settings.stop_timeout_seconds / 3
+        opened.callback(_close, what, client, **({"timeout": each} if what == "producer" else _in_ms(each)))
+        return client
+
+    def _attempt(self, build: Callable[[WorkerSettings, Clients], Any]) -> Any:
+        """Try once to create a client; None if another attempt may succeed."""
+        self._proceed()
+        clients = Clients()
+        with LastWarning() as warning:  # one for each attempt: the cause of an earlier one is no longer true
+            try:
+                return build(self._settings, clients)
+            except (KafkaError, ValueError, OSError) as error:
+                clients.close()
+                if fatal := fatal_cause(warning, error):
+                    raise KafkaUnusable(f"{self._settings.bootstrap_servers}: {fatal}") from error
+                failure, cause = error, warning.text or reason_of(error)
+        self._wait(
+            f"no answer from {self._settings.bootstrap_servers} ({cause}); "
+            "check that Kafka runs there, and bootstrap_servers and security_protocol",
+            failure,
+        )
+        return None
 
     def _check_version(self, version: tuple[int, ...]) -> None:
         if self._settings.is_exactly_once and version < EXACTLY_ONCE_SINCE:
@@ -101,17 +128,20 @@ class Start:
             )
 
     def _partitions(self, consumer: Any, topic: str) -> int:
-        """Number of partitions of `topic`; 0 when it is worth another try."""
-        try:
-            count = len(consumer.partitions_for_topic(topic) or ())
-        except RetriableError as error:  # a broker that comes and goes
-            self._wait(f"no answer whether topic {topic} exists ({reason_of(error)})", error)
-            return 0
-        except KafkaError as error:
-            raise KafkaUnusable(f"topic {topic}: {reason_of(error)}") from error
-        if count == 0:
-            self._wait(f"topic {topic} does not exist, or this user may not see it; this worker creates none")
-        return count
+        """Wait until `topic` exists; return its number of partitions."""
+        while True:
+            self._proceed()
+            try:
+                if count := len(consumer.partitions_for_topic(topic) or ()):
+                    return count
+            except RetriableError as error:  # a broker that comes and goes
+                self._wait(f"cannot find out whether topic {topic} exists ({reason_of(error)})", error)
+            except KafkaError as error:
+                raise KafkaUnusable(f"topic {topic}: {reason_of(error)}") from error
+            else:
+                self._wait(
+                    f"topic {topic} does not exist, or this user may not see it; the worker does not create topics"
+                )
 
     def _wait(self, what: str, error: Exception | None = None) -> None:
         if time.monotonic() >= self._deadline:
@@ -119,6 +149,19 @@ class Start:
             raise KafkaUnusable(f"gave up after {seconds:g} s: {what}") from error
         self._on_waiting(what)
         time.sleep(RETRY_SECONDS)
+
+    def _proceed(self) -> None:
+        if self._stopping():
+            raise _Stopped
+        self._alive()
+
+
+class _Stopped(Exception):  # noqa: N818 - the state of a start
+    """The start was stopped."""
+
+
+def _in_ms(seconds: float) -> dict[str, Any]:
+    return {"autocommit": False, "timeout_ms": int(seconds * 1000)}
 
 
 def _close(what: str, client: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of a record: one record to produce, to the output topic or to the dead-letter topic."""
+"""The outcome of a record: one record to produce, to the output topic or to the dead-letter topic."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from consumer.settings import WorkerSettings
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one record: a prediction with its label, or a dead letter with its reason."""
+    """The outcome of one record: a prediction with its label, or a dead letter with its reason."""
 
     source: Record
     outgoing: Outgoing
@@ -26,7 +26,7 @@ class Outcome:
 
 
 class Outcomes:
-    """Builds them, for the topics and size limit of `settings` and the model that is served."""
+    """Builds outcomes for the topics and size limit of `settings` and the model that is served."""
 
     def __init__(self, settings: WorkerSettings, model: Model) -> None:
         self._output_topic = settings.output_topic
@@ -35,7 +35,7 @@ class Outcomes:
         self._model = model.model_dump()
 
     def predicted(self, record: Record, review: ParsedReview, scored: Scored) -> Outcome:
-        """The prediction, unless no broker would take it."""
+        """Return the prediction, or a dead letter if the prediction is too large to produce."""
         own = {
             "label": scored.label,
             "score": scored.score,
@@ -54,7 +54,7 @@ class Outcomes:
         return Outcome(record, outgoing, scored)
 
     def dead(self, record: Record, reason: Reason) -> Outcome:
-        """The original bytes, unless no broker would take them: then what fits, and a header that says so."""
+        """Return the original bytes; if they are too large to produce, what fits of them and a header that says so."""
         topic, most = self._dead_letter_topic, self._max_bytes
         headers = [(name, value or b"") for name, value in record.headers]
         own = dead_letter_headers(record, reason)

@@ -1,14 +1,14 @@
-"""What goes out to Kafka."""
+"""A record to produce."""
 
 from dataclasses import dataclass
 
-#: Bytes that Kafka adds to a record and its batch at most, with room to spare.
+#: Upper bound of the bytes that Kafka adds to a record and its batch.
 RECORD_OVERHEAD_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record to produce; `partition` is the source partition, so that its order is kept."""
+    """A record to produce; `partition` is the source partition, which keeps its order."""
 
     topic: str
     partition: int
@@ -18,6 +18,6 @@ class Outgoing:
 
     @property
     def size(self) -> int:
-        """Upper bound of its size in a batch of its own, in bytes."""
+        """Upper bound of its size as a batch of one, in bytes."""
         body = len(self.key or b"") + len(self.value or b"")
         return body + sum(len(name.encode()) + len(value) + 10 for name, value in self.headers) + RECORD_OVERHEAD_BYTES

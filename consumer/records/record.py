@@ -1,11 +1,11 @@
-"""What Kafka hands over."""
+"""A record as Kafka delivers it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One Kafka record, as bytes. `timestamp_ms` is epoch milliseconds, below 0 for none."""
+    """One Kafka record, as bytes. `timestamp_ms` is in epoch milliseconds; negative means none."""
 
     topic: str
     partition: int

@@ -1,42 +1,66 @@
-"""/live, /ready and /metrics on one small port, served by a few threads: no client holds up another one's probe."""
+"""Whether the worker is alive and ready, as a type; `consumer.service.server` publishes it."""
 
-import io
-import socket
-import sys
-import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from dataclasses import dataclass
+from enum import Enum, auto
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from consumer.records.poll import Obstacle
 
-from consumer.errors import UsageError
+#: What /live and /ready return when the watchdog is about to end the process.
+STALLED = "the worker loop has stalled"
 
-#: A scrape storm renders the metrics once in this many seconds.
-CACHE_SECONDS = 1.0
-#: A client whose request is not there after this many seconds is dropped, however many bytes of it have come.
-CLIENT_SECONDS = 2.0
-#: Clients that are answered at a time; the memory of their threads is all that a crowd of slow ones can take.
-CLIENTS = 32
-#: Where others wait for their place, a client whose request is not there after this many seconds is dropped: a probe
-#: sends it at once.
-CROWD_SECONDS = 0.25
+
+class State(Enum):
+    """Whether reviews are being consumed, and if not, whose turn it is."""
+
+    STARTING = auto()  # the start is not over: bundle, model, Kafka, topics
+    BLOCKED = auto()  # brokers answer, and an `Obstacle` keeps the worker from reading
+    UNANSWERED = auto()  # no broker answers
+    READY = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """A state, and one line for people that says why the worker is not ready; empty if it is."""
+
+    state: State
+    reason: str
 
 
 class Health:
-    """What the probes answer: `not_ready_because` is empty when the worker is ready."""
+    """What the probes return.
+
+        STARTING ──▶ BLOCKED ◀──▶ READY
+                        ▲           ▲
+                        ▼           ▼
+                      UNANSWERED ◀──┘
+
+    Written by the thread of the loop, read by those of the probes.
+
+    Args:
+        live_seconds: the loop counts as stalled after so long without `turned`.
+    """
 
     def __init__(self, live_seconds: float) -> None:
         self._live_seconds = live_seconds
         self._last_turn = time.monotonic()
-        self.not_ready_because = "starting"
+        self.readiness = Readiness(State.STARTING, "starting")
 
     def turned(self) -> None:
-        """Note that the loop made a turn."""
+        """Note a sign of life of the loop."""
         self._last_turn = time.monotonic()
+
+    def starting(self, step: str) -> bool:
+        """The start has come to `step`, or waits for it; whether that is news."""
+        return self._become(Readiness(State.STARTING, step))
+
+    def answered(self, obstacle: Obstacle | None) -> None:
+        """A broker answers; the worker reads unless `obstacle` keeps it from reading."""
+        self._become(Readiness(State.BLOCKED, obstacle.value) if obstacle else Readiness(State.READY, ""))
+
+    def unanswered(self, servers: str) -> bool:
+        """No broker answers; whether that is news."""
+        return self._become(Readiness(State.UNANSWERED, f"no answer from {servers}"))
 
     @property
     def live(self) -> bool:
@@ -45,159 +69,9 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """Whether reviews are being taken."""
-        return self.live and not self.not_ready_because
+        """Whether reviews are being consumed."""
+        return self.live and self.readiness.state is State.READY
 
-
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 128  # connections of a scrape storm that wait for a thread
-    daemon_threads = True  # closing waits for none of them
-
-    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
-        self._free = threading.Semaphore(CLIENTS)
-        self._waited_for: dict[Any, float] = {}  # since when
-        if ":" in host:
-            self.address_family = socket.AF_INET6
-        super().__init__((host, port), handler)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that is gone in the middle of its request is not worth a log line.
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        # Each client is done, or dropped, in CLIENT_SECONDS; were one not, close() would still not wait for ever.
-        deadline = time.monotonic() + 2 * CLIENT_SECONDS
-        while not self._free.acquire(timeout=CROWD_SECONDS):
-            self._drop_silent()
-            if time.monotonic() > deadline:
-                self.shutdown_request(request)
-                return
-        self._waited_for[request] = time.monotonic()
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:  # no thread to be had
-            self.has_asked(request)
-            self._free.release()
-            raise
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self.has_asked(request)
-            self._free.release()
-
-    def has_asked(self, request: Any) -> None:
-        """The request of this client is there, or will not come any more."""
-        self._waited_for.pop(request, None)
-
-    def _drop_silent(self) -> None:
-        for client, since in list(self._waited_for.items()):
-            # Its thread may take it off the list in this moment, to answer.
-            is_silent = time.monotonic() - since >= CROWD_SECONDS
-            if is_silent and self._waited_for.pop(client, None) is not None:
-                with suppress(OSError):  # it went by itself meanwhile
-                    client.shutdown(socket.SHUT_RDWR)
-
-
-class _Until(io.RawIOBase):
-    """What a client sends until the deadline; the timeout of a socket alone begins anew with every byte."""
-
-    def __init__(self, connection: socket.socket, deadline: float) -> None:
-        self._connection = connection
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if (left := self._deadline - time.monotonic()) <= 0:
-            raise TimeoutError
-        self._connection.settimeout(left)
-        return self._connection.recv_into(buffer)
-
-
-class HealthServer:
-    """Listens from construction on; `port` is the one in use.
-
-    Raises:
-        UsageError: the port is taken or the address is not ours.
-    """
-
-    def __init__(self, host: str, port: int, health: Health, registry: CollectorRegistry) -> None:
-        try:
-            self._server = _Server(host, port, _handler(health, _cached(registry)))
-        except (OSError, OverflowError) as error:
-            raise UsageError(
-                f"cannot listen on {host}:{port} ({error}); set another metrics_host, or another metrics_port (0: any "
-                "free one)"
-            ) from error
-        self.host, self.port = host, self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """Address of the port, for people."""
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
-
-    def close(self) -> None:
-        """Stop listening; clients that are not done are left to their threads."""
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def _cached(registry: CollectorRegistry) -> Callable[[], bytes]:
-    rendered, until, one_at_a_time = b"", 0.0, threading.Lock()
-
-    def render() -> bytes:
-        nonlocal rendered, until
-        with one_at_a_time:
-            if time.monotonic() >= until:
-                rendered, until = generate_latest(registry), time.monotonic() + CACHE_SECONDS
-            return rendered
-
-    return render
-
-
-def _handler(health: Health, metrics: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        server_version, sys_version = "review-consumer", ""
-
-        def setup(self) -> None:
-            super().setup()
-            self.rfile.close()
-            self.rfile = io.BufferedReader(_Until(self.connection, time.monotonic() + CLIENT_SECONDS))
-
-        def parse_request(self) -> bool:
-            parsed = super().parse_request()
-            self.server.has_asked(self.connection)  # type: ignore[attr-defined]
-            return parsed
-
-        def do_GET(self) -> None:
-            match self.path.partition("?")[0]:
-                case "/metrics":
-                    self._answer(HTTPStatus.OK, metrics(), CONTENT_TYPE_LATEST)
-                case "/live":
-                    self._probe(health.live, "the loop does not turn")
-                case "/ready":
-                    self._probe(health.ready, health.not_ready_because or "the loop does not turn")
-                case _:
-                    self._answer(HTTPStatus.NOT_FOUND, b"/live /ready /metrics\n")
-
-        def _probe(self, good: bool, otherwise: str) -> None:
-            status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
-            self._answer(status, f"{'ok' if good else otherwise}\n".encode())
-
-        def _answer(self, status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Probes are not worth a log line."""
-
-    return Handler
+    def _become(self, readiness: Readiness) -> bool:
+        before, self.readiness = self.readiness, readiness
+        return before != readiness

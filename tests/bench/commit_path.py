@@ -19,14 +19,15 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
 
+from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
 from consumer.kafka.publisher import Step
+from consumer.kafka.start import Start
 from consumer.local.broker import LocalBroker
 from consumer.model.classifier import Classified, Scored, Stats
 from consumer.records.messages import Model
 from consumer.service.health import Health
 from consumer.service.metrics import Metrics
-from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
 from consumer.worker import Worker
 from tests.kafka_helpers import Record, produce
@@ -66,21 +67,20 @@ def worker(bootstrap: str, topics: dict[str, str], size: int, delivery: str) -> 
         if step == "committed" or step not in moments:
             moments[step] = time.perf_counter()
 
-    broker, watchdog = Broker(settings, at=note), Watchdog(600)
+    connection = Start(settings).connect()
+    assert connection is not None
     model = Model(name="none", version="1", digest="0" * 64, variant="none")
     loop = Worker(
         settings,
-        broker,
+        Broker(settings, connection, at=note),
         NoModel(),  # type: ignore[arg-type]
         model=model,
         metrics=Metrics(),
         health=Health(600),
-        watchdog=watchdog,
+        alive=lambda: None,
     )
-    broker.connect()
     loop.run()
-    broker.close(10)
-    watchdog.close()
+    connection.close(10)
     return moments["committed"] - moments["polled"]
 
 
@@ -116,6 +116,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--records", type=int, default=20_000)
     arguments = parser.parse_args()
+    fixes.apply()
     with LocalBroker() as kafka:
         print(
             "| records per transaction | bare client, records/s | at least once | exactly once | cost of exactly once |"

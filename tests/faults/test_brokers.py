@@ -34,7 +34,7 @@ def three() -> Iterator[LocalCluster]:
 
 @pytest.mark.smoke
 def test_row_05_an_idle_worker_outlives_its_broker(harness: Harness, broker: LocalBroker) -> None:
-    """A worker whose broker dies says that it is not ready, waits, and goes on when the broker is back."""
+    """A worker whose broker dies reports that it is not ready, waits, and resumes when the broker is back."""
     # Given a worker that has nothing to do, and no broker
     harness.produce(100)
     harness.watch()
@@ -70,7 +70,7 @@ def test_row_05_a_busy_worker_resumes_after_twenty_seconds_without_broker(
 
 
 def test_row_05_a_worker_may_start_before_its_broker(harness: Harness, broker: LocalBroker) -> None:
-    """Started without a broker, a worker says what it waits for, and begins when the broker is there."""
+    """Started without a broker, a worker reports what it waits for, and begins when the broker is up."""
     # Given a backlog on a broker that is down
     harness.produce(100)
     broker.kill()
@@ -87,7 +87,7 @@ def test_row_05_a_worker_may_start_before_its_broker(harness: Harness, broker: L
 def test_row_05_another_broker_takes_the_lead(
     three: LocalCluster, harness_on: Callable[..., Harness], role: str
 ) -> None:
-    """The leader of a topic, of the transaction log or of the groups is killed: the others take over, all once."""
+    """The leader of a topic, the transaction log or the groups is killed: others take over, each record once."""
     # Given a busy worker on a cluster of three
     three.start()
     harness = harness_on(three)
@@ -138,7 +138,7 @@ def test_row_05_a_partition_without_a_leader_holds_up_no_other(
 
 @pytest.mark.smoke
 def test_row_06_a_frozen_broker_ends_the_worker_and_loses_nothing(harness: Harness, broker: LocalBroker) -> None:
-    """A broker that stops answering in the middle of a commit: the worker gives up in time and is started again."""
+    """A broker that stops answering during a commit: the worker gives up in time and is restarted."""
     # Given a worker whose broker freezes while a transaction is open
     harness.produce(600)
     harness.watch()
@@ -146,7 +146,7 @@ def test_row_06_a_frozen_broker_ends_the_worker_and_loses_nothing(harness: Harne
     first = supervised.worker
     first.await_point("sent:2")
     broker.pause()
-    # When it goes on, then it gives up within its timeouts rather than wait for ever
+    # When it continues, then it gives up within its timeouts rather than wait forever
     first.release("sent:2")
     assert first.wait_exit(60) == 5
     # And when the broker wakes up, its next start does the work once
@@ -154,21 +154,34 @@ def test_row_06_a_frozen_broker_ends_the_worker_and_loses_nothing(harness: Harne
     assert harness.finish(120).checked == 600
 
 
+def test_row_24_sigterm_while_the_start_waits_for_a_broker(harness: Harness, broker: LocalBroker) -> None:
+    """A worker that has nothing to finish yet exits with code 0 at once, not after the start timeout."""
+    # Given a worker that waits for its broker
+    broker.kill()
+    worker = harness.worker()
+    wait_until(lambda: "no answer from" in worker.get("/ready")[1], 60, "it says what it waits for")
+    # When it is asked to stop, then it does
+    began = time.monotonic()
+    assert worker.stop(signal.SIGTERM) == 0, worker.log
+    assert time.monotonic() - began < 20
+    assert "stopped before connecting to Kafka" in worker.log
+
+
 def test_row_24_sigterm_while_the_broker_is_down(harness: Harness, broker: LocalBroker) -> None:
-    """A worker can be stopped in order although nobody answers it."""
+    """A worker stops cleanly although no broker answers."""
     # Given an idle worker without a broker
     harness.produce(50)
     worker = harness.worker(stop_timeout_seconds=4)
     harness.await_done()
     broker.kill()
-    # When it is told to stop, then it does within its time
+    # When it is asked to stop, then it does within its time
     began = time.monotonic()
     assert worker.stop(signal.SIGTERM) == 0, worker.log
     assert time.monotonic() - began < 20
 
 
 def test_row_27_a_full_disk_stops_the_broker_and_loses_nothing(harness: Harness, broker: LocalBroker) -> None:
-    """The broker can write no more and dies; with space again, all acknowledged records have one result."""
+    """The broker cannot write and dies; with space again, all acknowledged records have one result."""
     # Given a busy worker
     harness.produce(1000)
     harness.watch()

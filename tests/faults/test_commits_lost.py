@@ -1,4 +1,4 @@
-"""Committed offsets that go back: by a fault of the coordinator, or because somebody wants records labelled again."""
+"""Committed offsets that move back: by a fault of the coordinator, or because an operator wants records relabelled."""
 
 import re
 import signal
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(200)]
 
 
 class Commits:
-    """The committed offsets of a group without members, to look at and to set."""
+    """The committed offsets of a group without members, to read and to set."""
 
     def __init__(self, harness: Harness) -> None:
         self._input = harness.topics.input
@@ -73,7 +73,7 @@ def half_done(harness: Harness, count: int, *, bad: float = 0.0) -> dict[int, Of
 
 @pytest.mark.smoke
 def test_row_31_offsets_that_the_coordinator_lost_are_not_done_twice(harness: Harness) -> None:
-    """A coordinator that answers with old committed offsets: the worker goes on behind the results, and says so."""
+    """If the coordinator returns old committed offsets, the worker resumes after the last result and logs it."""
     # Given a group whose committed offsets are those of half the work again
     half_done(harness, 400, bad=0.1)
     # When a worker starts and has more to do
@@ -82,17 +82,17 @@ def test_row_31_offsets_that_the_coordinator_lost_are_not_done_twice(harness: Ha
     worker.await_partitions(harness.partitions)
     harness.produce(400, bad=0.1)
     harness.await_done()
-    # Then it labelled only that, and told
+    # Then it labelled only that, and logged it
     wait_until(lambda: worker.metric("reviews_consumed_total") == 400, 10, "400 counted")
     assert worker.metric("reviews_commits_lost_total") == harness.partitions
-    assert len(re.findall("Kafka gave an old committed offset", worker.log)) == harness.partitions
+    assert len(re.findall("Kafka returned an old committed offset", worker.log)) == harness.partitions
     harness.stop()
     assert harness.verdict().checked == 1200
 
 
 @pytest.mark.smoke
 def test_row_31_offsets_that_the_next_owner_committed_are_not_lost(harness: Harness) -> None:
-    """A worker that is frozen while it takes partitions over finds results behind the offset that it was told."""
+    """A worker that is frozen while it takes over partitions finds results after the offset that it was given."""
     # Given committed offsets, and a worker that has asked for them and is frozen before it looks at the results
     harness.produce(200)
     harness.worker()
@@ -104,7 +104,7 @@ def test_row_31_offsets_that_the_next_owner_committed_are_not_lost(harness: Harn
     harness.produce(200)
     harness.worker()
     harness.await_done()
-    # Then it takes them over again when it goes on, and speaks of no loss
+    # Then it takes them over again when it continues, and reports no loss
     late.send(signal.SIGCONT)
     wait_until(lambda: late.metric("reviews_assigned_partitions") == harness.partitions / 2, 60, "it has its share")
     harness.produce(200)
@@ -116,7 +116,7 @@ def test_row_31_offsets_that_the_next_owner_committed_are_not_lost(harness: Harn
 
 
 def test_row_31_an_offset_beyond_the_end_is_told_and_begins_a_new_lineage(harness: Harness) -> None:
-    """The log lost its end, or the topic was made anew: all that is there is labelled, and what comes then as well."""
+    """The log lost its end, or the topic was created again: everything in it is labelled, now and later."""
     # Given a group whose committed offset, in a lineage of its own, lies behind the end of a partition
     harness.produce(40)
     harness.worker()
@@ -129,7 +129,7 @@ def test_row_31_an_offset_beyond_the_end_is_told_and_begins_a_new_lineage(harnes
     # When a worker starts, then it says so, and labels that partition from its start
     worker = harness.worker()
     wait_until(lambda: sum(results(harness).values()) == 50, 60, "the ten records of one partition once more")
-    assert "partition 0 ends before 1000, which was read already" in worker.log
+    assert "partition 0 ends before 1000, which was already read" in worker.log
     # And the next one does not take the older results for lost commits
     harness.stop()
     oracle.settled(harness.kafka, harness.topics)
@@ -139,13 +139,13 @@ def test_row_31_an_offset_beyond_the_end_is_told_and_begins_a_new_lineage(harnes
     worker = harness.worker()
     harness.await_done()
     harness.stop()
-    assert worker.log.count("Kafka gave an old committed offset") == 0
+    assert worker.log.count("Kafka returned an old committed offset") == 0
     assert Counter(results(harness).values()) == {1: 70, 2: 10}
     commits.close()
 
 
 def test_row_31_lost_offsets_are_committed_again_without_a_new_record(harness: Harness) -> None:
-    """With nothing more to do, the worker sets the offsets right, so that a drain ends."""
+    """With nothing else to do, the worker corrects the offsets, so that a drain ends."""
     half_done(harness, 200)
     worker = harness.worker(drain=True)
     assert worker.wait_exit() == 0, worker.log
@@ -155,7 +155,7 @@ def test_row_31_lost_offsets_are_committed_again_without_a_new_record(harness: H
 
 @pytest.mark.parametrize("keeps_metadata", [False, True])
 def test_row_31_offsets_that_somebody_set_are_labelled_again(harness: Harness, keeps_metadata: bool) -> None:
-    """Offsets set by Kafka's own tool, or by one that copies the worker's mark, are taken as they are."""
+    """Offsets set by Kafka's own tool, or by a tool that copies the worker's metadata, are obeyed."""
     # Given work that is done, and offsets that are set back, without the worker's mark or with that of other offsets
     first = half_done(harness, 200)
     commits = Commits(harness)
@@ -180,7 +180,7 @@ def test_row_31_offsets_that_somebody_set_are_labelled_again(harness: Harness, k
 
 
 def test_row_31_results_far_behind_others_are_found(harness_on: Callable[..., Harness], kafka: LocalBroker) -> None:
-    """One output partition for all input partitions: the last result of an idle one is found behind those of others."""
+    """One output partition for all input partitions: the last result of an idle one is found among those of others."""
     # Given 200 results of each of four partitions, then 1,000 more of partition 0, on one output partition
     harness = harness_on(kafka, output_partitions=1)
     first = half_done(harness, 400)
@@ -201,7 +201,7 @@ def test_row_31_results_far_behind_others_are_found(harness_on: Callable[..., Ha
 
 
 def test_row_31_records_whose_results_are_there_are_not_counted_as_deleted_unread(harness: Harness) -> None:
-    """Lost offsets of records that retention has deleted since: they were read, and no page says otherwise."""
+    """Lost offsets of records that retention has since deleted: they were read, and no alert says otherwise."""
     # Given commits of half the work again, and an input that begins behind them, but not behind the results
     first = half_done(harness, 200)
     starts = {TopicPartition(harness.topics.input, partition): each.offset + 20 for partition, each in first.items()}

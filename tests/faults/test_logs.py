@@ -12,12 +12,12 @@ import pytest
 from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from consumer.kafka import fixes
-from consumer.kafka.broker import Broker
-from consumer.kafka.publisher import Poll
+from consumer.kafka.fixes import positions
 from consumer.local.broker import LocalBroker
+from consumer.records.poll import Poll
 from tests.harness import Harness
 from tests.kafka_helpers import Record, end_offsets, internal, read_all, transaction
+from tests.live_broker import live_broker
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -49,8 +49,8 @@ def test_row_12_a_corrupt_batch_ends_the_worker_and_is_never_skipped(
 def test_row_12_a_marker_that_the_cleaner_has_emptied_is_passed_over(
     broker: LocalBroker, harness_on: Callable[..., Harness]
 ) -> None:
-    """In a compacted topic a batch may be left of a transaction that holds nothing, not even how it ended."""
-    # Given such a batch in the midst of a partition
+    """In a compacted topic an empty batch may be left of a transaction, without even the marker of its end."""
+    # Given such a batch in the middle of a partition
     harness = harness_on(broker, partitions=1)
     harness.produce(3)
     segment, _ = _segment(broker, harness)
@@ -81,37 +81,31 @@ def test_row_26_records_in_the_formats_of_old_brokers_are_labelled(
 
 
 def test_row_31_an_answer_without_records_does_not_hide_that_a_log_loses_its_end(harness: Harness) -> None:
-    """By the leader epoch of its position a consumer learns of it; it has one as long as it has read something."""
+    """A consumer detects it by the leader epoch of its position, which it must keep once it has read something."""
     # Given a consumer at the end of a partition, which knows the epoch of what it read last
     harness.produce_records([Record(GOOD, partition=0)] * 5)
     partition = TopicPartition(harness.topics.input, 0)
-    broker = Broker(harness.topics.settings())
-    try:
-        broker.connect()
+    with live_broker(harness.topics.settings()) as (broker, _):
         wait_until(lambda: len(broker.poll(10).records) == 5, 60, "it has read")
-        before = fixes.position(broker._consumer, partition)
+        before = positions.position(broker._consumer, partition)
         assert before is not None
         assert before.leader_epoch >= 0
-        # When it is told of a record which a transaction that is still open holds back
+        # When it learns of a record that an open transaction holds back
         with transaction(harness.kafka, harness.topics.input) as producer:
             wait_until(lambda: not broker.poll(10).records and broker._consumer.highwater(partition) == 6, 60, "told")
             producer.abort_transaction()
         # Then it knows the epoch as before
-        assert fixes.position(broker._consumer, partition) == before
-    finally:
-        broker.close(5)
+        assert positions.position(broker._consumer, partition) == before
 
 
 def test_row_31_no_position_goes_back_before_a_new_lineage_begins(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client may find the end of a log, and go back to it, at any time: between a poll and a commit as well."""
+    """The client may go back to the new end of a log at any time, also between a poll and a commit."""
     # Given a worker's broker that has read and committed all
     harness.produce_records([Record(GOOD, partition=0)] * 5)
     partition = TopicPartition(harness.topics.input, 0)
-    broker = Broker(harness.topics.settings())
-    try:
-        broker.connect()
+    with live_broker(harness.topics.settings()) as (broker, _):
         polls: list[Poll] = []
 
         def has_read() -> bool:
@@ -128,15 +122,13 @@ def test_row_31_no_position_goes_back_before_a_new_lineage_begins(
         broker.poll(1)
         assert "partition 0 has lost the records from 2 on" in caplog.text
         assert broker.settle(polls[-1])
-    finally:
-        broker.close(5)
 
 
 @pytest.mark.parametrize("records_left", [True, False])
 def test_row_31_a_drain_is_not_done_where_the_committed_offset_is_beyond_the_end(
     broker: LocalBroker, harness_on: Callable[..., Harness], records_left: bool
 ) -> None:
-    """That offset says nothing about the records that are there; the drain ends when these are done."""
+    """That offset says nothing about the records in the log; the drain ends when those are done."""
     # Given a group that has read a partition to its end, which the broker then loses
     harness = harness_on(broker, partitions=1)
     if records_left:
@@ -152,9 +144,9 @@ def test_row_31_a_drain_is_not_done_where_the_committed_offset_is_beyond_the_end
     assert worker.wait_exit(60) == 0, worker.log
     assert harness.committed() == left + 10
     _cut(broker, segment, size)
-    # And perhaps fewer records that take the place of the lost ones
+    # And perhaps fewer records that replace the lost ones
     new = harness.produce(5 if records_left else 0)
-    # When it drains again, then these are labelled, and what was lost is told
+    # When it drains again, then these are labelled, and the loss is logged
     last = harness.worker(drain=True)
     assert last.wait_exit(60) == 0, last.log
     assert f"has lost the records from {left} on" in last.log
@@ -165,7 +157,7 @@ def test_row_31_a_drain_is_not_done_where_the_committed_offset_is_beyond_the_end
 def test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there(
     broker: LocalBroker, harness_on: Callable[..., Harness]
 ) -> None:
-    """Records that took the place of lost ones are labelled, by this worker and by the next one, and no others."""
+    """Records that replaced lost ones are labelled, by this worker and by the next one, and no others."""
     # Given a worker that has read records which the broker then loses, as after a power cut
     harness = harness_on(broker, partitions=1)
     harness.produce(10)
@@ -174,17 +166,17 @@ def test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there(
     worker = harness.worker()
     harness.await_done()
     _cut(broker, segment, size)
-    # When fewer take their place, and then some more, which another worker finds
+    # When fewer replace them, and then some more, which another worker finds
     wait_until(lambda: "has lost the records from 10 on" in worker.log, 90, "the worker notices")
     harness.produce(5)
     wait_until(lambda: harness.committed() == 15, 60, "they are done")
     worker.kill()
     harness.produce(3)
     last = harness.worker(drain=True)
-    # Then each of them is labelled, none is taken for one of the lost
+    # Then each of them is labelled, and none is mistaken for a lost one
     assert last.wait_exit(60) == 0, last.log
     assert "drained: 3 labelled" in last.log
-    assert last.log.count("gave an old committed offset") == 0
+    assert last.log.count("returned an old committed offset") == 0
     places = Counter(record.source for record in read_all(internal(harness.kafka), harness.topics.output))
     assert [places[harness.topics.input, 0, offset] for offset in range(20)] == [1] * 10 + [2] * 8 + [1] * 2
 
@@ -194,7 +186,7 @@ def test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there(
 def test_row_31_a_log_that_lost_its_end_between_two_workers_is_read_on_from_there(
     broker: LocalBroker, harness_on: Callable[..., Harness], ends_with_a_marker: bool
 ) -> None:
-    """More records took the place of the lost ones than were committed: the offset exists, and means another record."""
+    """More records replaced the lost ones than were committed: the offset exists, and means another record."""
     # Given records that are done, and perhaps the marker of a transaction, the end of which the broker then loses
     harness = harness_on(broker, partitions=1)
     harness.produce(10)
@@ -210,7 +202,7 @@ def test_row_31_a_log_that_lost_its_end_between_two_workers_is_read_on_from_ther
     # When the log has grown beyond the committed offset by the time the next worker comes
     harness.produce(15)
     last = harness.worker(drain=True)
-    # Then every record that took the place of a lost one is labelled, and the worker tells
+    # Then every record that replaced a lost one is labelled, and the worker logs the loss
     assert last.wait_exit(60) == 0, last.log
     assert "has lost the records from 10 on" in last.log
     assert "drained: 15 labelled" in last.log

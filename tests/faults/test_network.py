@@ -1,11 +1,14 @@
-"""A network that loses answers, is slow, or swallows everything, between the worker and a real broker."""
+"""A network that loses answers, is slow, or drops everything, between the worker and a real broker."""
 
+import json
+import time
 from collections.abc import Callable
 
 import psutil
 import pytest
 
 from consumer.local.broker import LocalBroker
+from consumer.service.watchdog import GRACE_SECONDS
 from tests.fake_worker import Script
 from tests.harness import Harness
 from tests.kafka_helpers import Record
@@ -19,7 +22,7 @@ Proxied = tuple[LocalBroker, Proxy]
 
 @pytest.fixture
 def harness(proxied: Proxied, harness_on: Callable[..., Harness]) -> Harness:
-    """Workers reach the broker through the proxy, everybody else past it."""
+    """Workers reach the broker through the proxy; all others connect directly."""
     kafka, proxy = proxied
     proxy.heal()
     return harness_on(kafka, bootstrap=proxy.address)
@@ -37,7 +40,7 @@ def harness(proxied: Proxied, harness_on: Callable[..., Harness]) -> Harness:
 def test_row_07_a_lost_answer_changes_nothing(
     harness: Harness, proxied: Proxied, request_kind: int, fault: str
 ) -> None:
-    """Whether the broker acted or not, when its answer is lost each record still gets one result."""
+    """Whether or not the broker acted, if its answer is lost each record still gets one result."""
     # Given a worker whose connection breaks around three requests of one kind
     harness.produce(600, bad=0.05)
     harness.watch()
@@ -53,7 +56,7 @@ def test_row_07_a_lost_answer_changes_nothing(
 
 
 def test_row_07_fifty_lost_answers_to_commits(harness: Harness, proxied: Proxied) -> None:
-    """Fifty commits in a row whose outcome the worker cannot know: no record is lost, none comes twice."""
+    """Fifty commits in a row with an unknown outcome: no record is lost, none comes twice."""
     # Given fifty commits whose answer is lost
     harness.produce(2000)
     harness.watch()
@@ -66,7 +69,7 @@ def test_row_07_fifty_lost_answers_to_commits(harness: Harness, proxied: Proxied
 
 
 def test_row_18_a_slow_network_slows_the_worker_down_and_nothing_else(harness: Harness, proxied: Proxied) -> None:
-    """Results that can only trickle out hold back the next poll: memory stays flat, the worker keeps its group."""
+    """Results that trickle out delay the next poll: memory stays flat, and the worker stays in its group."""
     # Given results of 4 kB and a link so slow that they take a while, yet one answer to a fetch comes within its time
     fields = '"note": "' + "x" * 4000 + '"'
     harness.produce_records(
@@ -85,6 +88,37 @@ def test_row_18_a_slow_network_slows_the_worker_down_and_nothing_else(harness: H
     assert memory().rss < early + 50e6
     assert worker.log.count("partitions assigned") == 1
     assert harness.finish().checked == 500
+
+
+@pytest.mark.smoke
+def test_row_18_results_that_trickle_out_do_not_trip_the_watchdog(harness: Harness, proxied: Proxied) -> None:
+    """Delivery may take half of the poll interval: within it, a slow link is not mistaken for a hang."""
+    # Given results of a first poll that take longer on a slow link than a turn of the loop may
+    note = "x" * 30_000
+    harness.produce_records(
+        [Record(json.dumps({"text": f"slow {n}", "note": note}).encode(), partition=n % 4) for n in range(32)]
+    )
+    harness.watch()
+    worker = harness.worker(
+        Script({"begun:1": "pause"}),
+        max_request_bytes=65_536,
+        request_timeout_seconds=8,
+        watchdog_seconds=13,
+        transaction_timeout_seconds=55,
+    )
+    worker.await_point("begun:1")
+    proxied[1].bytes_per_second = 55_000.0
+    began = time.monotonic()
+    worker.release("begun:1")
+    # When they trickle out, then the worker waits for them, live and ready, and commits at the first attempt
+    wait_until(lambda: harness.committed() > 0 or not worker.is_running, 60, "the first poll is committed")
+    took = time.monotonic() - began
+    proxied[1].heal()
+    print(f"the first poll took {took:.1f} s to publish")
+    assert took > 13 + GRACE_SECONDS
+    assert harness.finish().checked == 32
+    assert "not published" not in worker.log
+    assert "no turn of the loop" not in worker.log
 
 
 @pytest.mark.smoke

@@ -10,7 +10,7 @@ from kafka.admin import ConfigResource
 from kafka.serializer import Serializer
 
 from consumer.kafka import fixes
-from consumer.kafka.fixes import HeaderName
+from consumer.kafka.fixes.records import HeaderName
 from consumer.records.messages import Reason
 from tests.fake_model import NAN_MARK, OUT_OF_MEMORY_MARK
 from tests.fake_worker import Script

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import resource
+from typing import Any
 
 import psutil
 import pytest
@@ -10,12 +11,13 @@ from kafka.admin import ConfigResource
 from kafka.errors import KafkaError
 
 from consumer.errors import GaveUp
-from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
-from consumer.kafka.publisher import NotPublished, Poll
+from consumer.kafka.fixes import transactions
 from consumer.records.outgoing import Outgoing
+from consumer.records.poll import NotPublished, Poll
 from tests.harness import Harness
 from tests.kafka_helpers import Record, produce, read_all
+from tests.live_broker import live_broker
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -98,7 +100,7 @@ def test_row_15_a_record_at_the_limit_of_the_broker_fits_the_dead_letters(harnes
 
 
 def test_row_15_a_topic_that_refuses_dead_letters_stops_the_worker(harness: Harness) -> None:
-    """Dead letters that the topic will not take stop the worker after a few tries; nothing is dropped or skipped."""
+    """Dead letters that the topic rejects stop the worker after a few attempts; nothing is dropped or skipped."""
     # Given a dead-letter topic for small records only
     with harness.kafka.admin() as admin:
         admin.alter_configs([ConfigResource("topic", harness.topics.dead_letter, {"max.message.bytes": "2000"})])
@@ -106,8 +108,8 @@ def test_row_15_a_topic_that_refuses_dead_letters_stops_the_worker(harness: Harn
     worker = harness.worker()
     # Then the worker gives up, and says why
     assert worker.wait_exit(90) == 5
-    assert "nothing could be published" in worker.last_line
-    assert worker.log.count("taken again") == 5
+    assert "publishing failed 6 times in a row" in worker.last_line
+    assert worker.log.count("not published, retrying") == 5
     assert harness.committed() == 0
     # And with room enough, the next one does the work
     with harness.kafka.admin() as admin:
@@ -118,7 +120,7 @@ def test_row_15_a_topic_that_refuses_dead_letters_stops_the_worker(harness: Harn
 
 @pytest.mark.smoke
 def test_row_15_a_refused_poll_is_taken_again(harness: Harness) -> None:
-    """A poll that could not be published is neither skipped nor split: the same records come again, in order."""
+    """A poll that could not be published is neither skipped nor split: the same records are retried, in order."""
     # Given a dead-letter topic that refuses what comes
     limit = {"max.message.bytes": "500"}
     with harness.kafka.admin() as admin:
@@ -128,20 +130,20 @@ def test_row_15_a_refused_poll_is_taken_again(harness: Harness) -> None:
     harness.produce(30)
     harness.watch()
     worker = harness.worker()
-    wait_until(lambda: "taken again" in worker.log, 60, "the broker has refused it")
+    wait_until(lambda: "not published, retrying" in worker.log, 60, "the broker has refused it")
     # When it takes it
     with harness.kafka.admin() as admin:
         admin.alter_configs([ConfigResource("topic", harness.topics.dead_letter, {"max.message.bytes": "1000000"})])
     # Then the same process publishes all of it
     found = harness.finish()
     assert (found.predicted, found.dead, len(harness.workers)) == (60, 1, 1)
-    # And it began its sequence numbers anew, for those of the refused record are missing at the broker
+    # And it restarted its sequence numbers, because those of the refused record are missing at the broker
     assert "OutOfOrderSequence" not in worker.log
 
 
 def test_row_15_many_results_for_one_partition_fit_a_small_limit(harness: Harness) -> None:
-    """Together they are larger than what the topic takes at once, each is small: that is no reason to fail."""
-    # Given an output topic that takes little more than the worker is told, and a backlog in one partition
+    """Together they exceed what the topic takes at once, each one is small: that is no reason to fail."""
+    # Given an output topic whose limit is little above the worker's, and a backlog in one partition
     with harness.kafka.admin() as admin:
         admin.alter_configs([ConfigResource("topic", harness.topics.output, {"max.message.bytes": "70000"})])
     filler = "x" * 400
@@ -164,20 +166,43 @@ def test_row_15_a_commit_that_lost_a_record_is_not_believed(harness: Harness, mo
     with harness.kafka.admin() as admin:
         admin.alter_configs([ConfigResource("topic", harness.topics.dead_letter, {"max.message.bytes": "500"})])
     harness.produce(4)
-    broker = Broker(harness.topics.settings())
-    broker.connect()
-    poll = _first_poll(broker)
-    monkeypatch.setattr(fixes, "bump_epoch", lambda *_: None)
-    with pytest.raises(NotPublished, match="MessageSizeTooLarge"):
-        broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x" * 5000, [])])
-    # When its next transaction has a record for the same partition, sent no sooner than the client has to
-    broker._connection.producer._accumulator.config["linger_ms"] = 60_000
-    with pytest.raises((NotPublished, GaveUp)):
-        broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x", [])])
-    broker.close(5)
+    with live_broker(harness.topics.settings()) as (broker, connection):
+        poll = _first_poll(broker)
+        monkeypatch.setattr(transactions, "bump_epoch", lambda *_: None)
+        with pytest.raises(NotPublished, match="MessageSizeTooLarge"):
+            broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x" * 5000, [])])
+        # When its next transaction has a record for the same partition, sent no sooner than the client has to
+        connection.producer._accumulator.config["linger_ms"] = 60_000
+        with pytest.raises((NotPublished, GaveUp)):
+            broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x", [])])
     # Then neither record nor offsets are committed
     assert harness.committed() == 0
     assert not read_all(harness.topics.bootstrap, harness.topics.dead_letter)
+
+
+def test_row_15_a_send_that_fails_half_way_restarts_the_sequence_numbers(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records sent before the one that could not be sent may have been refused, and left a gap as well."""
+    harness.produce(4)
+    bumps: list[int] = []
+    bump_epoch = transactions.bump_epoch
+
+    def counted(*arguments: Any) -> None:
+        bumps.append(1)
+        bump_epoch(*arguments)
+
+    monkeypatch.setattr(transactions, "bump_epoch", counted)
+    with live_broker(harness.topics.settings()) as (broker, _):
+        poll = _first_poll(broker)
+        # Given a record that is sent, and one that the client refuses to send
+        good, bad = (Outgoing(harness.topics.dead_letter, 0, None, b"x" * size, []) for size in (10, 2_000_000))
+        with pytest.raises(NotPublished, match="MessageSizeTooLarge"):
+            broker.publish(poll, [good, bad])
+        # Then the producer restarts its sequence numbers, and the retry is published once
+        assert bumps == [1]
+        broker.publish(poll, [good])
+    assert len(read_all(harness.topics.bootstrap, harness.topics.dead_letter)) == 1
 
 
 def _first_poll(broker: Broker) -> Poll:

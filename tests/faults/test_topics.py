@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 import pytest
 from kafka import TopicPartition
 
-from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
-from consumer.kafka.publisher import NotPublished, Poll
+from consumer.kafka.fixes import positions
 from consumer.local.broker import LocalBroker
+from consumer.records.poll import NotPublished, Poll
 from tests.fake_worker import Script
 from tests.harness import Harness
 from tests.kafka_helpers import Record, internal, produce, read_all, transaction
+from tests.live_broker import live_broker
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -21,7 +22,7 @@ GOOD = b'{"text": "good"}'
 
 
 def test_row_12_a_codec_without_its_library_ends_the_worker(harness: Harness) -> None:
-    """A batch that cannot be unpacked is not skipped: the worker says which codec it lacks, and commits nothing."""
+    """A batch that cannot be decompressed is not skipped: the worker names the codec it lacks and commits nothing."""
     # Given a batch in zstd, and a worker without that library
     long = Record(b'{"text": "%s"}' % (b"good " * 200), partition=0)  # the client sends a short one as it is
     produce(harness.topics.bootstrap, harness.topics.input, [long], compression_type="zstd")
@@ -67,8 +68,8 @@ def test_row_20_a_flood_of_dead_letters_stops_the_worker(harness: Harness) -> No
 
 @pytest.mark.smoke
 def test_row_21_a_missing_topic_ends_the_start(harness_on: Callable[..., Harness]) -> None:
-    """A worker whose topic does not exist waits for it, names it, gives up with exit code 4, and never creates it."""
-    # Given a broker that would create topics for anybody who asks, and a topic that is missing
+    """A worker whose topic does not exist waits for it, names it, exits with code 4, and never creates it."""
+    # Given a broker that creates topics on request, and a topic that is missing
     with LocalBroker(properties={"auto.create.topics.enable": "true"}) as generous:
         harness = harness_on(generous)
         with generous.admin() as admin:
@@ -85,8 +86,8 @@ def test_row_21_a_missing_topic_ends_the_start(harness_on: Callable[..., Harness
 
 
 def test_row_21_a_topic_that_is_deleted_under_a_worker_stays_deleted(harness_on: Callable[..., Harness]) -> None:
-    """It looks for the topic and has something to send to it, and does not make it anew, with settings of nobody."""
-    # Given a broker that would create topics for anybody who asks, and a worker at work
+    """The worker looks for the topic and has something to send to it, and does not create it with default settings."""
+    # Given a broker that creates topics on request, and a worker at work
     with LocalBroker(properties={"auto.create.topics.enable": "true"}) as generous:
         harness = harness_on(generous)
         harness.produce(40)
@@ -105,7 +106,7 @@ def test_row_21_a_topic_that_is_deleted_under_a_worker_stays_deleted(harness_on:
 
 
 def test_row_19_a_topic_that_has_fewer_partitions_than_at_the_start_is_named(harness: Harness) -> None:
-    """The dead letters were made anew with one partition under a worker: it says so, and its successor goes on."""
+    """The dead-letter topic was created again with one partition: the worker says so, and its successor continues."""
     harness.produce(40)
     worker = harness.worker(metadata_max_age_seconds=1)
     harness.await_done()
@@ -121,7 +122,7 @@ def test_row_19_a_topic_that_has_fewer_partitions_than_at_the_start_is_named(har
 
 
 def test_row_23_a_worker_that_retention_overtakes_while_it_runs_counts_too(harness: Harness) -> None:
-    """The records are deleted under a worker that is slow, not stopped: it says how many, and labels the rest."""
+    """The records are deleted under a slow, running worker: it counts them and labels the rest."""
     # Given a worker that has read, and waits within a commit while more comes and is deleted
     harness.produce(40)
     worker = harness.worker(Script(points={"sent:1": "pause"}))
@@ -143,7 +144,7 @@ def test_row_23_a_worker_that_retention_overtakes_while_it_runs_counts_too(harne
 
 
 def test_row_22_partitions_that_are_added_are_read_from_their_start(harness: Harness) -> None:
-    """A topic grows under load: the new partitions are noticed, and none of their first records is skipped."""
+    """A topic grows under load: the worker notices the new partitions and skips none of their first records."""
     # Given a worker at work
     harness.produce(100)
     harness.watch()
@@ -159,8 +160,8 @@ def test_row_22_partitions_that_are_added_are_read_from_their_start(harness: Har
 
 
 def test_row_22_added_partitions_may_go_to_a_worker_that_has_not_heard_of_them(harness: Harness) -> None:
-    """The leader of the group hears of them first, and gives some to a worker whose metadata is old."""
-    # Given two workers, of which one looks for new partitions much later than the other
+    """The leader of the group learns of them first, and assigns some to a worker whose metadata is old."""
+    # Given two workers, one of which looks for new partitions much later than the other
     harness.produce(100)
     harness.watch()
     harness.worker(metadata_max_age_seconds=2).await_partitions(4)
@@ -173,19 +174,18 @@ def test_row_22_added_partitions_may_go_to_a_worker_that_has_not_heard_of_them(h
     harness.partitions = 12
     late.await_partitions(6)
     harness.produce(300)
-    # Then both go on, and all of them are labelled
+    # Then both continue, and all records are labelled
     assert harness.finish().checked == 400
     assert all("KeyError" not in worker.log for worker in harness.workers)
 
 
 @pytest.mark.smoke
 def test_row_22_a_leader_takes_part_in_a_rebalance_that_ends_between_its_polls(harness: Harness) -> None:
-    """Its JoinGroup is answered while it does something else: it has the new partitions then, and no one else's."""
-    # Given two members, of which the one that assigns is told of new partitions, and asks to join anew
-    brokers = [Broker(harness.topics.settings(instance_id=name, metadata_max_age_seconds=1)) for name in ("a", "b")]
-    try:
-        for each in brokers:
-            each.connect()
+    """Its JoinGroup is answered while it does something else: then it has the new partitions, and no one else's."""
+    # Given two members; the one that assigns hears of new partitions, and asks to rejoin
+    members = [harness.topics.settings(instance_id=name, metadata_max_age_seconds=1) for name in ("a", "b")]
+    with live_broker(members[0]) as (first, _), live_broker(members[1]) as (second, _):
+        brokers = [first, second]
         _await_shares(brokers, 4)
         leader, other = sorted(brokers, key=lambda each: not each._consumer._coordinator._is_leader)
         with harness.kafka.admin() as admin:
@@ -197,21 +197,22 @@ def test_row_22_a_leader_takes_part_in_a_rebalance_that_ends_between_its_polls(h
             polls.append(leader.poll(10, 0.1))
             return bool(leader._consumer._coordinator.rejoining)
 
-        wait_until(asks_to_join, 60, "the leader asks to join anew")
+        wait_until(asks_to_join, 60, "the leader asks to rejoin")
         # When the other one joins, and the broker answers both between two polls of the leader
-        joined = fixes.times_assigned(other._consumer)
-        wait_until(lambda: bool(other.poll(10, 0.2)) and fixes.times_assigned(other._consumer) > joined, 60, "it joins")
+        joined = positions.times_assigned(other._consumer)
+        wait_until(
+            lambda: bool(other.poll(10, 0.2)) and positions.times_assigned(other._consumer) > joined, 60, "it joins"
+        )
         generation = other._consumer.group_metadata().generation_id
-        wait_until(lambda: leader._consumer.group_metadata().generation_id == generation, 60, "the leader is answered")
-        # Then a poll of meanwhile commits nothing, and each partition comes to have one owner
+        wait_until(
+            lambda: leader._consumer.group_metadata().generation_id == generation, 60, "the leader gets its answer"
+        )
+        # Then a poll from in between commits nothing, and in the end each partition has one owner
         assert not polls[-1].in_group
         with pytest.raises(NotPublished, match="left its group"):
             leader.publish(polls[-1], [])
         assert not leader.settle(polls[-1])
         _await_shares(brokers, 6)
-    finally:
-        for each in brokers:
-            each.close(5)
 
 
 def _await_shares(brokers: Sequence[Broker], partitions: int) -> None:
@@ -226,8 +227,8 @@ def _await_shares(brokers: Sequence[Broker], partitions: int) -> None:
 
 
 def test_row_30_partitions_that_wait_for_their_turn_are_not_stalled(harness: Harness) -> None:
-    """A slow worker with a backlog reads one partition after the other, for longer than a stall takes."""
-    # Given a backlog of which one turn of a partition takes some seconds
+    """A slow worker with a backlog reads one partition after the other, for longer than the stall timeout."""
+    # Given a backlog in which one turn of a partition takes some seconds
     filler = "the film went on and on " * 60
     for start in range(0, 1200, 200):
         harness.produce_records(
@@ -245,8 +246,8 @@ def test_row_30_partitions_that_wait_for_their_turn_are_not_stalled(harness: Har
 
 @pytest.mark.smoke
 def test_a_drain_ends_although_producers_go_on(harness: Harness) -> None:
-    """What was there at the start is done: the worker stops, and leaves what came later to the next one."""
-    # Given a backlog, one partition of which ends with the marker of a transaction, and a producer that never rests
+    """When the backlog of its start is done, the worker stops and leaves later records to the next one."""
+    # Given a backlog, one partition of which ends with the marker of a transaction, and a producer that never pauses
     with transaction(harness.kafka, harness.topics.input, partition=3) as upstream:
         upstream.abort_transaction()
     busy = [Record(GOOD, partition=partition) for partition in range(3)]
@@ -265,7 +266,7 @@ def test_a_drain_ends_although_producers_go_on(harness: Harness) -> None:
 
 
 def test_row_23_records_that_retention_deleted_are_counted(harness: Harness) -> None:
-    """Retention overtook the group: the worker goes on with what is left, and says how much is gone."""
+    """Retention overtook the group: the worker continues with what is left, and counts what is gone."""
     # Given a group that has read a part, and whose next records are deleted
     harness.produce(100)
     harness.worker()
@@ -286,12 +287,12 @@ def test_row_23_records_that_retention_deleted_are_counted(harness: Harness) -> 
 
 
 def test_row_31_a_topic_that_is_made_anew_under_a_worker_is_read_from_its_start(harness: Harness) -> None:
-    """More stands in the new topic than was read of the old one: nobody would miss the records before that."""
+    """The new topic holds more than was read of the old one, so its first records would be missed silently."""
     # Given a worker that has read the topic to its end
     old = harness.produce(40)
     worker = harness.worker()
     harness.await_done()
-    # When another topic of that name takes its place, and has more records by the time the worker can notice
+    # When another topic of that name replaces it, and has more records by the time the worker can notice
     with harness.kafka.admin() as admin:
         admin.delete_topics([harness.topics.input])
         wait_until(lambda: harness.topics.input not in admin.list_topics(), 30, "the topic is gone")
@@ -307,8 +308,8 @@ def test_row_31_a_topic_that_is_made_anew_under_a_worker_is_read_from_its_start(
         }
 
     wait_until(lambda: wanted <= labelled(), 60, "all that the new topic has")
-    assert f"{harness.topics.input} was deleted and made anew" in worker.log
-    # And by the next worker nothing is done again
+    assert f"{harness.topics.input} was deleted and created again" in worker.log
+    # And the next worker repeats nothing
     harness.stop()
     drained = harness.worker(drain=True)
     assert drained.wait_exit() == 0, drained.log

@@ -1,4 +1,4 @@
-"""Workers that are killed, frozen or told to stop, at every step of a commit."""
+"""Workers that are killed, frozen or stopped, at every step of a commit."""
 
 import json
 import signal
@@ -23,13 +23,13 @@ COMES_BACK = {"instance_id": "w", "static_membership": True, "session_timeout_se
 
 @pytest.mark.parametrize("step", [*STEPS[:-1], pytest.param(STEPS[-1], marks=pytest.mark.smoke)])
 def test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind(harness: Harness, step: str) -> None:
-    """What a worker had begun when it was killed is invisible, and is done once by its next start."""
+    """What a worker had begun when it was killed stays invisible, and its next start does it once."""
     # Given a worker that is killed in its second poll
     harness.produce(300, bad=0.2)
     harness.watch()
     first = harness.worker(Script({f"{step}:2": "kill"}), **COMES_BACK)
     assert first.wait_exit() == -signal.SIGKILL
-    # When it starts again, then each record has one result, and the committed offsets were those behind the results
+    # When it starts again, then each record has one result, and the committed offsets matched the results
     second = harness.worker(**COMES_BACK)
     assert harness.finish().checked == 300
     assert "old committed offset" not in second.log
@@ -37,7 +37,7 @@ def test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind(harness: Harne
 
 @pytest.mark.smoke
 def test_row_01_an_open_transaction_of_a_worker_that_never_returns_is_aborted(harness: Harness) -> None:
-    """A worker with another name takes over; it waits for what the dead one left open, and then redoes it."""
+    """A worker with another name takes over; it waits for what the dead one left open, then redoes it."""
     # Given a worker killed when its results and offsets were sent and not committed
     harness.produce(300)
     harness.watch()
@@ -81,8 +81,8 @@ def test_row_01_at_least_once_repeats_and_loses_nothing(harness: Harness) -> Non
 
 @pytest.mark.smoke
 def test_row_03_a_worker_frozen_past_its_session_is_fenced(harness: Harness) -> None:
-    """A worker that wakes up after others took its partitions cannot publish what it held in its hands."""
-    # Given a worker frozen with labelled reviews in its hands, whose partitions another one takes and finishes
+    """A worker that wakes up after others took its partitions cannot publish the poll that it holds."""
+    # Given a worker frozen with labelled reviews, whose partitions another one takes over and finishes
     harness.produce(300)
     harness.watch()
     frozen = harness.worker(Script({"inferred:2": "freeze"}), session_timeout_seconds=3)
@@ -91,14 +91,14 @@ def test_row_03_a_worker_frozen_past_its_session_is_fenced(harness: Harness) -> 
     harness.await_done()
     # When it wakes up
     frozen.send(signal.SIGCONT)
-    # Then it is refused, and each record has one result
+    # Then it is rejected, and each record has one result
     wait_until(lambda: "not published" in frozen.log, 30, "the woken worker is refused")
     assert harness.finish().checked == 300
 
 
 @pytest.mark.smoke
 def test_row_03_a_successor_waits_for_offsets_that_are_being_committed(harness: Harness) -> None:
-    """Who takes over partitions does not start from offsets that a pending transaction is about to replace."""
+    """A successor does not start from offsets that a pending transaction is about to replace."""
     # Given a worker frozen between sending its offsets and committing them
     harness.produce(300)
     harness.watch()
@@ -117,7 +117,7 @@ def test_row_03_a_successor_waits_for_offsets_that_are_being_committed(harness: 
 
 
 def test_row_03_one_offset_in_doubt_holds_up_one_partition(harness: Harness) -> None:
-    """While a transaction of a dead worker is open, the other partitions go on; if it never ends, somebody is told."""
+    """An open transaction of a dead worker holds up one partition; if it does not end, the worker reports it."""
     # Given a worker that was killed within a commit of partition 0
     harness.watch()
     harness.produce_records([Record(b'{"text": "review"}', partition=0) for _ in range(20)])
@@ -142,7 +142,7 @@ def test_row_03_one_offset_in_doubt_holds_up_one_partition(harness: Harness) -> 
 def test_row_03_a_worker_that_can_read_nothing_yet_is_not_ready(
     kafka: LocalBroker, harness_on: Callable[..., Harness]
 ) -> None:
-    """Where a transaction of a dead worker decides the offset of all that it has, it says so, until that has ended."""
+    """A worker is not ready while an open transaction decides the offsets of all its partitions, and says so."""
     # Given a worker that was killed within a commit of the only partition
     harness = harness_on(kafka, partitions=1)
     harness.watch()
@@ -151,7 +151,7 @@ def test_row_03_a_worker_that_can_read_nothing_yet_is_not_ready(
     assert killed.wait_exit() == -signal.SIGKILL
     # When another one has its partition, then it is not ready, and is as soon as the broker has ended the transaction
     successor = harness.worker()
-    waiting = (503, "waiting for committed offsets, which are not known yet\n")
+    waiting = (503, "waiting for the committed offsets of its partitions\n")
     wait_until(lambda: successor.get("/ready") == waiting, 60, "it waits, and says so")
     successor.wait_ready()
     assert harness.finish().checked == 20
@@ -159,7 +159,7 @@ def test_row_03_a_worker_that_can_read_nothing_yet_is_not_ready(
 
 @pytest.mark.smoke
 def test_row_08_the_older_of_two_workers_with_one_name_is_fenced(harness: Harness) -> None:
-    """A second worker with the same transactional id ends the first one, which says why."""
+    """A second worker with the same transactional id ends the first one, which reports why."""
     # Given a worker that holds an open transaction
     harness.produce(300)
     harness.watch()
@@ -178,7 +178,7 @@ def test_row_08_the_older_of_two_workers_with_one_name_is_fenced(harness: Harnes
 
 @pytest.mark.smoke
 def test_row_08_workers_of_one_group_leave_each_other_alone(harness: Harness) -> None:
-    """Workers without a name of their own get different transactional ids: none of them is fenced."""
+    """Workers without an instance id get different transactional ids: none of them is fenced."""
     # Given two workers that share the partitions
     harness.watch()
     workers = [harness.worker(), harness.worker()]
@@ -194,7 +194,7 @@ def test_row_08_workers_of_one_group_leave_each_other_alone(harness: Harness) ->
 
 
 def test_row_24_sigterm_at_any_moment_ends_in_order(harness: Harness) -> None:
-    """SIGTERM, whenever it comes, ends the worker with exit code 0 within 15 s and with nothing half done."""
+    """SIGTERM at any moment ends the worker with exit code 0 within 15 s, with nothing half done."""
     # Given a worker that is stopped at a random step, and started again, 25 times
     harness.produce(3000, bad=0.05)
     harness.watch()
@@ -214,14 +214,14 @@ def test_row_24_sigterm_at_any_moment_ends_in_order(harness: Harness) -> None:
 
 @pytest.mark.smoke
 def test_row_24_a_second_signal_ends_a_worker_at_once(harness: Harness) -> None:
-    """Who asks twice does not wait: exit code 5, and the next worker redoes what was in hand."""
+    """A second signal ends the process at once with code 5, and the next worker redoes the current poll."""
     # Given a worker that is busy with a poll
     harness.produce(100)
     busy = harness.worker(Script({"sent:1": "pause"}))
     busy.await_point("sent:1")
-    # When it is told to stop, and told again
+    # When it gets a signal, and another one
     busy.send(signal.SIGTERM)
-    wait_until(lambda: "again to leave at once" in busy.log, 20, "the first signal is noticed")
+    wait_until(lambda: "signal again to exit at once" in busy.log, 20, "the first signal is noticed")
     busy.send(signal.SIGTERM)
     # Then it is gone, every line that it wrote is JSON, and another one does the work
     assert busy.wait_exit(15) == 5

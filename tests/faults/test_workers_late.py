@@ -1,4 +1,4 @@
-"""Workers that are too late for their group, and groups that never come to rest."""
+"""Workers that are too late for their group, and groups that keep rebalancing."""
 
 import json
 import re
@@ -27,7 +27,7 @@ HASTY = {
 
 @pytest.mark.smoke
 def test_row_02_a_worker_that_is_late_publishes_nothing(harness: Harness) -> None:
-    """Inference that outlives the poll interval is thrown away: others have redone it, and the broker refuses it."""
+    """Results that come after the poll interval are rejected: other workers have redone them."""
     # Given a worker that thinks about its second poll until another one has finished everything
     harness.produce(300, bad=0.05)
     harness.watch()
@@ -37,13 +37,13 @@ def test_row_02_a_worker_that_is_late_publishes_nothing(harness: Harness) -> Non
     harness.await_done()
     # When it wants to publish
     late.release("inferred:2")
-    # Then it is refused, joins the group again, and each record has one result
+    # Then it is rejected and rejoins the group, and each record has one result
     wait_until(lambda: "not published" in late.log, 30, "the late worker is refused")
     assert harness.finish().checked == 300
 
 
 def test_row_02_a_late_worker_without_colleagues_redoes_its_poll(harness: Harness) -> None:
-    """The only worker of a group is refused as well, and does the same records again after it has joined anew."""
+    """The only worker of a group is rejected as well, and repeats the same records after it has rejoined."""
     # Given a worker alone that has left its group without knowing
     harness.produce(300)
     harness.watch()
@@ -60,7 +60,7 @@ def test_row_02_a_late_worker_without_colleagues_redoes_its_poll(harness: Harnes
 
 @pytest.mark.smoke
 def test_row_02_a_refused_commit_leaves_nothing_behind_for_the_next_one(harness: Harness) -> None:
-    """Offsets that were refused do not come along with a later commit of a worker that is a member again."""
+    """Rejected offsets are not sent with a later commit, when the worker is a member again."""
     # Given a late worker with records of all four partitions in hand, and another one that has gone further in all
     harness.produce(16)
     harness.watch()
@@ -86,7 +86,7 @@ def test_row_02_a_refused_commit_leaves_nothing_behind_for_the_next_one(harness:
 
 @pytest.mark.smoke
 def test_row_03_a_worker_that_missed_a_rebalance_starts_from_the_commits(harness: Harness) -> None:
-    """Who comes back to a partition that others had meanwhile starts where they left off, not where it was itself."""
+    """A worker that gets back a partition starts where its last owner stopped, not where it was itself."""
     # Given a worker that knows of a rebalance, and is frozen before it takes part in it
     harness.produce(16)
     harness.watch()
@@ -150,13 +150,13 @@ def test_row_04_progress_while_workers_come_and_go(harness: Harness) -> None:
 
 @pytest.mark.smoke
 def test_row_30_a_partition_that_is_never_read_again_ends_the_worker(harness: Harness) -> None:
-    """The client stops reading one partition without a word: the worker notices, names it, and gives up."""
+    """The client silently stops reading one partition: the worker detects it, names it, and gives up."""
     # Given a client with that fault (kafka-python 3.0.7 had it after a rebalance)
     harness.produce(100)
     harness.watch()
     stuck = harness.worker(Script(stuck_partition=2), stall_timeout_seconds=3, transaction_timeout_seconds=2)
     wait_until(lambda: "partitions assigned" in stuck.log, 60, "it has partitions")
-    # When there is more to read, then the worker gives up, for a new process reads it
+    # When there is more to read, then the worker gives up, because a new process reads it
     harness.produce(100)
     assert stuck.wait_exit(60) == 5
     assert "partition 2" in stuck.last_line
@@ -167,7 +167,7 @@ def test_row_30_a_partition_that_is_never_read_again_ends_the_worker(harness: Ha
 
 @pytest.mark.smoke
 def test_row_30_a_partition_that_is_never_read_again_is_noticed_under_load(harness: Harness) -> None:
-    """A backlog in the other partitions, which keeps the worker busy for hours, hides nothing."""
+    """A backlog in the other partitions, which keeps the worker busy for hours, does not hide it."""
     # Given a client with that fault, and more to read than it can within the time of a stall
     padding = "x" * 8_000
     reviews = [json.dumps({"id": f"r-{n}", "text": f"a film {n}", "padding": padding}).encode() for n in range(1200)]
@@ -179,7 +179,7 @@ def test_row_30_a_partition_that_is_never_read_again_is_noticed_under_load(harne
     # (The target keeps the size of polls up, whatever few records one of them happens to bring.)
     script = Script(stuck_partition=2, seconds_per_poll=2.0)
     stuck = harness.worker(script, stall_timeout_seconds=3, transaction_timeout_seconds=2, poll_target_seconds=12)
-    # When it works on the rest, then it gives up before that is done, and names the partition
+    # When it works on the rest, then it gives up before that is done and names the partition
     assert stuck.wait_exit(120) == 5, stuck.log
     assert "partition 2 has not moved" in stuck.last_line
     assert harness.committed() < 900

@@ -1,4 +1,4 @@
-"""What is said while it is not known where to read from; the rest is tested on real brokers."""
+"""What is logged while it is not known where to read; the rest is tested on real brokers."""
 
 import logging
 from typing import Any
@@ -7,13 +7,32 @@ import pytest
 from kafka import TopicPartition
 from kafka.errors import CoordinatorNotAvailableError, KafkaError, NotCoordinatorError
 
-from consumer.kafka import assignment, fixes
+from consumer.kafka import assignment
+from consumer.kafka.assignment import Assignment
+from consumer.kafka.fixes import positions
+from consumer.kafka.lineage import Lineages
+from consumer.settings import WorkerSettings
 
 
-def test_a_coordinator_that_cannot_answer_is_told_of_once(
+class NoConsumer:
+    """Accepts every call."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+def waiting_for(partitions: int, signs: list[str] | None = None) -> Assignment:
+    """An assignment that waits for so many committed offsets; `signs` collects its signs of life."""
+    signs = [] if signs is None else signs
+    made = Assignment(NoConsumer(), Lineages(WorkerSettings(), None, {}), 1.0, lambda: signs.append("alive"))
+    made.waiting = {TopicPartition("reviews", number) for number in range(partitions)}
+    return made
+
+
+def test_a_coordinator_that_cannot_answer_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The worker asks again at once, ten times a second: one line for a cause, and another one when it comes back."""
+    """The worker asks ten times a second: one line for each cause, and another one when the cause comes back."""
     answers: list[KafkaError | None] = [
         NotCoordinatorError(),
         NotCoordinatorError(),
@@ -22,13 +41,13 @@ def test_a_coordinator_that_cannot_answer_is_told_of_once(
         None,
         CoordinatorNotAvailableError(),
     ]
-    waiting: Any = assignment.Assignment(NoConsumer(), NoLineages(), 1.0)  # type: ignore[arg-type]
+    waiting = waiting_for(1)
 
     def committed(*_: object) -> None:
         if (error := answers.pop(0)) is not None:
             raise error
 
-    monkeypatch.setattr(fixes, "committed_now", committed)
+    monkeypatch.setattr(positions, "committed_now", committed)
     caplog.set_level(logging.WARNING, assignment.log.name)
     while answers:
         waiting.waiting = {TopicPartition("reviews", 0)}
@@ -38,16 +57,11 @@ def test_a_coordinator_that_cannot_answer_is_told_of_once(
     assert all(name in message for name, message in zip(names, caplog.messages, strict=True))
 
 
-class NoConsumer:
-    """Takes every call."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_: None
-
-
-class NoLineages:
-    """Knows of nothing that went back."""
-
-    def adopt(self, commits: dict[int, object]) -> dict[int, int]:
-        """Nothing is restored."""
-        return {}
+def test_many_committed_offsets_are_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request may take its full time; a sign of life comes before each one, so that their sum is no hang."""
+    events: list[str] = []
+    waiting = waiting_for(20, events)
+    monkeypatch.setattr(positions, "committed_now", lambda *_: events.append("request"))
+    assert waiting.take_over() == {}
+    assert len(waiting.readable) == 20
+    assert events == ["alive", "request"] * 20 + ["alive"]

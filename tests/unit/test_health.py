@@ -1,11 +1,11 @@
-"""The probes tell the truth, and scrapes are cheap."""
+"""The probes report the state of the worker, and scrapes are cheap."""
 
 import socket
 import struct
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from socketserver import ThreadingMixIn
 from typing import Self
@@ -14,7 +14,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 
-from consumer.service.health import CLIENT_SECONDS, CLIENTS, Health, HealthServer
+from consumer.records.poll import Obstacle
+from consumer.service.health import STALLED, Health
+from consumer.service.server import CLIENT_SECONDS, CLIENTS, HealthServer
 from tests.worker_process import wait_until
 
 
@@ -98,19 +100,37 @@ def get(server: HealthServer, path: str, timeout: float = 30) -> tuple[int, str]
 
 
 def test_ready_says_why_not(server: HealthServer, health: Health) -> None:
-    """503 with the reason until the reason is gone; /live is 200 all along."""
-    health.not_ready_because = "topic reviews does not exist"
-    assert get(server, "/ready") == (503, "topic reviews does not exist\n")
-    assert get(server, "/live") == (200, "ok\n")
-    health.not_ready_because = ""
+    """/ready is 503 with the reason in each state but READY; /live is 200 throughout."""
+    steps: list[tuple[Callable[[], object], str]] = [
+        (lambda: None, "starting"),
+        (lambda: health.starting("topic reviews does not exist"), "topic reviews does not exist"),
+        (lambda: health.answered(Obstacle.OUTSIDE), "not in the consumer group yet"),
+        (lambda: health.answered(Obstacle.IN_DOUBT), "waiting for the committed offsets of its partitions"),
+        (lambda: health.unanswered("kafka:9092"), "no answer from kafka:9092"),
+    ]
+    for step, reason in steps:
+        step()
+        assert get(server, "/ready") == (503, f"{reason}\n")
+        assert get(server, "/live") == (200, "ok\n")
+    health.answered(None)
     assert get(server, "/ready") == (200, "ok\n")
 
 
-def test_a_loop_that_does_not_turn_is_neither_live_nor_ready(server: HealthServer, health: Health) -> None:
+def test_only_news_is_news(health: Health) -> None:
+    """The start and the loop log a state when it begins, not each time they see it."""
+    assert health.starting("connecting")
+    assert not health.starting("connecting")
+    assert health.unanswered("kafka:9092")
+    assert not health.unanswered("kafka:9092")
+    health.answered(None)
+    assert health.unanswered("kafka:9092")
+
+
+def test_a_loop_that_has_stalled_is_neither_live_nor_ready(server: HealthServer, health: Health) -> None:
     """Both probes fail when the last turn is too long ago, and recover with the next one."""
-    health.not_ready_because = ""
+    health.answered(None)
     health._last_turn -= 61
-    assert get(server, "/live")[0] == get(server, "/ready")[0] == 503
+    assert get(server, "/live") == get(server, "/ready") == (503, f"{STALLED}\n")
     health.turned()
     assert get(server, "/live")[0] == get(server, "/ready")[0] == 200
 
@@ -134,7 +154,7 @@ def test_an_ipv6_address_is_listened_on(health: Health) -> None:
     """`--metrics-host ::` is how a worker is reached in a cluster without IPv4."""
     server = HealthServer("::1", 0, health, CollectorRegistry())
     try:
-        health.not_ready_because = ""
+        health.answered(None)
         assert get(server, "/ready")[0] == 200
         assert server.url == f"http://[::1]:{server.port}"
     finally:

@@ -1,4 +1,4 @@
-"""Whose commit it is, and how far its results are compared; that on a real broker is row 31 of tests/faults."""
+"""Which commits are our own, and which results they are compared with; row 31 of tests/faults uses a real broker."""
 
 import logging
 import zlib
@@ -24,10 +24,10 @@ class Results:
 
     Args:
         silent: no record ever comes.
-        damage: what is raised where records are asked for.
+        damage: raised by `poll`.
 
     Attributes:
-        asked: whether anything was looked at.
+        asked: whether anything was read.
         seconds: how long the polls took, by a clock that only they move: one second each.
     """
 
@@ -55,8 +55,9 @@ class Results:
         """Read from there."""
         self._position = offset
 
-    def position(self, _place: TopicPartition) -> int:
+    def position(self, _place: TopicPartition, timeout_ms: int) -> int:
         """Of the next record."""
+        assert timeout_ms > 0
         return self._position
 
     def poll(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
@@ -78,20 +79,20 @@ def lineages(reader: Results) -> Lineages:
 
 
 def test_a_commit_of_ours_is_compared_with_the_results() -> None:
-    """What the worker writes is what it reads: an old commit is its own, and reading goes on behind the results."""
+    """The worker recognises its own commits: after an old one it resumes after the last published result."""
     # Given a commit as the worker makes it, in the lineage of results up to 99
     ours = lineages(Results())
     ours.adopt({0: OffsetAndMetadata(40, f"lineage={NAME} offset=40", -1)})
     assert ours.metadata(0, 41) == f"lineage={NAME} offset=41"
-    # When the next owner is given it
+    # When the next owner gets it
     commit = OffsetAndMetadata(41, ours.metadata(0, 41), -1)
-    # Then it goes on behind them
+    # Then it resumes after them
     assert lineages(Results()).adopt({0: commit}) == {0: 100}
 
 
 @pytest.mark.parametrize("metadata", [f"lineage={NAME} offset=90", f"lineage={NAME}", "", None])
 def test_a_commit_whose_mark_is_not_its_own_begins_a_lineage(metadata: str | None) -> None:
-    """An offset that was moved under its metadata was chosen by somebody: nothing is skipped."""
+    """An offset that does not match its metadata was chosen by an operator: nothing is skipped."""
     reader = Results()
     ours = lineages(reader)
     assert ours.adopt({0: OffsetAndMetadata(41, metadata, -1)}) == {}
@@ -102,22 +103,22 @@ def test_a_commit_whose_mark_is_not_its_own_begins_a_lineage(metadata: str | Non
 def test_results_that_come_too_slowly_do_not_hold_up_the_partition(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Large dead letters on a slow line would take as long the next time: what was read in time is what counts."""
-    # Given results that come one a second, of which 32 are asked for, and 30 s for all of them
+    """Large dead letters on a slow link would take as long next time, so what was read in time is used."""
+    # Given 32 requested results that come one a second, and 30 s for all of them
     reader = Results()
     monkeypatch.setattr(lineage, "time", SimpleNamespace(monotonic=lambda: reader.seconds))
     # When a partition is taken over
     restored = lineages(reader).adopt({0: OffsetAndMetadata(41, f"lineage={NAME} offset=41", -1)})
-    # Then it goes on behind the last one that came in time, and says that there may be more
+    # Then it resumes after the last one that came in time, and logs that there may be more
     assert reader.seconds == 31
     assert restored == {0: 99}
     assert caplog.record_tuples[-1][1:] == (
         logging.WARNING,
-        "committed offsets are compared with the 31 results that came in 30 s",
+        "committed offsets are compared only with the 31 results that came in 30 s",
     )
 
 
-def test_results_that_do_not_come_at_all_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_that_do_not_come_at_all_are_requested_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an answer nothing is known, and nothing is safe to read."""
     reader = Results(silent=True)
     monkeypatch.setattr(lineage, "time", SimpleNamespace(monotonic=lambda: reader.seconds))
@@ -127,6 +128,6 @@ def test_results_that_do_not_come_at_all_are_asked_for_again(monkeypatch: pytest
 
 @pytest.mark.parametrize("damage", [CorruptRecordError("failed crc check"), zlib.error("invalid block")])
 def test_results_that_cannot_be_read_end_the_worker_with_their_cause(damage: Exception) -> None:
-    """They would be damaged the next time as well: a person has to decide, and is told where to look."""
+    """They would be unreadable next time as well: an operator has to decide, and the message says where to look."""
     with pytest.raises(GaveUp, match=r"cannot read the results on reviews\.labeled, .*; see docs/runbook\.md"):
         lineages(Results(damage=damage)).adopt({0: OffsetAndMetadata(41, f"lineage={NAME} offset=41", -1)})

@@ -1,16 +1,17 @@
-"""The loop on a broker that cannot be had otherwise: one that is never empty, refuses for ever, or lets nobody in."""
+"""The loop on a broker that never runs empty, refuses every commit, or does not answer."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from consumer import worker as loop
 from consumer.errors import GaveUp
-from consumer.kafka.broker import OUTSIDE
 from consumer.model.bundle import load_bundle
 from consumer.model.classifier import Classifier
-from consumer.service.health import Health
+from consumer.records.poll import Obstacle
+from consumer.service.health import Health, State
 from consumer.service.metrics import Metrics
 from tests.fake_broker import FakeBroker, drain
 from tests.fake_bundle import write_bundle
@@ -29,10 +30,16 @@ def probe_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "PROBE_SECONDS", 0.0)
 
 
-def run(broker: FakeBroker, directory: Path, metrics: Metrics, health: Health | None = None) -> None:
-    """A draining worker on `broker`."""
+def run(
+    broker: FakeBroker,
+    directory: Path,
+    metrics: Metrics,
+    health: Health | None = None,
+    alive: Callable[[], None] = lambda: None,
+) -> None:
+    """Run a worker that drains `broker`."""
     classifier = Classifier(load_bundle(write_bundle(directory / "bundle")), FakeEngine(Script()))
-    drain(broker, classifier, metrics, health or Health(60))
+    drain(broker, classifier, metrics, health or Health(60), alive)
 
 
 def review(number: int) -> bytes:
@@ -40,51 +47,63 @@ def review(number: int) -> bytes:
     return json.dumps({"text": f"review {number}"}).encode()
 
 
-def test_a_drain_ends_though_no_poll_is_ever_empty(tmp_path: Path, metrics: Metrics) -> None:
-    """What was there at the start is done, while producers go on for ever."""
+def test_a_drain_ends_although_no_poll_is_ever_empty(tmp_path: Path, metrics: Metrics) -> None:
+    """The drain is over when the backlog of its start is done, even if producers never pause."""
     broker = FakeBroker([review(1)], polls=1000, done_with=3)
     run(broker, tmp_path, metrics)
     assert broker.commits == 3
 
 
-def test_the_lag_is_measured_while_nothing_can_be_published(tmp_path: Path, metrics: Metrics) -> None:
-    """That alone tells that records wait: a worker that tries and tries is ready, and not started again."""
+def test_the_lag_is_measured_while_publishing_fails(tmp_path: Path, metrics: Metrics) -> None:
+    """A worker that retries is ready and not restarted; only its lag shows that records wait."""
     broker = FakeBroker([review(1)], polls=1000, publishes=False, lag=7)
-    with pytest.raises(GaveUp, match=r"nothing could be published .*refused"):
+    with pytest.raises(GaveUp, match=r"publishing failed 6 times .*refused"):
         run(broker, tmp_path, metrics)
     assert metrics.registry.get_sample_value("reviews_lag", {"partition": "0"}) == 7
 
 
-def test_a_poll_of_tombstones_says_nothing_about_the_pace(tmp_path: Path, metrics: Metrics) -> None:
-    """They cost next to nothing; a thousand reviews at once behind them would take minutes."""
+def test_a_poll_of_tombstones_does_not_change_the_pace(tmp_path: Path, metrics: Metrics) -> None:
+    """Tombstones cost next to nothing; a thousand reviews polled at once after them would take minutes."""
     broker = FakeBroker([None] * 32, polls=3)
     run(broker, tmp_path, metrics)
     assert broker.asked_for == [32, 32, 32]
 
 
 def test_a_poll_that_takes_long_is_no_hang(tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the model answers the loop counts as turning, however many of its reviews are long."""
+    """While the model works on a poll of long reviews, the loop keeps showing signs of life."""
     monkeypatch.setattr("consumer.model.classifier.BATCHES_AT_ONCE", 1)
-    turns: list[int] = []
-    health = Health(60)
-    monkeypatch.setattr(health, "turned", lambda: turns.append(1))
+    signs: list[int] = []
     reviews = [json.dumps({"text": f"{number} {'x' * 400}"}).encode() for number in range(200)]
-    run(FakeBroker(reviews, polls=1), tmp_path, metrics, health)
-    assert len(turns) > 5  # two polls, of which one is empty
+    run(FakeBroker(reviews, polls=1), tmp_path, metrics, alive=lambda: signs.append(1))
+    assert len(signs) > 5  # two polls, one of which is empty
 
 
-def test_a_worker_that_is_in_no_group_is_not_ready(
-    tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("obstacle", Obstacle)
+def test_a_worker_that_cannot_read_is_not_ready(
+    tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch, obstacle: Obstacle
 ) -> None:
-    """Brokers may answer while the one that coordinates the group does not; nothing is read then."""
-    broker, health = FakeBroker([], polls=0), Health(60)
-    broker.obstacle = OUTSIDE
-    broker.drained = lambda: len(broker.asked_for) > 1  # type: ignore[method-assign]
+    """Brokers may answer while the coordinator of the group does not; then nothing is read, and /ready says why."""
+    broker, health = FakeBroker([], polls=0, done_after=2, obstacle=obstacle), Health(60)
     run(broker, tmp_path, metrics, health)
-    assert health.not_ready_because == "not in the consumer group yet"
+    assert (health.readiness.state, health.readiness.reason) == (State.BLOCKED, obstacle.value)
     assert not health.ready
-    # And is, as soon as it has joined: the next look at the broker would be seconds away
-    broker.obstacle = ""
+    # And it is ready as soon as the obstacle is gone, without waiting for the next probe
+    broker.obstacle = None
     monkeypatch.setattr(loop, "PROBE_SECONDS", 1000.0)
+    run(broker, tmp_path, metrics, health)
+    assert health.ready
+
+
+def test_a_worker_without_an_answer_is_not_ready_until_a_broker_answers(
+    tmp_path: Path, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Empty polls are no answer. The loss of the brokers is logged once, and a probe that succeeds ends it."""
+    broker, health = FakeBroker([], polls=0, done_after=3, answers=False), Health(60)
+    run(broker, tmp_path, metrics, health)
+    assert health.readiness.state is State.UNANSWERED
+    assert [message for message in caplog.messages if "no answer from" in message] == [
+        "no answer from localhost:9092; waiting for it"
+    ]
+    broker.answers = True
     run(broker, tmp_path, metrics, health)
     assert health.ready

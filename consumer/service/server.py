@@ -1,0 +1,181 @@
+"""/live, /ready and /metrics on one small port, served by a few threads, so that no client delays another's probe."""
+
+import io
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from consumer.errors import UsageError
+from consumer.service.health import STALLED, Health
+
+#: However many scrapes come, the metrics are rendered at most once in this many seconds.
+CACHE_SECONDS = 1.0
+#: A client whose request is not complete after this many seconds is dropped.
+CLIENT_SECONDS = 2.0
+#: Clients served at a time; this bounds the memory that slow clients can take.
+CLIENTS = 32
+#: When others wait for a thread, a client whose request is not complete after this many seconds is dropped: a probe
+#: sends its request at once.
+CROWD_SECONDS = 0.25
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # connections of a scrape storm that wait for a thread
+    daemon_threads = True  # closing does not wait for them
+
+    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._free = threading.Semaphore(CLIENTS)
+        self._waited_for: dict[Any, float] = {}  # since when
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        super().__init__((host, port), handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that disconnects during its request is not worth a log line.
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        # Each client is done or dropped within CLIENT_SECONDS; if one were not, close() would still not wait forever.
+        deadline = time.monotonic() + 2 * CLIENT_SECONDS
+        while not self._free.acquire(timeout=CROWD_SECONDS):
+            self._drop_silent()
+            if time.monotonic() > deadline:
+                self.shutdown_request(request)
+                return
+        self._waited_for[request] = time.monotonic()
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # out of threads
+            self.has_asked(request)
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.has_asked(request)
+            self._free.release()
+
+    def has_asked(self, request: Any) -> None:
+        """The request of this client is complete, or will never be."""
+        self._waited_for.pop(request, None)
+
+    def _drop_silent(self) -> None:
+        for client, since in list(self._waited_for.items()):
+            # Its thread may take it off the list at this moment, to answer.
+            is_silent = time.monotonic() - since >= CROWD_SECONDS
+            if is_silent and self._waited_for.pop(client, None) is not None:
+                with suppress(OSError):  # it has disconnected by itself
+                    client.shutdown(socket.SHUT_RDWR)
+
+
+class _Until(io.RawIOBase):
+    """What a client sends until the deadline; the timeout of a socket alone restarts with every byte."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if (left := self._deadline - time.monotonic()) <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
+
+
+class HealthServer:
+    """Listens as soon as it exists; `port` is the one in use.
+
+    Raises:
+        UsageError: the port is taken, or the address is not one of this machine.
+    """
+
+    def __init__(self, host: str, port: int, health: Health, registry: CollectorRegistry) -> None:
+        try:
+            self._server = _Server(host, port, _handler(health, _cached(registry)))
+        except (OSError, OverflowError) as error:
+            raise UsageError(
+                f"cannot listen on {host}:{port} ({error}); set another metrics_host, or another metrics_port (0: any "
+                "free one)"
+            ) from error
+        self.host, self.port = host, self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Address, for people."""
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+    def close(self) -> None:
+        """Stop listening; does not wait for clients that are not done."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _cached(registry: CollectorRegistry) -> Callable[[], bytes]:
+    rendered, until, one_at_a_time = b"", 0.0, threading.Lock()
+
+    def render() -> bytes:
+        nonlocal rendered, until
+        with one_at_a_time:
+            if time.monotonic() >= until:
+                rendered, until = generate_latest(registry), time.monotonic() + CACHE_SECONDS
+            return rendered
+
+    return render
+
+
+def _handler(health: Health, metrics: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        server_version, sys_version = "review-consumer", ""
+
+        def setup(self) -> None:
+            super().setup()
+            self.rfile.close()
+            self.rfile = io.BufferedReader(_Until(self.connection, time.monotonic() + CLIENT_SECONDS))
+
+        def parse_request(self) -> bool:
+            parsed = super().parse_request()
+            self.server.has_asked(self.connection)  # type: ignore[attr-defined]
+            return parsed
+
+        def do_GET(self) -> None:
+            match self.path.partition("?")[0]:
+                case "/metrics":
+                    self._answer(HTTPStatus.OK, metrics(), CONTENT_TYPE_LATEST)
+                case "/live":
+                    self._probe(health.live, STALLED)
+                case "/ready":
+                    self._probe(health.ready, health.readiness.reason or STALLED)
+                case _:
+                    self._answer(HTTPStatus.NOT_FOUND, b"/live /ready /metrics\n")
+
+        def _probe(self, good: bool, otherwise: str) -> None:
+            status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+            self._answer(status, f"{'ok' if good else otherwise}\n".encode())
+
+        def _answer(self, status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Probes are not worth a log line."""
+
+    return Handler

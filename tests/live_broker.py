@@ -1,0 +1,24 @@
+"""The worker's side of a real Kafka, in the process of a test."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from consumer.kafka import fixes
+from consumer.kafka.broker import Broker
+from consumer.kafka.publisher import Step
+from consumer.kafka.start import Connection, Start
+from consumer.settings import WorkerSettings
+
+
+@contextmanager
+def live_broker(
+    settings: WorkerSettings, at: Callable[[Step], None] = lambda _: None
+) -> Iterator[tuple[Broker, Connection]]:
+    """A broker as `serve` makes one, with its clients; they are closed at the end."""
+    fixes.apply()
+    connection = Start(settings).connect()
+    assert connection is not None
+    try:
+        yield Broker(settings, connection, at=at), connection
+    finally:
+        connection.close(5)
