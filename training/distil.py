@@ -159,9 +159,7 @@ def distil(
             with within_memory(settings, ranks):
                 answers = _together(linear, _ask(found, files, learnt, cache, ranks))
             if answers.attention is not None:
-                alike = read_alike(
-                    learnt, original, base.tokenizer_json, settings.train_max_length, settings.truncation
-                )
+                alike = read_alike(learnt, original, base.tokenizer_json, settings.reading)
                 if not alike.all():
                     say(f"{(~alike).sum()} texts teach no attention: the student's vocabulary lacks tokens of theirs")
                 answers.attention[~alike] = 0

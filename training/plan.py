@@ -50,8 +50,7 @@ class Plan:
     @property
     def encoder(self) -> Encoder:
         """What makes tokens of texts while training."""
-        settings = self.settings
-        return Encoder(self.base.tokenizer_json, settings.train_max_length, settings.truncation, settings.windows)
+        return Encoder(self.base.tokenizer_json, self.settings.reading)
 
     def encoded(self, reviews: Reviews) -> TrainingRows:
         """`reviews` as the model sees them while it trains."""

@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from consumer.errors import BundleError
-from consumer.model.encoder import Truncation, Windows, check_windows
+from consumer.model.reading import Reading, Truncation, Windows
 
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
@@ -148,11 +148,16 @@ class Manifest(_Part):
             raise ValueError(f"served variant {self.served!r} is not among the variants {sorted(self.variants)}")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels repeat")
-        check_windows(self.truncation, self.windows)
+        _ = self.reading  # raises if truncation and windows contradict each other
         needed = {TOKENIZER, GOLDEN}.union(*(variant.files for variant in self.variants.values()))
         if missing := sorted(needed - set(self.files)):
             raise ValueError(f"no checksum for {missing}")
         return self
+
+    @property
+    def reading(self) -> Reading:
+        """What the model reads of a text."""
+        return Reading(self.max_length, self.truncation, self.windows)
 
     @property
     def learnt_from(self) -> tuple[Source, ...]:

@@ -86,7 +86,7 @@ class Classifier:
         self._labels = manifest.labels
         self._temperature = manifest.calibration.temperature if manifest.calibration else 1.0
         self._threshold = manifest.calibration.threshold if manifest.calibration else None
-        self._encoder = Encoder(bundle.tokenizer_json, manifest.max_length, manifest.truncation, manifest.windows)
+        self._encoder = Encoder(bundle.tokenizer_json, manifest.reading)
         self._policy = replace(engine.policy, token_budget=token_budget) if token_budget else engine.policy
 
     @property
@@ -160,7 +160,7 @@ class Classifier:
 
     def _warm_up(self) -> None:
         """Take the memory that the largest batches need now, when nobody waits for an answer."""
-        max_length = self._encoder.max_length
+        max_length = self._encoder.reading.max_length
         ids = np.resize(self._golden_window(), max_length)
         rows = max(1, min(self._policy.token_budget // max_length, self._policy.max_rows))
         batch = pad([ids] * rows, max_length, self._encoder.pad_id)
@@ -187,7 +187,7 @@ class Classifier:
     ) -> tuple[list[Logits | EngineFailure], int, int]:
         """One row of logits, shape (labels,), or a failure for each window; batches and padded tokens computed."""
         rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")] * len(windows)
-        todo = plan([len(window) for window in windows], self._policy, self._encoder.max_length)
+        todo = plan([len(window) for window in windows], self._policy, self._encoder.reading.max_length)
         computed = padded = 0
         while todo:
             batches = [self._batch([windows[index] for index in group]) for group in todo]
@@ -206,7 +206,7 @@ class Classifier:
         return rows, computed, padded
 
     def _batch(self, windows: Sequence[TokenIds]) -> TokenBatch:
-        width = rounded(max(map(len, windows)), self._policy, self._encoder.max_length)
+        width = rounded(max(map(len, windows)), self._policy, self._encoder.reading.max_length)
         return pad(windows, width, self._encoder.pad_id)
 
     def _golden_window(self) -> TokenIds:

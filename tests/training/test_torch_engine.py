@@ -69,7 +69,7 @@ def texts(bundle: Bundle) -> list[Encoded]:
     """Forty texts of 2 to 48 tokens."""
     draw = random.Random(SEED)
     words = [*NEUTRAL, *CLEAR["neg"], *CLEAR["pos"]]
-    encoder = Encoder(bundle.tokenizer_json, MAX_LENGTH, bundle.manifest.truncation)
+    encoder = Encoder(bundle.tokenizer_json, bundle.manifest.reading)
     return encoder.encode(["", *(" ".join(draw.choices(words, k=draw.randint(1, 60))) for _ in range(39))])
 
 

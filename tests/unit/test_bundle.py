@@ -217,8 +217,8 @@ def test_a_bundle_of_before_windows_is_loaded(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"truncation": "windows"}, "windows are for truncation windows"),
-        ({"windows": {"overlap": 0.25, "most": 4}}, "windows are for truncation windows"),
+        ({"truncation": "windows"}, "windows and truncation windows belong together"),
+        ({"windows": {"overlap": 0.25, "most": 4}}, "windows and truncation windows belong together"),
         ({"truncation": "windows", "windows": {"overlap": 0.6, "most": 4}}, "windows.overlap"),
         ({"truncation": "windows", "windows": {"overlap": 0.25, "most": 0}}, "windows.most"),
         ({"truncation": "windows", "windows": {"overlap": 0.25, "most": 4, "stride": 1}}, "windows.stride"),

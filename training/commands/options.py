@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from consumer.errors import UsageError
-from consumer.model.encoder import Truncation
+from consumer.model.reading import Truncation
 from training.data.columns import Columns
 from training.data.leaks import LEAST_SIMILARITY
 from training.data.prepare import DEFAULTS, DataOptions
