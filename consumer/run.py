@@ -135,7 +135,7 @@ def serve(
         closing.callback(server.close)
         log.info("metrics, /live and /ready on %s", server.url)
         health.not_ready_because = "loading the model"
-        bundle = load_bundle(settings.bundle)
+        bundle = load_bundle(settings.bundle, settings.bundle_digest)
         classifier = open_model(bundle)
         closing.callback(classifier.close)
         model = Model(

@@ -45,6 +45,11 @@ class WorkerSettings(KafkaSettings):
     )
 
     bundle: Path = Field(Path("bundles/distilbert-imdb"), description="directory of the model bundle")
+    bundle_digest: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="the only bundle that may be served, by the SHA-256 of its manifest.json; default: any",
+    )
     variant: str | None = Field(None, description="precision variant to serve; default: the one the bundle names")
     threads: int | None = Field(
         None, ge=1, le=1024, description="inference threads; default: the cores available, at most 16"

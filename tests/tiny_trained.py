@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from consumer.model.bundle import Golden, GoldenText, Variant
+from consumer.model.manifest import Golden, GoldenText, Variant
 from tests.tiny_bundle import seal
 from tests.tiny_encoder import make_base, write_reviews
 

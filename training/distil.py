@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from consumer.errors import UsageError
-from consumer.model.bundle import TOKENIZER, Manifest
-from consumer.model.engines import Logits
+from consumer.model.engines.base import Logits
+from consumer.model.manifest import TOKENIZER, Manifest
 from training.data.prepare import DEFAULTS, DataOptions, check_unseen, prepare
 from training.data.reviews import Reviews
 from training.data.unlabeled import read_unlabeled, unlike_held_out

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from consumer.model.bundle import Manifest, Source
 from consumer.model.encoder import Encoder
+from consumer.model.manifest import Manifest, Source
 from training.data.prepare import DataOptions, Prepared
 from training.data.reviews import Reviews
 from training.encoders.base import Base

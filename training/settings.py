@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from consumer.model.bundle import MAX_LENGTH, NAME
+from consumer.model.manifest import MAX_LENGTH, NAME
 from consumer.model.reading import Reading, Truncation, Windows
 
 VariantName = Literal["int8", "bf16", "fp32", "torch"]

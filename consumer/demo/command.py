@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from consumer.errors import BundleError, UsageError
-from consumer.model.bundle import MANIFEST
+from consumer.model.manifest import MANIFEST
 
 DEFAULT_BUNDLE = Path("bundles/distilbert-imdb")
 DEFAULT_RATE = 20.0

@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from consumer.model.engines import EngineFailure, Logits
+from consumer.model.engines.base import EngineFailure, Logits
 
 #: Logits of one text, shape (labels,).
 MeanLogits = npt.NDArray[np.float64]

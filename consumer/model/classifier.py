@@ -19,7 +19,7 @@ from consumer.model.averaging import MeanLogits, averaged
 from consumer.model.batching import TokenBatch, pad, plan, rounded
 from consumer.model.bundle import Bundle
 from consumer.model.encoder import Encoded, Encoder, TokenIds
-from consumer.model.engines import Engine, EngineFailure, Logits
+from consumer.model.engines.base import Engine, EngineFailure, Logits
 
 log = logging.getLogger(__name__)
 
@@ -136,9 +136,7 @@ class Classifier:
         try:
             replays = (self.classify(texts).results, [self.classify([text]).results[0] for text in texts])
         except GaveUp as error:
-            raise BundleError(
-                f"{self.bundle.path}: the model fails on its golden texts; make the bundle anew"
-            ) from error
+            raise BundleError(f"{self.bundle.path}: the model fails on its golden texts; rebuild the bundle") from error
         for results in replays:
             for number, (golden_text, result) in enumerate(zip(golden.texts, results, strict=True)):
                 expected = golden_text.probabilities.get(self.variant, {})

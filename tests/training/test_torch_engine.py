@@ -12,9 +12,11 @@ import pytest
 
 from consumer.errors import BundleError
 from consumer.model.batching import pad, plan, rounded
-from consumer.model.bundle import Bundle, Golden, GoldenText, load_bundle
+from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.encoder import Encoded, Encoder
-from consumer.model.engines import Engine, EngineFailure, open_engine
+from consumer.model.engines import open_engine
+from consumer.model.engines.base import Engine, EngineFailure
+from consumer.model.manifest import Golden, GoldenText
 from tests.tiny_bundle import seal
 from tests.tiny_encoder import CLEAR, NEUTRAL, make_base
 

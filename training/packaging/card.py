@@ -2,7 +2,7 @@
 
 import re
 
-from consumer.model.bundle import Calibration, Manifest
+from consumer.model.manifest import Calibration, Manifest
 from consumer.model.reading import Truncation
 from training.loop.schedule import describe
 from training.measure.evaluate import Evaluation, as_text

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from consumer.model.bundle import Accuracy, Manifest, Source, Variant
 from consumer.model.encoder import Encoder, TokenIds
+from consumer.model.manifest import Accuracy, Manifest, Source, Variant
 from training.data.prepare import Prepared
 from training.data.reviews import Reviews, draw
 from training.encoders.base import Base

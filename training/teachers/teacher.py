@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.errors import UsageError
-from consumer.model.bundle import MANIFEST, Bundle, load_bundle
+from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.classifier import Classifier, Scored
 from consumer.model.encoder import Encoder
 from consumer.model.engines import open_engine
+from consumer.model.manifest import MANIFEST
 from consumer.model.reading import Reading
 from training.data.reviews import file_sha256
 from training.encoders.base import FILES, check_whole, longest_of, readable

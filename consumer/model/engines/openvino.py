@@ -12,7 +12,7 @@ from consumer.errors import BundleError, GaveUp
 from consumer.model import no_telemetry  # noqa: F401 - has to come before openvino
 from consumer.model.batching import BatchPolicy, TokenBatch
 from consumer.model.bundle import Bundle
-from consumer.model.engines import EngineFailure, Logits
+from consumer.model.engines.base import EngineFailure, Logits
 from consumer.model.engines.cores import available_cores
 
 INPUTS = {"input_ids", "attention_mask"}
@@ -31,8 +31,9 @@ class OpenVinoEngine:
 
     def __init__(self, bundle: Bundle, variant: str, threads: int | None) -> None:
         chosen = bundle.manifest.variants[variant]
-        path = next(bundle.path / name for name in chosen.files if name.endswith(".xml"))
-        weights = next(bundle.path / name for name in chosen.files if name.endswith(".bin"))
+        graph = next(name for name in chosen.files if name.endswith(".xml"))
+        weights = next(name for name in chosen.files if name.endswith(".bin"))
+        path = bundle.path / graph
         streams = threads or available_cores()
         # Without a hint, OpenVINO computes fp32 weights in bf16 where it can.
         in_bf16 = chosen.compute == "bf16" and "BF16" in the_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -48,12 +49,12 @@ class OpenVinoEngine:
         # Batches of more tokens were seen to gain nothing; smaller ones pad less and take less memory.
         self.policy = BatchPolicy(token_budget=512, max_rows=256, round_to=16, parallel=streams)
         try:
-            self._model = the_core().read_model(path, weights)
+            self._model = the_core().read_model(bundle.read(graph), _in_memory(bundle.read(weights)))
             self._requests = self._compiled()
         except RuntimeError as error:
-            raise BundleError(f"{path} cannot be read by OpenVINO; make the bundle anew") from error
+            raise BundleError(f"{path} cannot be read by OpenVINO; rebuild the bundle") from error
         if problem := _mismatch(self._model, chosen.compute == "int8", len(bundle.manifest.labels)):
-            raise BundleError(f"{path} {problem}; make the bundle anew")
+            raise BundleError(f"{path} {problem}; rebuild the bundle")
 
     def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
         """Logits of each batch, in order.
@@ -114,6 +115,15 @@ def the_core() -> Any:
     import openvino
 
     return openvino.Core()
+
+
+def _in_memory(weights: bytes) -> Any:
+    """`weights` in memory that OpenVINO owns. Given a path, it would map the file and follow each change of it."""
+    import openvino
+
+    tensor = openvino.Tensor(openvino.Type.u8, openvino.Shape([len(weights)]))
+    tensor.data[:] = np.frombuffer(weights, dtype=np.uint8)
+    return tensor
 
 
 def _mismatch(model: Any, int8: bool, labels: int) -> str:
