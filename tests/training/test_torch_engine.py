@@ -146,6 +146,23 @@ def test_only_the_files_of_the_manifest_are_read(path: Path, texts: list[Encoded
     adapter.unlink()
 
 
+def test_weights_that_are_overwritten_on_disk_change_no_answer(
+    path: Path, tmp_path: Path, texts: list[Encoded], engine: Engine
+) -> None:
+    """The tensors are those that were hashed, in memory of their own and not in a mapped file."""
+    bundle = Path(shutil.copytree(path, tmp_path / "bundle"))
+    opened = open_engine(load_bundle(bundle), "torch")
+    weights = bundle / "model.safetensors"
+    content = weights.read_bytes()
+    with weights.open("r+b") as file:
+        file.write(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+    groups = [[index] for index in range(4)]
+    np.testing.assert_array_equal(logits_of(opened, texts[:4], groups), logits_of(engine, texts[:4], groups))
+    maps = Path("/proc/self/maps")
+    assert not maps.exists() or str(bundle) not in maps.read_text()
+    opened.close()
+
+
 @pytest.mark.parametrize(
     "config", [{}, {"model_type": "unheard-of"}, {"model_type": "x", "auto_map": {"AutoConfig": "evil.Config"}}]
 )
