@@ -53,7 +53,7 @@ class Picture:
     def outcomes_end(self) -> None:
         """Record how many outcomes are left out."""
         if self._outcomes > _OUTCOMES:
-            self.print(Text(f"... and {self._outcomes - _OUTCOMES} more\n", style="dim"))
+            self.print(Text(f"... and {self._outcomes - _OUTCOMES} more", style="dim"))
 
     def save(self) -> None:
         """Write the file.

@@ -150,7 +150,7 @@ def _labelled(outcome: Outcome) -> Text:
 def _dead_letter(outcome: Outcome) -> Text:
     value = "null" if outcome.value is None else repr(outcome.value[:60])[1:]
     where = f"partition {outcome.source[0]} offset {outcome.source[1]}"
-    return Text(f"{'dead':<5} {outcome.reason:<16}  {where:<24} {value}", style=_STYLES["dead"])
+    return Text(f"{'dead':<5} {outcome.reason:<13} {where:<26}  {value}", style=_STYLES["dead"])
 
 
 def _printable(text: str) -> str:

@@ -168,7 +168,7 @@ def _opened(bundle: Path, name: str, size: int | None = None) -> Iterator[IO[byt
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Opening a FIFO that nobody writes to would otherwise block for ever."""
+    """Without O_NONBLOCK, opening a FIFO would block until another process writes to it."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY)
 
 

@@ -1,4 +1,4 @@
-"""Text to token ids, one rule for training and serving: clean, bound, tokenise, truncate or cut into windows."""
+"""Text to token ids, the same for training and serving: clean, bound, tokenise, truncate or cut into windows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from consumer.errors import BundleError
 from consumer.model.reading import Reading, Truncation
 from consumer.model.text import clean
 
-#: Characters tokenised per token that is read. English runs at 4 to 5 a token and the longest WordPiece unit is
-#: 18, so this bound cuts nothing that truncation would keep (but for what stands between thousands of blanks, or of
-#: letters without one, which are a token or none), yet a text of megabytes costs what a long review costs.
+#: Characters tokenised per token that is read. English has 4 to 5 characters per token, and the longest WordPiece unit
+#: has 18, so this bound removes nothing that truncation would keep. (Exception: text behind thousands of blanks, or of
+#: letters without a blank, which become one token or none.) A text of megabytes costs as much as a long review.
 CHARACTERS_PER_TOKEN = 32
 
-#: Characters tokenised at once. The tokenizer was seen to take 170 bytes for each token until its text is cut, and a
-#: token may be one character: a poll of nothing but huge texts would take gigabytes.
+#: Characters tokenised at once. Until a text is cut, the tokenizer needs 170 bytes (measured) for each token, and a
+#: token may be a single character, so a poll full of huge texts would need gigabytes.
 CHARACTERS_AT_ONCE = 500_000
 
 TokenIds = npt.NDArray[np.int32]
@@ -27,9 +27,9 @@ TokenIds = npt.NDArray[np.int32]
 class Encoded:
     """One text as the model sees it.
 
-    `windows`, each of shape (tokens,), are read one by one and their logits averaged; there is one, unless the encoder
-    cuts windows and the text is too long for one. `tokens` of the text are read, special ones included; those that two
-    windows share count once. `truncated`: the rest was cut off.
+    The model reads each of the `windows`, of shape (tokens,), and their logits are averaged. There is one window unless
+    the encoder cuts windows and the text is too long for one. `tokens` is the number of tokens read, special tokens
+    included; tokens shared by two windows count once. `truncated`: the rest of the text was cut off.
     """
 
     windows: tuple[TokenIds, ...]
@@ -38,10 +38,10 @@ class Encoded:
 
 
 def bare_tokenizer(tokenizer_json: str) -> Tokenizer:
-    """What the text of a `tokenizer.json` says, without the padding and truncation that may be set in it.
+    """The tokenizer of a `tokenizer.json`, without the padding and truncation that may be set in it.
 
     Raises:
-        Exception: it cannot be read; tokenizers has no narrower kind.
+        Exception: it cannot be read; tokenizers has no narrower type.
     """
     tokenizer = Tokenizer.from_str(tokenizer_json)
     tokenizer.no_padding()
@@ -80,7 +80,7 @@ class Encoder:
 
     @property
     def pad_id(self) -> int:
-        """Id of the padding token; 0 where the tokenizer names none, for it is masked anyway."""
+        """Id of the padding token; 0 if the tokenizer has none, since padding is masked anyway."""
         return self._tokenizer.token_to_id("[PAD]") or self._tokenizer.token_to_id("<pad>") or 0
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
@@ -92,7 +92,7 @@ class Encoder:
         return encoded
 
     def _bounded(self, text: str) -> tuple[str, bool]:
-        """Drop characters from the middle (or the end) that truncation would drop after tokenising anyway."""
+        """Remove characters from the middle or the end that truncation would remove as tokens anyway."""
         limit = self._most_tokens * CHARACTERS_PER_TOKEN
         if len(text) <= limit:
             return text, False
@@ -110,7 +110,7 @@ class Encoder:
             return Encoded(windows, tokens, already_cut or len(others) >= most)
         if len(whole) <= reading.max_length:
             return Encoded((whole,), len(whole), already_cut)
-        # The closing special token is always kept; with HEAD it is all that is kept of the end.
+        # The closing special token is always kept; with HEAD it is the only one kept from the end.
         tail = 1 if reading.truncation is Truncation.HEAD else reading.max_length // 2
         kept = np.concatenate([whole[: reading.max_length - tail], whole[len(whole) - tail :]])
         return Encoded((kept,), len(kept), True)

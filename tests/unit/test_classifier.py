@@ -310,7 +310,7 @@ def test_a_bundle_put_together_wrongly_is_refused(tmp_path: Path, mistake: Calla
 
 @pytest.mark.parametrize(
     ("files", "compute", "told"),
-    [(INT8, "fp32", "quantised but not called int8"), (INT8[::-1], "bf16", "not called int8")],
+    [(INT8, "fp32", "quantised but is not called int8"), (INT8[::-1], "bf16", "not called int8")],
 )
 def test_another_precision_than_the_manifest_says_is_refused(
     tmp_path: Path, files: tuple[str, str], compute: str, told: str

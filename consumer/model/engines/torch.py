@@ -1,4 +1,4 @@
-"""The engine for a GPU, and for any machine where OpenVINO is not wanted."""
+"""The engine for GPUs; it also runs on a CPU, slower than OpenVINO."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from consumer.model.engines.base import EngineFailure, Logits
 class TorchEngine:
     """Runs `config.json` + `model.safetensors` with Hugging Face transformers.
 
-    On CUDA it computes in bf16, or in fp16 on cards without it; on a CPU in fp32, which is slower than OpenVINO there.
+    Computes in bf16 on CUDA, or in fp16 on cards without bf16; on a CPU in fp32.
 
     Raises:
         BundleError: torch is not installed, or transformers cannot read the files.
@@ -63,7 +63,7 @@ class TorchEngine:
 
     def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
         """Logits of each batch, in order."""
-        # All are started before the first result is fetched, so that a GPU never waits for Python.
+        # All batches are started before the first result is fetched, so that a GPU never waits for Python.
         return [self._fetched(started) for started in [self._started(batch) for batch in batches]]
 
     def _started(self, batch: TokenBatch) -> Any:
@@ -88,7 +88,7 @@ class TorchEngine:
 
     def _failure(self, error: Exception) -> EngineFailure:
         if isinstance(error, self._torch.OutOfMemoryError):
-            self._torch.cuda.empty_cache()  # the halves of the batch need room in one piece
+            self._torch.cuda.empty_cache()  # the halves of the batch need contiguous memory
         return EngineFailure(type(error).__name__)
 
     def close(self) -> None:
