@@ -107,7 +107,7 @@ def serve(
         log.info("metrics, /live and /ready on %s", server.url)
 
         health.starting("loading the model")
-        bundle = load_bundle(settings.bundle)
+        bundle = load_bundle(settings.bundle, settings.bundle_digest)
         classifier = open_model(bundle)
         closing.callback(classifier.close)
         model = Model(

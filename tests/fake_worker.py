@@ -25,7 +25,7 @@ from consumer.kafka.publisher import Step
 from consumer.model.batching import BatchPolicy, TokenBatch
 from consumer.model.bundle import Bundle
 from consumer.model.classifier import Classifier
-from consumer.model.engines import EngineFailure, Logits
+from consumer.model.engines.base import EngineFailure, Logits
 from consumer.run import add_arguments, serve
 from consumer.service import logs
 from consumer.settings.sources import read_settings

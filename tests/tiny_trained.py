@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from consumer.model.bundle import Golden, GoldenText, Variant
+from consumer.model.manifest import Golden, GoldenText, Variant
 from tests.tiny_bundle import seal
 from tests.tiny_encoder import make_base, write_reviews
 
@@ -16,7 +16,8 @@ def write_trained_bundle(directory: Path) -> Path:
     import torch
     from torch import nn
 
-    from consumer.model.encoder import Encoder, Truncation
+    from consumer.model.encoder import Encoder
+    from consumer.model.reading import Reading, Truncation
     from training.data.reviews import read_reviews
     from training.encoders.base import find_base, load_classifier, quiet_transformers
     from training.packaging.export import export_tokenizer, export_torch
@@ -26,7 +27,7 @@ def write_trained_bundle(directory: Path) -> Path:
     torch.set_num_threads(1)  # suits a model this small
     base = find_base(str(make_base(directory.with_name("base"))))
     reviews = read_reviews(write_reviews(directory.with_name("words.xlsx"), 192, seed=1))
-    encoder = Encoder(base.tokenizer_json, 48, Truncation.HEAD_TAIL)
+    encoder = Encoder(base.tokenizer_json, Reading(48, Truncation.HEAD_TAIL))
     rows = [torch.from_numpy(encoded.windows[0].astype("int64")) for encoded in encoder.encode(reviews.texts)]
     ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=encoder.pad_id)
     mask = (ids != encoder.pad_id).long()

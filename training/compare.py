@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from consumer.errors import UsageError
-from consumer.model.bundle import Source, load_bundle
+from consumer.model.bundle import load_bundle
+from consumer.model.manifest import Source
 from training.baselines.models import NETWORKS
 from training.baselines.settings import BaselineSettings
 from training.comparison.contestants import measure_bundle, measure_encoder, measure_small

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from consumer.errors import UsageError
-from consumer.model.bundle import TOKENIZER, Manifest
-from consumer.model.engines import Logits
+from consumer.model.engines.base import Logits
+from consumer.model.manifest import TOKENIZER, Manifest
 from training.data.prepare import DEFAULTS, DataOptions, check_unseen, prepare
 from training.data.reviews import Reviews
 from training.data.unlabeled import read_unlabeled, unlike_held_out
@@ -159,9 +159,7 @@ def distil(
             with within_memory(settings, ranks):
                 answers = _together(linear, _ask(found, files, learnt, cache, ranks))
             if answers.attention is not None:
-                alike = read_alike(
-                    learnt, original, base.tokenizer_json, settings.train_max_length, settings.truncation
-                )
+                alike = read_alike(learnt, original, base.tokenizer_json, settings.reading)
                 if not alike.all():
                     say(f"{(~alike).sum()} texts teach no attention: the student's vocabulary lacks tokens of theirs")
                 answers.attention[~alike] = 0

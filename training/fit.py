@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from consumer.model.bundle import Manifest
+from consumer.model.manifest import Manifest
 from training.data.holdout import held_out_rows
 from training.data.leaks import find_leaks
 from training.data.prepare import DEFAULTS, DataOptions, Prepared, check_left, check_unseen, prepare

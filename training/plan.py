@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from consumer.model.bundle import Manifest, Source
 from consumer.model.encoder import Encoder
+from consumer.model.manifest import Manifest, Source
 from training.data.prepare import DataOptions, Prepared
 from training.data.reviews import Reviews
 from training.encoders.base import Base
@@ -50,8 +50,7 @@ class Plan:
     @property
     def encoder(self) -> Encoder:
         """What makes tokens of texts while training."""
-        settings = self.settings
-        return Encoder(self.base.tokenizer_json, settings.train_max_length, settings.truncation, settings.windows)
+        return Encoder(self.base.tokenizer_json, self.settings.reading)
 
     def encoded(self, reviews: Reviews) -> TrainingRows:
         """`reviews` as the model sees them while it trains."""

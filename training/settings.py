@@ -4,8 +4,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from consumer.model.bundle import MAX_LENGTH, NAME
-from consumer.model.encoder import Truncation, Windows
+from consumer.model.manifest import MAX_LENGTH, NAME
+from consumer.model.reading import Reading, Truncation, Windows
 
 VariantName = Literal["int8", "bf16", "fp32", "torch"]
 Policy = Literal["one-cycle", "triangular", "sgdr", "linear"]
@@ -65,11 +65,12 @@ class StepSettings(BaseModel):
     )
 
     @property
-    def windows(self) -> Windows | None:
-        """How a longer review is cut into windows; None where it is not."""
+    def reading(self) -> Reading:
+        """What the model reads of a review during training."""
         given = {"overlap": self.window_overlap, "most": self.max_windows}
         given = {name: value for name, value in given.items() if value is not None}
-        return Windows.model_validate(given) if self.truncation is Truncation.WINDOWS else None
+        windows = Windows.model_validate(given) if self.truncation is Truncation.WINDOWS else None
+        return Reading(self.train_max_length, self.truncation, windows)
 
     @model_validator(mode="after")
     def _windows_are_read(self) -> Self:
@@ -135,7 +136,8 @@ class FitSettings(StepSettings):
         beside = {"max_length", "micro_batch_tokens", "window_overlap", "max_windows"}
         found = self.model_dump(mode="json", exclude=beside)
         found |= dict(zip(("cycle_length", "cycle_multiplier"), self.cycles, strict=True))
-        return found | ({"windows": self.windows.model_dump()} if self.windows else {})
+        windows = self.reading.windows
+        return found | ({"windows": windows.model_dump()} if windows else {})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

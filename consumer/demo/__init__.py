@@ -1,4 +1,4 @@
-"""`review-consumer demo`: a real Kafka, a sample of reviews and a worker on this machine, shown while they work."""
+"""`review-consumer demo`: a real Kafka, a worker and a sample of reviews on this machine, shown at work."""
 
 from consumer.demo.command import add_arguments, run
 

@@ -1,4 +1,4 @@
-"""Records that no worker can label, and the reason that each one has to be given."""
+"""Records that cannot be labelled, each with the reason that its dead letter must have."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The flags of `review-consumer demo`, and how it ends. Light to import: every command's --help passes here."""
+"""The flags of `review-consumer demo`, and its exit codes. Quick to import, for --help."""
 
 import argparse
 import logging
@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from consumer.errors import BundleError, UsageError
-from consumer.model.bundle import MANIFEST
+from consumer.model.manifest import MANIFEST
 
 DEFAULT_BUNDLE = Path("bundles/distilbert-imdb")
 DEFAULT_RATE = 20.0
@@ -16,9 +16,10 @@ MAX_RATE = 10_000.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the demo."""
     parser.description = (
-        "Start a real Kafka and a worker on this machine, send a sample of reviews through them, show what comes out, "
-        "check it, and leave nothing behind. Exit codes: 0 everything came out as promised; 1 it did not; 2 no Java or "
-        "no Kafka to be had; 3 bundle refused; 4 or 5 as the worker ended; 130 Ctrl-C."
+        "Start a real Kafka and a worker on this machine, send a sample of reviews through them, show the outcomes, "
+        "check that every record has exactly one, and leave nothing behind. Exit codes: 0 the check passed; 1 it "
+        "failed; 2 wrong usage, or Java or Kafka is not available; 3 bundle refused; 4 or 5 the exit code of the "
+        "worker; 130 Ctrl-C."
     )
     parser.add_argument(
         "--bundle",
@@ -37,38 +38,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--produce-to",
         metavar="HOST:PORT",
-        help="start nothing: send the sample to the Kafka there (no encryption), again and again, until Ctrl-C",
+        help="start nothing: send the sample in a loop to the Kafka at this address (no encryption), until Ctrl-C",
     )
     parser.add_argument(
         "--keep-running",
         action="store_true",
-        help="leave Kafka and the worker running after the check, until Ctrl-C, for a look at /metrics or own reviews",
+        help="after the check, keep Kafka and the worker running until Ctrl-C, to look at /metrics or to send reviews",
     )
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="write the output, shortened, to FILE as a picture")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; returns its exit code.
 
     Raises:
-        ReviewsError: it could not run, the worker ended, or what came out is not as promised.
+        ReviewsError: the demo could not run, the worker ended, or the check failed.
     """
     from consumer.demo.course import demo
     from consumer.demo.produce import produce
+    from consumer.kafka import fixes
     from consumer.local.interrupts import Interrupts
 
     if not 0 <= arguments.rate <= MAX_RATE:
-        raise UsageError(f"--rate has to be from 0 to {MAX_RATE:.0f} records per second")
+        raise UsageError(f"--rate must be from 0 to {MAX_RATE:.0f} records per second")
     bundle = arguments.bundle.resolve()
     if not arguments.produce_to and not (bundle / MANIFEST).is_file():
-        raise BundleError(f"there is no model bundle in {bundle}: run this in the project's checkout, or set --bundle")
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters arrives as an exception
+        raise BundleError(f"there is no model bundle in {bundle}; run this in the project's checkout, or set --bundle")
+    fixes.apply()  # before the first Kafka client of this process
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters is raised as an exception
     with Interrupts() as interrupts:
         try:
             with ExitStack() as stack:
                 if arguments.produce_to:
                     produce(interrupts, arguments.produce_to, arguments.rate)
                 else:
-                    demo(stack, interrupts, bundle, arguments.rate, arguments.keep_running)
+                    demo(
+                        stack,
+                        interrupts,
+                        bundle,
+                        rate=arguments.rate,
+                        keep_running=arguments.keep_running,
+                        svg=arguments.svg,
+                    )
         except KeyboardInterrupt:
             print("interrupted; nothing is left running")  # noqa: T201
             return interrupts.exit_code

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from kafka.errors import KafkaError
-
 from consumer.demo import sample
+from consumer.demo.picture import Picture
 from consumer.demo.sample import SampleRecord
 from consumer.demo.screen import Screen
 from consumer.demo.tally import Tally
@@ -18,29 +17,45 @@ from consumer.errors import GaveUp, ReviewsError
 from consumer.local import tools
 from consumer.local.broker import LocalBroker
 from consumer.local.interrupts import Interrupts
-from consumer.local.jars import KAFKA_VERSION
+from consumer.local.pinned import KAFKA_VERSION
 
 TOPICS = ("reviews", "reviews.labeled", "reviews.dlq")
 PARTITIONS = 4
-#: The demo gives up when a worker that lives shows nothing for this long.
+#: The demo gives up if a running worker delivers nothing for this long.
 STALL_SECONDS = 60.0
 TURN_SECONDS = 0.05
-#: What a failed demo shows of the worker's log.
+#: Lines of the worker's log that a failed demo shows.
 LOG_LINES = 10
 
 
-def demo(stack: ExitStack, interrupts: Interrupts, bundle: Path, rate: float, keep_running: bool) -> None:
-    """Start the parts on `stack`, which ends them in the opposite order; stream, check, sum up.
+def demo(
+    stack: ExitStack,
+    interrupts: Interrupts,
+    bundle: Path,
+    *,
+    rate: float,
+    keep_running: bool = False,
+    svg: Path | None = None,
+) -> None:
+    """Start Kafka and a worker, stream the sample through them, check and summarise what comes out.
+
+    Args:
+        stack: gets everything that has to be stopped, which it does in reverse order.
+        interrupts: checked often; its signals end the demo.
+        bundle: directory of the model bundle.
+        rate: records sent per second; 0 sends all at once.
+        keep_running: show outcomes until Ctrl-C instead of ending after the check.
+        svg: file for a picture of the output.
 
     Raises:
-        ReviewsError: it could not run, or what came out is not as promised.
-        KeyboardInterrupt: as `interrupts` says; not while it keeps running, which ends this way.
+        ReviewsError: the demo could not run, or an outcome breaks a promise.
+        KeyboardInterrupt: raised by `interrupts`; while it keeps running, the regular end instead.
     """
     records = sample.load()
-    screen = Screen(len(records))
-    screen.say(f"{len(records)} records through a real Kafka and a DistilBERT worker, all on this machine")
+    screen = Screen(len(records), Picture(svg) if svg else None)
+    screen.say(f"{len(records)} records through a real Kafka and a real worker, all on this machine", style="bold")
     with interrupts.at_once():
-        tools.prepare()  # shows its own progress, so it stands outside the step
+        tools.prepare()  # shows its own progress, so it stays outside the step
     with screen.step(f"Kafka {KAFKA_VERSION}"):
         kafka = stack.enter_context(LocalBroker(on_waiting=interrupts.check))
         kafka.create_topics(dict.fromkeys(TOPICS, PARTITIONS))
@@ -64,18 +79,14 @@ def demo(stack: ExitStack, interrupts: Interrupts, bundle: Path, rate: float, ke
         tally = _stream(records, rate, traffic, check, screen)
         screen.summary(tally, len(records))
         if problems := tally.problems(traffic.sent):
-            raise ReviewsError(f"not as promised: {'; '.join(problems)}")
-        screen.say(
-            f"checked: {len(records)} in = {tally.labels.total()} labelled + {tally.reasons.total()} dead letters"
-        )
+            raise ReviewsError(f"the check failed: {'; '.join(problems)}")
+        screen.checked(tally)
         if keep_running:
             _keep_running(kafka.bootstrap, traffic, check, screen)
     except ReviewsError:
         for line in worker.last_lines(LOG_LINES):
             screen.say(f"  worker: {line}")
         raise
-    except KafkaError as error:
-        raise GaveUp(f"the demo's own Kafka client failed ({type(error).__name__}); start again") from error
 
 
 def _flags(bootstrap: str, bundle: Path) -> list[str]:
@@ -87,7 +98,7 @@ def _flags(bootstrap: str, bundle: Path) -> list[str]:
 def _stream(
     records: Sequence[SampleRecord], rate: float, traffic: Traffic, check: Callable[[], None], screen: Screen
 ) -> Tally:
-    """Send `records` at `rate` a second and show what comes out, until each has its outcome.
+    """Send `records` at `rate` per second and show the outcomes, until every record has one.
 
     `check` raises if the broker or the worker has ended, or the demo is to end.
     """
@@ -107,17 +118,20 @@ def _stream(
             screen.status(tally, sent)
             check()
             if now - last > STALL_SECONDS:
-                raise GaveUp(f"nothing came out of the worker for {STALL_SECONDS:.0f} s")
-        for outcome in traffic.rest():  # one outcome each, and not one more
+                raise GaveUp(f"the worker delivered nothing for {STALL_SECONDS:.0f} s")
+        for outcome in traffic.rest():  # a second outcome of any record would be here
             tally.add(outcome)
             screen.outcome(outcome)
     return tally
 
 
 def _keep_running(bootstrap: str, traffic: Traffic, check: Callable[[], None], screen: Screen) -> None:
-    """Show the outcomes of whatever is produced by others, until Ctrl-C: the way to end it, so no error."""
-    screen.say('Kafka and the worker keep running until Ctrl-C. Send reviews of your own, such as {"text": "Great!"}:')
+    """Show the outcomes of what other programs produce, until Ctrl-C, which is the regular end here."""
     tool = "review-consumer kafka --tool console-producer"
+    screen.say(
+        "\nKafka and the worker keep running until Ctrl-C. To label your own reviews, run this in another terminal"
+    )
+    screen.say('and type lines such as {"text": "Great!"}')
     screen.say(f"  {tool} --bootstrap-server {bootstrap} --topic {TOPICS[0]}")
     try:
         while True:

@@ -1,4 +1,4 @@
-"""The bundled reviews, with broken records among them."""
+"""The sample: reviews, with broken records among them."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from consumer.records.messages import Reason
 
 @dataclass(frozen=True, slots=True)
 class SampleRecord:
-    """One record to produce. `review` is its JSON object, `reason` the one that a broken record has instead."""
+    """One record to produce: `review` is its JSON object; a broken record has a `reason` instead."""
 
     key: bytes
     value: bytes | None
@@ -20,7 +20,7 @@ class SampleRecord:
 
 
 def load() -> list[SampleRecord]:
-    """All reviews in the order of the file, the broken records spread evenly among them."""
+    """All reviews in the order of the file, with the broken records spread evenly among them."""
     lines = resources.files("consumer.demo").joinpath("sample.jsonl").read_text("utf-8").splitlines()
     reviews = [json.loads(line) for line in lines]
     # Keyed by film: the reviews of one film stay in order.

@@ -1,4 +1,4 @@
-"""Counts what came out, and checks it against what went in."""
+"""Counts the outcomes, and checks them against what was sent."""
 
 import time
 from collections import Counter, deque
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from consumer.demo.traffic import Coordinates, Outcome, Sent
+from consumer.demo.traffic import Outcome, Sent
+from consumer.kafka.traffic import Coordinates
 
-#: The rate shown while running is that of the last seconds.
+#: Period of the rate that is shown meanwhile, seconds.
 RATE_WINDOW_SECONDS = 3.0
 
 
@@ -51,7 +52,7 @@ class Tally:
 
     @property
     def rate_now(self) -> float:
-        """Outcomes a second, over the last seconds."""
+        """Outcomes per second, over the last `RATE_WINDOW_SECONDS`."""
         since = time.time() - RATE_WINDOW_SECONDS
         while self._arrivals and self._arrivals[0] < since:
             self._arrivals.popleft()
@@ -59,27 +60,27 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        """From the first record sent to the last outcome read."""
+        """Time from sending the first record to reading the last outcome, seconds."""
         return self._last_seen - self._first_sent
 
     def age(self, percentile: float) -> float:
-        """Time from producing a record to reading its outcome, seconds."""
+        """This percentile of the time from sending a record to reading its outcome, seconds."""
         return float(np.percentile(self._ages, percentile)) if self._ages else 0.0
 
     def problems(self, sent: Mapping[Coordinates, Sent]) -> list[str]:
-        """What is not as promised: each input has one outcome, the right one, and dead letters keep their bytes."""
+        """Broken promises: each record has exactly one outcome, the right one, and dead letters keep their bytes."""
         found = Counter({"without an outcome": len(sent.keys() - self._outcomes.keys())})
         for source, outcomes in self._outcomes.items():
             found["with more than one outcome"] += len(outcomes) > 1
-            found["that nobody sent"] += source not in sent
+            found["that were never sent"] += source not in sent
             if source in sent:
                 record, outcome = sent[source].record, outcomes[0]
                 found["with the wrong kind of outcome"] += (record.reason or "") != outcome.reason
-                found["with changed bytes in the dead letter"] += bool(outcome.reason) and outcome.value != record.value
+                found["with other bytes in the dead letter"] += bool(outcome.reason) and outcome.value != record.value
         return [f"{count} records {what}" for what, count in found.items() if count]
 
     def _compare(self, outcome: Outcome, sent: Sent) -> None:
-        """Count where the label says the same as the stars, which the model never sees; 3 stars say nothing."""
+        """Count the labels that agree with the stars, which the model never sees; 3 stars are neither pos nor neg."""
         stars = (sent.record.review or {}).get("stars", 3)
         if outcome.label and stars != 3:
             self.clear += 1

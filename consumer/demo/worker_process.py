@@ -1,4 +1,4 @@
-"""`review-consumer run` as a process of its own, which ends when this one does, however that ends."""
+"""`review-consumer run` as a child process that never outlives this one, however this one ends."""
 
 import contextlib
 import http.client
@@ -16,25 +16,25 @@ from typing import Self
 from consumer.errors import BundleError, GaveUp, KafkaUnusable, UsageError
 from consumer.local import supervise
 
-#: A loaded machine with a cold disk; usually a few seconds.
+#: Usually a few seconds; longer on a loaded machine with a cold disk.
 READY_TIMEOUT_SECONDS = 180.0
-#: To finish the poll at hand and leave the group.
+#: To finish the current poll and leave the group.
 STOP_TIMEOUT_SECONDS = 20.0
 _POLL_SECONDS = 0.1
 _ERRORS = {error.exit_code: error for error in (UsageError, BundleError, KafkaUnusable, GaveUp)}
 
 
 class WorkerProcess:
-    """A running worker. A context manager: started on entry, stopped in order on exit.
+    """A running worker. A context manager: started on entry, stopped gracefully on exit.
 
     Args:
-        flags: of `review-consumer run`; `--metrics-port 0` and the log format are added.
-        directory: temporary; its log goes there. Removed if this process is killed.
+        flags: for `review-consumer run`; `--metrics-port 0` and the log format are added.
+        directory: temporary, for its log; removed even if this process is killed.
     """
 
     def __init__(self, flags: Sequence[str], directory: Path) -> None:
         own = ("--metrics-port", "0", "--log-format", "json")
-        # -P: a directory named "consumer" where the user stands is not ours.
+        # -P: a directory named "consumer" in the working directory is not ours.
         command = [sys.executable, "-P", "-m", "consumer", "run", *flags, *own]
         self._command = [sys.executable, "-I", "-S", supervise.__file__, str(directory), *command]
         self._log_path = directory / "worker.log"
@@ -42,10 +42,10 @@ class WorkerProcess:
         self.url = ""
 
     def __enter__(self) -> Self:
-        # The user's own REVIEWS_* are meant for another Kafka.
+        # The user's own REVIEWS_* variables are meant for another Kafka.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REVIEWS_")}
         with self._log_path.open("wb") as log:
-            # A session of its own: Ctrl-C reaches this program alone, which then stops the worker in order.
+            # Its own session: Ctrl-C reaches only this program, which then stops the worker gracefully.
             self._supervisor = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
@@ -65,10 +65,10 @@ class WorkerProcess:
                 pipe.close()
 
     def until_ready(self) -> Iterator[str]:
-        """Yields again and again what the worker is waiting for, and ends when /ready says so.
+        """Yield repeatedly what the worker is waiting for, until /ready returns 200.
 
         Raises:
-            ReviewsError: it ended, with its exit code; or it was not ready in time.
+            ReviewsError: it ended (the error has its exit code), or was not ready in time.
         """
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
         while because := self._not_ready_because():
@@ -79,18 +79,18 @@ class WorkerProcess:
             time.sleep(_POLL_SECONDS)
 
     def check(self) -> None:
-        """Make sure that it runs.
+        """Check that it is running.
 
         Raises:
-            ReviewsError: it ended; the subclass is the one of its exit code.
+            ReviewsError: it ended; the class is that of its exit code.
         """
         status = self._supervisor.poll()
         if status is not None:
-            last = (self.last_lines(1) or ["it said nothing"])[0]
+            last = (self.last_lines(1) or ["its log is empty"])[0]
             raise _ERRORS.get(status, GaveUp)(f"the worker ended with exit code {status}: {last}")
 
     def stop(self) -> int:
-        """End it in order (SIGTERM), by force if that takes too long; returns its exit status."""
+        """Stop it gracefully (SIGTERM), or kill it if that takes too long; returns its exit status."""
         if self._supervisor.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGTERM)
@@ -101,12 +101,12 @@ class WorkerProcess:
         return self._supervisor.wait()
 
     def last_lines(self, count: int) -> list[str]:
-        """The last lines that it logged, without their JSON."""
+        """The last lines of its log, as level and message."""
         lines = self._log_path.read_text("utf-8", errors="replace").splitlines()
         return [_message(line) for line in lines[-count:]]
 
     def _not_ready_because(self) -> str:
-        """What /ready answers; "" when the worker is ready."""
+        """The reason that /ready returns; "" if the worker is ready."""
         if not self.url:
             found = re.search(r"http://[\w.:]+", self._log_path.read_text("utf-8", errors="replace"))
             if not found:

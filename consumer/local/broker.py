@@ -4,7 +4,7 @@
         kafka.create_topics({"reviews": 4})
         ... kafka.bootstrap ...
 
-It is ready on entry; process, data and ports are gone on exit, and also if this program is killed.
+It is ready on entry. Process, data and ports are gone on exit, even if this program is killed.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,14 +15,14 @@ from consumer.local.node import Node
 
 
 class LocalBroker(LocalCluster):
-    """A cluster of one, with the faults that a test may ask of it.
+    """A cluster of one broker, with the faults that a test can cause.
 
     Args:
-        port: where it listens; a free port if None.
-        data_dir: where data is kept for the next start; a temporary directory if None.
-        properties: more server properties; they win over the built-in ones.
+        port: port to listen on; None takes a free one.
+        data_dir: directory that keeps the data for the next start; None uses a temporary one.
+        properties: more server properties; they override the built-in ones.
         protocol: of the listener for clients: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
-        advertised: HOST:PORT that clients are told to use (a proxy in front); the listener's own if None.
+        advertised: HOST:PORT that the broker advertises to clients, such as a proxy; None: its listener.
         on_waiting: see `LocalCluster`.
     """
 
@@ -53,7 +53,7 @@ class LocalBroker(LocalCluster):
 
     @property
     def port(self) -> int:
-        """Where it listens for clients."""
+        """Port of the listener for clients."""
         return self.node.ports.client
 
     @property
@@ -63,11 +63,11 @@ class LocalBroker(LocalCluster):
 
     @property
     def log_path(self) -> Path:
-        """What the broker logs."""
+        """The log of the broker."""
         return self.node.log_path
 
     def kill(self) -> None:
-        """End it at once (SIGKILL); `start` brings it back on the same port and data."""
+        """Kill it (SIGKILL); `start` starts it again with the same port and data."""
         self.node.kill()
 
     def pause(self) -> None:
@@ -75,10 +75,10 @@ class LocalBroker(LocalCluster):
         self.node.pause()
 
     def resume(self) -> None:
-        """Let it go on after `pause`."""
+        """Continue after `pause` (SIGCONT)."""
         self.node.resume()
 
     def restart(self) -> None:
-        """Stop it in order and start it again on the same port and data."""
+        """Stop it gracefully and start it again with the same port and data."""
         self.stop()
         self.start()

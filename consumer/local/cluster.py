@@ -1,11 +1,11 @@
-"""Several brokers in one cluster on this machine; `consumer.local.broker` is the same with one.
+"""A cluster of several brokers on this machine; `consumer.local.broker` is the same with one broker.
 
     with LocalCluster(3) as kafka:
         kafka.create_topics({"reviews": 4})
         kafka.nodes[0].kill()
         kafka.start(kafka.nodes[0])
 
-What waits for brokers here asks the cluster itself; nothing sleeps and hopes.
+Readiness is asked of the cluster itself, not guessed from a delay.
 """
 
 import fcntl
@@ -13,19 +13,19 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import IO, Any, Self
 
 from consumer.errors import KafkaUnusable, UsageError
+from consumer.kafka import admin
 from consumer.local import tools
 from consumer.local.config import server_properties
 from consumer.local.node import HOST, Node, Ports, is_free
 
-#: A loaded machine with a cold disk; usually 2-3 seconds.
+#: Usually 2-3 seconds; longer on a loaded machine with a cold disk.
 READY_TIMEOUT_SECONDS = 90.0
-_ADMIN_TIMEOUT_MS = 10_000
 _POLL_SECONDS = 0.05
 _START_ATTEMPTS = 4
 
@@ -33,17 +33,16 @@ _START_ATTEMPTS = 4
 class LocalCluster:
     """Real Kafka brokers, each also a controller. A context manager: ready on entry, gone on exit.
 
-    Ports are free ones and data is temporary unless the arguments say otherwise. No process outlives this one, however
-    it ends.
+    By default ports are free ones and data is temporary. No broker outlives this process, however it ends.
 
     Args:
-        brokers: how many. With three or more, topics have three replicas of which two have to be in sync.
-        port: where the first broker listens, the next ones right behind it; free ports if None.
-        data_dir: where data is kept for the next start; a temporary directory if None.
-        properties: more server properties; they win over the built-in ones.
+        brokers: number of brokers. With three or more, topics have three replicas, two of which must be in sync.
+        port: port of the first broker, the others use the ones after it; None takes free ports.
+        data_dir: directory that keeps the data for the next start; None uses a temporary one.
+        properties: more server properties; they override the built-in ones.
         protocol: of the listener for clients: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
-        advertised: HOST:PORT per broker that clients are told to use (a proxy in front), the listener's own if empty.
-        on_waiting: called again and again while brokers start; what it raises ends the start, and leaves nothing.
+        advertised: HOST:PORT that each broker advertises to clients, such as a proxy; empty: its listener.
+        on_waiting: called repeatedly while brokers start; an exception from it ends the start cleanly.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class LocalCluster:
         return ",".join(node.bootstrap for node in self.nodes)
 
     def start(self, *nodes: Node) -> None:
-        """Start these nodes (all, if none is named) where they do not run, on their ports and data.
+        """Start those of these nodes (default: all) that are not running, with their ports and data.
 
         Raises:
             KafkaUnusable: a broker ended or was not ready in time.
@@ -103,12 +102,12 @@ class LocalCluster:
         self.wait_until_ready(nodes or self.nodes)
 
     def stop(self) -> None:
-        """End all brokers in order; `start` brings them back with their data."""
+        """Stop all brokers gracefully; `start` starts them again with their data."""
         for node in self.nodes:
             node.stop()
 
     def wait_until_ready(self, nodes: Sequence[Node]) -> None:
-        """Return when the cluster itself says that these nodes take part.
+        """Return when the cluster itself lists these nodes.
 
         Raises:
             KafkaUnusable: one of them ended or was not ready in time.
@@ -131,35 +130,27 @@ class LocalCluster:
         Args:
             topics: number of partitions by topic name.
             configs: topic configuration for all of them, such as {"max.message.bytes": "2000000"}.
-            exist_ok: leave a topic that exists as it is.
+            exist_ok: leave existing topics unchanged.
 
         Raises:
             kafka.errors.KafkaError: refused by the cluster, for example TopicAlreadyExistsError.
         """
-        with self.admin() as admin:
-            wanted = set(topics) - set(admin.list_topics() if exist_ok else ())
-            if wanted:
-                options = {name: {"num_partitions": topics[name], "configs": dict(configs or {})} for name in wanted}
-                admin.create_topics(options, wait_for_metadata=True)
+        admin.create_topics(self._internal, topics, configs, exist_ok=exist_ok)
 
-    @contextmanager
-    def admin(self) -> Iterator[Any]:
-        """A kafka-python `KafkaAdminClient` on the internal listener: all rights, no password, past any proxy."""
-        from kafka import KafkaAdminClient
+    def admin(self) -> AbstractContextManager[Any]:
+        """A kafka-python `KafkaAdminClient` on the internal listener: all rights, no password, no proxy in between."""
+        return admin.open_admin(self._internal)
 
-        running = [node.internal for node in self.nodes if node.running]
-        client = KafkaAdminClient(bootstrap_servers=running, bootstrap_timeout_ms=_ADMIN_TIMEOUT_MS)
-        try:
-            yield client
-        finally:
-            client.close()
+    @property
+    def _internal(self) -> list[str]:
+        return [node.internal for node in self.nodes if node.running]
 
     def _create(self) -> None:
         tools.prepare()
         for port in self._given_ports:
             if port is not None and not is_free(port):
                 raise UsageError(
-                    f"port {port} of {HOST} is taken: choose another with --port, or end what listens there"
+                    f"port {port} of {HOST} is in use; choose another --port, or stop the program that listens there"
                 )
         self._open_directory()
         for attempt in range(1, _START_ATTEMPTS + 1):
@@ -168,13 +159,13 @@ class LocalCluster:
                 self.start()
                 break
             except KafkaUnusable:
-                # Somebody may have taken a port between the look and Kafka's bind.
+                # Another process may have taken a port between the check and Kafka's bind.
                 if attempt == _START_ATTEMPTS or not any(node.found_port_taken() for node in self.nodes):
                     raise
                 self._kill()
 
     def _open_directory(self) -> None:
-        """A temporary directory, or the given one, locked: two brokers that share their data destroy it."""
+        """Open a temporary directory, or lock the given one: two clusters in one directory would destroy its data."""
         if self._data_dir is None:
             self._directory = self._temporary = Path(tempfile.mkdtemp(prefix="review-consumer-kafka-"))
             return
@@ -185,17 +176,17 @@ class LocalCluster:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             kept = len([*self._directory.glob("broker-*")])
         except BlockingIOError as error:
-            raise UsageError(f"another broker uses {self._data_dir}: end it, or choose another --data-dir") from error
+            raise UsageError(f"another broker uses {self._data_dir}; stop it, or choose another --data-dir") from error
         except OSError as error:
-            raise UsageError(f"cannot keep data in {self._data_dir} ({error}): choose another --data-dir") from error
-        # Empty controllers in the majority would elect each other, and the others give up what they know of topics.
+            raise UsageError(f"cannot write to {self._data_dir} ({error}); choose another --data-dir") from error
+        # If most controllers were new, they would elect one of themselves, and all topics would be lost.
         if kept not in (0, len(self._advertised)):
             raise UsageError(
-                f"{self._data_dir} holds the data of {kept} broker(s): give --brokers {kept}, or another --data-dir"
+                f"{self._data_dir} has the data of {kept} broker(s); use --brokers {kept}, or choose another --data-dir"
             )
 
     def _lay_out(self) -> None:
-        """Choose ports, write each node's properties and prepare its data directory."""
+        """Choose ports, write the properties of each node and format its data directory."""
         ports = [Ports.free(port) for port in self._given_ports]
         self.nodes = []
         for index, advertised in enumerate(self._advertised):
@@ -214,16 +205,12 @@ class LocalCluster:
             node.format()
 
     def _takes_part(self, nodes: Sequence[Node]) -> bool:
-        from kafka.errors import KafkaError
-
         try:
             for node in nodes:
                 socket.create_connection((HOST, node.ports.internal), timeout=1).close()
-            with self.admin() as admin:
-                known = {broker["broker_id"] for broker in admin.describe_cluster()["brokers"]}
-        except (OSError, KafkaError):
+        except OSError:
             return False
-        return known.issuperset(node.node_id for node in nodes)
+        return admin.known_brokers(self._internal).issuperset(node.node_id for node in nodes)
 
     def _kill(self) -> None:
         for node in self.nodes:
@@ -233,6 +220,6 @@ class LocalCluster:
         if self._temporary is None:
             self.stop()
         else:
-            self._kill()  # nobody will read this data again
+            self._kill()  # temporary data needs no graceful stop
             shutil.rmtree(self._temporary, ignore_errors=True)
         self._resources.close()

@@ -1,4 +1,4 @@
-"""`review-consumer kafka`: a real Kafka for everyday development, and Kafka's own tools without installing them."""
+"""`review-consumer kafka`: a real Kafka for development, and Kafka's own tools without an installation."""
 
 import argparse
 import os
@@ -32,10 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_topics,
         default=DEFAULT_TOPICS,
         metavar="NAME:PARTITIONS,...",
-        help="topics to create where they are missing (default: %(default)s)",
+        help="topics to create if they do not exist (default: %(default)s)",
     )
     parser.add_argument(
-        "--brokers", type=int, default=1, metavar="N", help="brokers, on consecutive ports (default: %(default)s)"
+        "--brokers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="brokers to run, on consecutive ports (default: %(default)s)",
     )
     parser.add_argument(
         "--tool",
@@ -47,19 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl-C or SIGTERM, then leave nothing behind; or become one of Kafka's tools.
+    """Run Kafka until Ctrl-C or SIGTERM and leave nothing behind, or replace this process by one of Kafka's tools.
 
     Raises:
-        UsageError: a port is taken, Java or Kafka's jars are missing, a tool has another name.
+        UsageError: a port is in use, Java or Kafka's jars are missing, or there is no such tool.
         KafkaUnusable: the broker did not become ready.
-        GaveUp: a broker ended by itself.
+        GaveUp: a broker ended unexpectedly.
     """
     if arguments.tool is not None:
         return _become_tool(arguments.tool)
     if not 1 <= arguments.brokers <= MAX_BROKERS:
-        raise UsageError(f"--brokers has to be from 1 to {MAX_BROKERS}")
+        raise UsageError(f"--brokers must be from 1 to {MAX_BROKERS}")
     if not 0 <= arguments.port <= 65535 - arguments.brokers:
-        raise UsageError("--port has to be from 0 (any free one) to 65534")
+        raise UsageError("--port must be from 0 (any free one) to 65534")
     with Interrupts() as interrupts:
         try:
             _serve(arguments, interrupts)
@@ -83,23 +87,23 @@ def _serve(arguments: argparse.Namespace, interrupts: Interrupts) -> NoReturn:
             time.sleep(_POLL_SECONDS)
             interrupts.check()
         ended = next(node for node in kafka.nodes if not node.running)
-        raise GaveUp(f"broker {ended.node_id} ended: {ended.last_words()}; start again")
+        raise GaveUp(f"broker {ended.node_id} ended unexpectedly: {ended.last_words()}; start it again")
 
 
 def _become_tool(words: list[str]) -> int:
     name, *rest = words or [""]
     if name not in tools.TOOLS:
-        raise UsageError(f"--tool has to be one of {', '.join(tools.TOOLS)}")
+        raise UsageError(f"--tool must be one of {', '.join(tools.TOOLS)}")
     command = tools.tool(name, rest)
     sys.stdout.flush()
-    os.execv(command[0], command)  # noqa: S606 - no shell; the tool takes over input, output and exit code
+    os.execv(command[0], command)  # noqa: S606 - no shell; the tool inherits input and output, and sets the exit code
 
 
 def _announce(kafka: LocalCluster, topics: dict[str, int]) -> None:
     name = next(iter(topics), "TOPIC")
     tool = f"review-consumer kafka --tool {{}} --bootstrap-server {kafka.bootstrap} --topic {name}"
     lines = (
-        f"Kafka is ready on {kafka.bootstrap} (Ctrl-C ends it)",
+        f"Kafka is ready on {kafka.bootstrap} (Ctrl-C stops it)",
         *(f"  topic {topic}, {partitions} partitions" for topic, partitions in topics.items()),
         f"produce: {tool.format('console-producer')}",
         f"consume: {tool.format('console-consumer')} --from-beginning",

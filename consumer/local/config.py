@@ -22,8 +22,8 @@ def server_properties(
         cluster: the ports of every node.
         data: the data directory.
         protocol: of the listener for clients: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
-        advertised: HOST:PORT that clients are told to use, for a proxy in front; the listener itself by default.
-        extra: wins over everything here.
+        advertised: HOST:PORT that the broker advertises to clients, such as a proxy; None: the listener itself.
+        extra: overrides everything here.
     """
     ports = cluster[node_id - 1]
     replicas = str(min(3, len(cluster)))
@@ -32,15 +32,15 @@ def server_properties(
         "process.roles": "broker,controller",
         "node.id": str(node_id),
         "controller.quorum.voters": ",".join(f"{n}@{HOST}:{p.controller}" for n, p in enumerate(cluster, start=1)),
-        # Brokers and administration have a plaintext listener of their own: whatever a test does to the listener for
-        # clients (TLS, passwords, a proxy that cuts it) leaves readiness and topic creation alone.
+        # Brokers and administration use a plaintext listener of their own. What a test does to the listener for clients
+        # (TLS, passwords, a proxy that drops connections) does not affect readiness and topic creation.
         "listeners": f"CLIENT://{HOST}:{ports.client},INTERNAL://{HOST}:{ports.internal},"
         f"CONTROLLER://{HOST}:{ports.controller}",
         "advertised.listeners": f"CLIENT://{advertised or f'{HOST}:{ports.client}'},INTERNAL://{HOST}:{ports.internal}",
         "listener.security.protocol.map": f"CLIENT:{protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "INTERNAL",
         "controller.listener.names": "CONTROLLER",
-        "super.users": "User:ANONYMOUS",  # who comes through INTERNAL; takes effect with an authorizer only
+        "super.users": "User:ANONYMOUS",  # clients of INTERNAL; has an effect only with an authorizer
         "log.dirs": str(data),
         "auto.create.topics.enable": "false",
         "default.replication.factor": replicas,
@@ -53,7 +53,7 @@ def server_properties(
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
-        # How long a killed broker keeps its partitions, and has to wait before it may come back.
+        # How long a killed broker keeps its partitions, and must wait before it can register again.
         "broker.session.timeout.ms": "4000",
         "broker.heartbeat.interval.ms": "500",
         "num.network.threads": "2",

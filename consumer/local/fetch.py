@@ -1,6 +1,6 @@
-"""Fetches pinned jars: through `mvn`, which knows the mirrors of this machine, else over plain HTTPS.
+"""Downloads pinned jars: with `mvn`, which knows the mirrors of this machine, or over HTTPS.
 
-A jar appears under its name only once its SHA-256 was checked, so that a broken download never becomes a class path.
+A jar gets its name only after its SHA-256 was checked, so a broken download never reaches the class path.
 """
 
 import http.client
@@ -22,12 +22,12 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TransferSpeedColumn
 
 from consumer.errors import UsageError
-from consumer.local.jars import KAFKA_VERSION, Jar, sha256
+from consumer.local.pinned import KAFKA_VERSION, Jar, sha256
 
 MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
 PARALLEL_DOWNLOADS = 8
 ATTEMPTS = 3
-RETRY_SECONDS = 0.5  # times the number of attempts so far
+RETRY_SECONDS = 0.5  # multiplied by the number of the attempt
 TIMEOUT_SECONDS = 30
 MVN_TIMEOUT_SECONDS = 900
 # Pinned, so that no later plugin changes what the goal does.
@@ -37,14 +37,14 @@ Source = Callable[[Sequence[Jar], Path], None]
 
 
 def sources() -> list[Source]:
-    """What to try, in this order. A repository that the user named is the only one asked."""
+    """Where to download from, in this order. If the user named a repository, it is the only one."""
     if shutil.which("mvn") and "REVIEWS_MAVEN_URL" not in os.environ:
         return [with_mvn, over_https]
     return [over_https]
 
 
 def with_mvn(jars: Sequence[Jar], directory: Path) -> None:
-    """Let Maven copy the jars; what it does not bring, or brings with another SHA-256, stays missing."""
+    """Let Maven copy the jars. A jar that it does not deliver, or with another SHA-256, stays missing."""
     _announce(jars, "mvn")
     with tempfile.TemporaryDirectory(dir=directory, prefix="mvn-") as scratch:
         Path(scratch, "pom.xml").write_text(_pom(jars), "utf-8")
@@ -66,14 +66,14 @@ def with_mvn(jars: Sequence[Jar], directory: Path) -> None:
 
 
 def over_https(jars: Sequence[Jar], directory: Path) -> None:
-    """Download the jars side by side, each with a few attempts.
+    """Download the jars in parallel, with a few attempts for each.
 
     Raises:
-        UsageError: one of them cannot be had, or is not the file that was pinned.
+        UsageError: a jar cannot be downloaded, or is not the pinned file.
     """
     base = os.environ.get("REVIEWS_MAVEN_URL", MAVEN_CENTRAL).rstrip("/")
     if not base.startswith(("https://", "http://")):
-        raise UsageError("REVIEWS_MAVEN_URL has to be an http(s) address, such as " + MAVEN_CENTRAL)
+        raise UsageError("REVIEWS_MAVEN_URL must be an http(s) address, such as " + MAVEN_CENTRAL)
     console = _announce(jars, base)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with (
@@ -89,12 +89,12 @@ def over_https(jars: Sequence[Jar], directory: Path) -> None:
                 future.result()
         except (OSError, http.client.HTTPException) as error:
             raise UsageError(
-                f"Kafka {KAFKA_VERSION} is not in {directory} and cannot be fetched from {base} ({error}): "
-                "run once with a network, or set REVIEWS_MAVEN_URL to a Maven repository within reach, "
-                f"or REVIEWS_KAFKA_LIBS to the libs directory of an unpacked Kafka {KAFKA_VERSION}"
+                f"Kafka {KAFKA_VERSION} is not in {directory} and cannot be downloaded from {base} ({error}); run once "
+                "with network access, or set REVIEWS_MAVEN_URL to a Maven repository that you can reach, or "
+                f"REVIEWS_KAFKA_LIBS to the libs directory of an unpacked Kafka {KAFKA_VERSION}"
             ) from error
         finally:
-            stopped.set()  # after a failure or Ctrl-C nobody waits for the rest
+            stopped.set()  # after a failure or Ctrl-C, the other downloads are pointless
             pool.shutdown(cancel_futures=True)
 
 
@@ -106,13 +106,13 @@ def _download(
         received = 0
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer, part.open("wb") as file:  # noqa: S310 - http(s) only, checked above
-                # Of what is longer than it should be the sum is wrong in any case.
+                # A file that is too long fails its checksum anyway.
                 while not stopped.is_set() and received <= jar.bytes and (chunk := answer.read(1 << 16)):
                     file.write(chunk)
                     received += len(chunk)
                     progress.advance(task, len(chunk))
             if received < jar.bytes:
-                raise OSError(f"{url} broke off after {received} of {jar.bytes} bytes")
+                raise OSError(f"{url} ended after {received} of {jar.bytes} bytes")
             break
         except (OSError, http.client.HTTPException) as error:
             refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
@@ -124,14 +124,14 @@ def _download(
     if (found := sha256(part)) != jar.sha256:
         part.unlink()
         raise UsageError(
-            f"{url} is not the file that was pinned (SHA-256 {found[:16]}..., expected {jar.sha256[:16]}...): "
+            f"{url} is not the pinned file (SHA-256 {found[:16]}..., expected {jar.sha256[:16]}...); "
             "set REVIEWS_MAVEN_URL to a repository that serves the original"
         )
     part.replace(directory / jar.name)
 
 
 def _pom(jars: Sequence[Jar]) -> str:
-    """A project that depends on exactly these jars, and on nothing that they in turn ask for."""
+    """A project that depends on exactly these jars, without their own dependencies."""
     dependencies = "".join(
         f"<dependency><groupId>{escape('.'.join(jar.path.parts[:-3]))}</groupId>"
         f"<artifactId>{escape(jar.path.parts[-3])}</artifactId><version>{escape(jar.path.parts[-2])}</version>"
@@ -147,5 +147,5 @@ def _pom(jars: Sequence[Jar]) -> str:
 def _announce(jars: Sequence[Jar], origin: str) -> Console:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     size = sum(jar.bytes for jar in jars) / 1e6
-    console.print(f"fetching Kafka {KAFKA_VERSION} from {origin} ({len(jars)} jars, {size:.0f} MB)", markup=False)
+    console.print(f"downloading Kafka {KAFKA_VERSION} from {origin} ({len(jars)} jars, {size:.0f} MB)", markup=False)
     return console

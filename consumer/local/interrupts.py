@@ -1,8 +1,8 @@
-"""Ctrl-C at any moment, and nothing is left behind.
+"""Ctrl-C at any moment leaves nothing behind.
 
-An exception out of a signal handler may come between a process that was started and the line that remembers it, or
-inside kafka-python, whose clients run their event loop in our thread while they connect: it takes the exception for one
-of its own tasks', and goes on. So a signal is noted here, and raised where nothing is half done.
+An exception raised by a signal handler may arrive after a process was started and before it was recorded. It may also
+arrive inside kafka-python, which runs its event loop in our thread while it connects, takes the exception for a failure
+of one of its own tasks, and continues. So the handler only records the signal, and `check` raises it at a safe point.
 """
 
 import signal
@@ -15,10 +15,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Notes SIGINT and SIGTERM. A context manager, in the main thread.
+    """Records SIGINT and SIGTERM. A context manager, for the main thread.
 
-    The first one is raised as `KeyboardInterrupt` by `check`, or within `at_once`. What follows is ignored, to the end
-    of the process: putting away is bounded.
+    `check`, or a block of `at_once`, raises the first signal as `KeyboardInterrupt`. Later ones are ignored until the
+    process ends: cleaning up takes a bounded time.
     """
 
     def __init__(self) -> None:
@@ -34,16 +34,16 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            # After one has arrived the process is about to end: another would end it with another exit code.
+            # After the first signal the process is about to end; a second one would change its exit code.
             signal.signal(number, signal.SIG_IGN if self._number else handler)
 
     @property
     def exit_code(self) -> int:
-        """130 after SIGINT, 143 after SIGTERM, as shells count; 0 if there was none."""
+        """130 after SIGINT, 143 after SIGTERM, as in shells; 0 without a signal."""
         return 128 + self._number if self._number else 0
 
     def check(self) -> None:
-        """To be called often, wherever it may end.
+        """Raise the recorded signal; call this often, wherever the program may end.
 
         Raises:
             KeyboardInterrupt: a signal has arrived; once.
@@ -54,10 +54,10 @@ class Interrupts:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """A block that may take long and can be left at any line.
+        """A block that may take long and can be interrupted at any line.
 
         Raises:
-            KeyboardInterrupt: as soon as a signal arrives, or one had arrived before; once.
+            KeyboardInterrupt: as soon as a signal arrives, or at once if one has arrived before; once.
         """
         self._at_once = True
         try:

@@ -1,6 +1,6 @@
 """Finds a Java that Kafka 4 runs on.
 
-`python -m consumer.local.java` prints its path; with none it ends with exit code 2, so that `make` knows to add one.
+`python -m consumer.local.java` prints its path; without one it exits with 2, so that `make` can add it.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from consumer.errors import UsageError
 
-MIN_VERSION = 17  # the oldest that Kafka 4's broker starts on
+MIN_VERSION = 17  # the oldest version that runs a Kafka 4 broker
 
 
 def find() -> str:
@@ -27,9 +27,9 @@ def find() -> str:
         version = _major_version(executable)
         if version >= MIN_VERSION:
             return executable
-        seen.append(f"{source} has {version or 'none that starts'}")
+        seen.append(f"{source} has {version or 'one that does not start'}")
     raise UsageError(
-        f"Kafka needs Java {MIN_VERSION} or newer ({'; '.join(seen) or 'there is none on the PATH'}): "
+        f"Kafka needs Java {MIN_VERSION} or newer ({'; '.join(seen) or 'there is none on the PATH'}); "
         "pip install 'review-consumer[java]', or set JAVA_HOME"
     )
 
@@ -47,7 +47,7 @@ def _candidates() -> Iterator[tuple[str, str]]:
 
 
 def _major_version(executable: str) -> int:
-    """17 for Java 17.0.15; 0 where it does not start (macOS has a /usr/bin/java that only tells where to buy one)."""
+    """17 for Java 17.0.15; 0 if it does not start (macOS has a /usr/bin/java that is only a download hint)."""
     try:
         answer = subprocess.run(
             [executable, "-XX:-UsePerfData", "-version"], capture_output=True, text=True, timeout=60, check=True

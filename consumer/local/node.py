@@ -17,10 +17,10 @@ from consumer.errors import KafkaUnusable
 from consumer.local import supervise, tools
 
 HOST = "127.0.0.1"
-#: Where free ports are looked for. Below Linux's ephemeral range (32768 and up): a client that reconnects to a broker
-#: that is down may otherwise be given the broker's own port as its source, connect to itself and keep the port taken.
+#: Range of free ports, below Linux's ephemeral range (32768 and up). A client that reconnects to a stopped broker could
+#: otherwise get the broker's port as its own source port, connect to itself and block the port.
 PORTS = range(15_000, 32_000)
-#: 16 bytes in base64. The same for all local clusters: a kept data directory fits any number of restarts.
+#: 16 bytes in base64. The same for all local clusters, so that kept data survives any number of restarts.
 CLUSTER_ID = base64.urlsafe_b64encode(b"review-consumer!").decode().rstrip("=")
 STOP_TIMEOUT_SECONDS = 15.0
 
@@ -35,7 +35,7 @@ class Ports:
 
     @classmethod
     def free(cls, client: int | None = None) -> Self:
-        """Ports that nothing listened on a moment ago; `client` is kept as given."""
+        """Ports that are free now; `client` is kept if given."""
         taken = {client} if client else set()
         found = [client] if client else []
         while len(found) < 3:
@@ -47,9 +47,9 @@ class Ports:
 
 
 def is_free(port: int) -> bool:
-    """Whether a broker could listen on this port of the loopback interface now."""
+    """Whether a broker could listen on this port of the loopback interface."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kafka does: TIME_WAIT is no obstacle
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kafka does: TIME_WAIT does not matter
         try:
             probe.bind((HOST, port))
         except OSError:
@@ -58,14 +58,14 @@ def is_free(port: int) -> bool:
 
 
 class Node:
-    """A broker process that can be started, stopped, killed and paused, and keeps its data and ports in between.
+    """A broker process that can be started, stopped, killed and paused; it keeps its data and ports.
 
     Args:
-        directory: its own; holds server.properties, kafka.log and the data.
-        properties: the whole server.properties; see `consumer.local.config`.
-        ports: where it listens, as in `properties`.
-        temporary: the cluster's directory if it is to vanish with the parent process, else None.
-        lock: what says that the data is in use; held for as long as the process lives, even without its parent.
+        directory: its own, for server.properties, kafka.log and the data.
+        properties: the complete server.properties; see `consumer.local.config`.
+        ports: its listeners, as in `properties`.
+        temporary: the cluster's directory if it is removed with the parent process, else None.
+        lock: the open lock file of the data; the broker holds it as long as it lives, even without its parent.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Node:
 
     @property
     def running(self) -> bool:
-        """Whether the process lives (a paused one does)."""
+        """Whether the process exists, paused or not."""
         return self._supervisor is not None and self._supervisor.poll() is None
 
     @property
@@ -118,10 +118,10 @@ class Node:
         return self._pid
 
     def format(self) -> None:
-        """Prepare an empty data directory; one that was prepared before is left as it is.
+        """Format an empty data directory; one that is formatted already stays unchanged.
 
         Raises:
-            KafkaUnusable: Kafka refused, for example because of a wrong property.
+            KafkaUnusable: Kafka refused, for example because a property is invalid.
         """
         if (self._data / "meta.properties").exists():
             return
@@ -132,7 +132,7 @@ class Node:
             raise KafkaUnusable(f"Kafka's storage tool refused {self._config}: {last_line(output)}")
 
     def start(self) -> None:
-        """Start the process on its ports and its data, without waiting for it to be ready."""
+        """Start the process with its ports and data; does not wait until it is ready."""
         # Compression libraries unpack themselves into java.io.tmpdir.
         options = ("-Xms256m", "-Xmx512m", f"-Djava.io.tmpdir={self._directory / 'tmp'}")
         command = tools.java_command("kafka.Kafka", [str(self._config)], options)
@@ -142,9 +142,9 @@ class Node:
         self._pid = int(self._supervisor.stdout.readline() or 0) if self._supervisor.stdout else 0
 
     def _supervise(self, command: Sequence[str], stderr: IO[bytes] | int) -> subprocess.Popen[bytes]:
-        """Run a command that ends with this process, whatever ends that; its output all goes to `stderr`."""
+        """Run a command that ends when this process ends, for whatever reason; all its output goes to `stderr`."""
         supervisor = [sys.executable, "-I", "-S", supervise.__file__, str(self._temporary or ""), *command]
-        # A session of its own: Ctrl-C reaches this program alone, which then ends the broker in order.
+        # Its own session: Ctrl-C reaches only this program, which then stops the broker gracefully.
         return subprocess.Popen(
             supervisor,
             stdin=subprocess.PIPE,
@@ -155,23 +155,23 @@ class Node:
         )
 
     def stop(self) -> None:
-        """End it in order (SIGTERM), by force if that takes too long."""
+        """Stop it gracefully (SIGTERM), or kill it if that takes too long."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once (SIGKILL), as a power cut would."""
+        """Kill it (SIGKILL), as a power failure would."""
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): connections stay open and nothing answers."""
+        """Freeze it (SIGSTOP): connections stay open, but nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused process go on (SIGCONT)."""
+        """Continue a paused process (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
 
     def last_words(self) -> str:
-        """The most telling line that it logged since it was last started."""
+        """The most informative line of its log since its last start."""
         return last_line(self._log())
 
     def found_port_taken(self) -> bool:
@@ -203,7 +203,7 @@ class Node:
 
 
 def last_line(text: str) -> str:
-    """The last line that says something: an error or an exception if there is one."""
+    """The last line with an error or an exception; without one, the last line that is not empty."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
     telling = [line for line in lines if "ERROR" in line or "Exception" in line]
     return (telling or lines or ["no output"])[-1]

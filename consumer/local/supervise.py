@@ -1,11 +1,11 @@
-"""Runs one command and ends it when the parent is gone, even if the parent was killed with SIGKILL.
+"""Runs one command and ends it when the parent ends, even if the parent was killed with SIGKILL.
 
     python -I -S supervise.py DIRECTORY_OR_EMPTY COMMAND...
 
-Standard input is the life line: the parent holds its other end, and the kernel closes that with the parent. Works on
-every POSIX system, where Linux's PR_SET_PDEATHSIG would not. Prints the command's process id; the command's output goes
-to standard error. If the parent is gone, DIRECTORY (its temporary data) is removed once the command has ended.
-Standard library only, so that it starts in a few milliseconds.
+The parent holds the other end of standard input, and the kernel closes it when the parent ends. This works on every
+POSIX system; Linux's PR_SET_PDEATHSIG would not. Prints the command's process id; the command's output goes to standard
+error. If the parent has ended, DIRECTORY (its temporary data) is removed after the command. Uses only the standard
+library, so it starts in a few milliseconds.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 
-#: Time that a command with data worth keeping gets to end by itself, seconds.
+#: How long a command with kept data may take to end by itself, seconds.
 GRACE_SECONDS = 10.0
 
 
@@ -26,7 +26,7 @@ def main() -> int:
     orphaned = threading.Event()
 
     def end_with_parent() -> None:
-        os.read(0, 1)  # not sys.stdin: a thread that waits inside it makes the interpreter's exit fail
+        os.read(0, 1)  # not sys.stdin: a thread that waits in it makes the interpreter fail at exit
         orphaned.set()
         if not temporary:
             child.terminate()
@@ -35,7 +35,7 @@ def main() -> int:
         child.kill()
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    with contextlib.suppress(OSError):  # a parent that is gone already does not ask
+    with contextlib.suppress(OSError):  # the parent may have ended already
         os.write(1, f"{child.pid}\n".encode())
     status = child.wait()
     if orphaned.is_set() and temporary:

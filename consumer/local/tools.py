@@ -1,4 +1,4 @@
-"""The command lines of Kafka's programs: the broker itself, and the tools that its bin/ directory has."""
+"""Command lines of Kafka's programs: the broker, and the tools of Kafka's bin/ directory."""
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -30,29 +30,29 @@ TOOLS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: Small and quick to start; perf data would leave a file in /tmp after SIGKILL.
+#: Small and quick to start. Perf data would leave a file in /tmp after SIGKILL.
 _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Djava.awt.headless=true")
 
 
 def prepare() -> None:
-    """Make sure that Kafka can be started here; fetches its jars on first use.
+    """Make sure that Kafka can be started; downloads its jars on first use.
 
     Raises:
-        UsageError: no Java, or Kafka's jars cannot be had.
+        UsageError: there is no Java, or Kafka's jars cannot be downloaded.
     """
     java.find()
     jars.resolve()
 
 
 def tool(name: str, arguments: Sequence[str]) -> list[str]:
-    """The command line of one of Kafka's tools, for `subprocess.run`; it logs warnings only.
+    """The command line of one of Kafka's tools, for `subprocess.run`; it logs only warnings.
 
     Args:
         name: a key of `TOOLS`.
         arguments: the tool's own arguments.
 
     Raises:
-        UsageError: no Java, or Kafka's jars cannot be had.
+        UsageError: there is no Java, or Kafka's jars cannot be downloaded.
     """
     return java_command(TOOLS[name], arguments, ("-Xmx256m", "-Dkafka.log.level=WARN"))
 
@@ -61,7 +61,7 @@ def java_command(main_class: str, arguments: Sequence[str], options: Sequence[st
     """The command line of a main class among Kafka's jars.
 
     Raises:
-        UsageError: no Java, or Kafka's jars cannot be had.
+        UsageError: there is no Java, or Kafka's jars cannot be downloaded.
     """
     log_config = Path(str(resources.files("consumer.local") / "log4j2.properties"))
     logging = f"-Dlog4j2.configurationFile={log_config.as_uri()}"

@@ -1,1 +1,1 @@
-"""Texts in, labels out: everything that training shares with the worker. Knows no Kafka."""
+"""Texts in, labels out: everything that training shares with the worker. Independent of Kafka."""

@@ -1,4 +1,4 @@
-"""Which texts share a batch, and what that batch looks like in memory. Pure functions, no model."""
+"""Decides which texts share a batch, and lays a batch out in memory. Pure functions, no model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from consumer.model.encoder import TokenIds
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
-    """How an engine likes its batches.
+    """Which batches suit an engine.
 
-    Padding is work that is thrown away, so texts of about the same length go together, and a batch is bounded by what
-    it costs, which is its padded tokens, not its rows.
+    Padding is wasted work, so texts of similar length share a batch. A batch is bounded by its cost, which is its
+    padded tokens and not its rows.
 
     Args:
-        token_budget: padded tokens of a batch (longest text x rows); a longer text is a batch of its own.
-        max_rows: texts of a batch.
+        token_budget: most padded tokens of a batch (longest text x rows); a longer text gets a batch of its own.
+        max_rows: most texts of a batch.
         round_to: widths are rounded up to a multiple of this, so that the engine sees few different shapes.
-        parallel: batches that the engine computes at the same time; fewer texts are spread over all of them.
+        parallel: batches that the engine computes at the same time; a few texts are spread over all of them.
     """
 
     token_budget: int
@@ -38,8 +38,8 @@ class TokenBatch:
 
 
 def rounded(length: int, policy: BatchPolicy, max_length: int) -> int:
-    """Width of a batch whose longest text has `length` tokens; never above `max_length`, where positions end."""
-    # A text without a single token is still a column of padding.
+    """Width of a batch whose longest text has `length` tokens; never above `max_length`, the last position."""
+    # A text without tokens still gets a column of padding.
     return min(max(-(-length // policy.round_to), 1) * policy.round_to, max_length)
 
 
@@ -47,8 +47,8 @@ def plan(lengths: Sequence[int], policy: BatchPolicy, max_length: int) -> list[l
     """Group texts by their lengths in tokens.
 
     Returns:
-        Indices into `lengths`, each exactly once. Batches come longest first, which keeps the tail short when several
-        are computed at the same time.
+        Indices into `lengths`, each exactly once. The longest batches come first: if several are computed in parallel,
+        none of them finishes long after the others.
     """
     widths = [rounded(length, policy, max_length) for length in lengths]
     budget = min(policy.token_budget, -(-sum(widths) // policy.parallel))
@@ -64,7 +64,7 @@ def plan(lengths: Sequence[int], policy: BatchPolicy, max_length: int) -> list[l
 
 
 def pad(rows: Sequence[TokenIds], width: int, pad_id: int) -> TokenBatch:
-    """Lay `rows`, each of shape (tokens,) with at most `width` tokens, into one batch."""
+    """Pad `rows`, each of shape (tokens,) with at most `width` tokens, to one batch."""
     ids = np.full((len(rows), width), pad_id, dtype=np.int64)
     mask = np.zeros((len(rows), width), dtype=np.int64)
     for row, tokens in enumerate(rows):

@@ -1,9 +1,8 @@
-"""Texts to labels: tokenise ▸ batch by length ▸ infer ▸ average ▸ calibrated softmax. A bad text costs no other one.
+"""Texts to labels: tokenise ▸ batch by length ▸ infer ▸ average ▸ calibrated softmax. One bad text affects no other.
 
-A long text may be several windows, each a row of a batch like any other. A batch that fails is halved until the window
-is found that fails alone, and its text fails with it. Only a text can be bad that way, not the engine:
-whenever a batch fails, a golden text, which is known to work, is asked as well, and if that fails too the worker gives
-up, so that a broken engine never turns a topic into dead letters.
+A long text may have several windows, each a row of a batch. A batch that fails is halved until the window is found that
+fails alone; its text fails with it. To tell a bad text from a broken engine, each failure is followed by a golden text,
+which is known to work. If that fails too, the worker gives up: a broken engine never turns a topic into dead letters.
 """
 
 import logging
@@ -19,12 +18,12 @@ from consumer.model.averaging import MeanLogits, averaged
 from consumer.model.batching import TokenBatch, pad, plan, rounded
 from consumer.model.bundle import Bundle
 from consumer.model.encoder import Encoded, Encoder, TokenIds
-from consumer.model.engines import Engine, EngineFailure, Logits
+from consumer.model.engines.base import Engine, EngineFailure, Logits
 
 log = logging.getLogger(__name__)
 
-#: Batches for each stream of the engine between two signs of life: some seconds, so that the wait for the last of them
-#: does not show.
+#: Batches per stream of the engine between two signs of life: a few seconds, long enough that waiting for the slowest
+#: stream costs little.
 BATCHES_AT_ONCE = 32
 
 
@@ -32,7 +31,7 @@ BATCHES_AT_ONCE = 32
 class Scored:
     """The most probable label of a text, and the probability of each.
 
-    `unsure`: whether the score is below the threshold of the bundle; None where the bundle has none.
+    `unsure`: whether the score is below the threshold of the bundle; None if it has none.
     """
 
     label: str
@@ -45,14 +44,14 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A text that tokenizer or engine fail on even alone; `kind` names the error, not the text."""
+    """A text on which the tokenizer or the engine fails, even alone; `kind` is the type of the error."""
 
     kind: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What one call cost. `padded_tokens` are those computed, `tokens` those of the windows, `texts` different ones."""
+    """Cost of one call: different `texts`, `tokens` of their windows, and `padded_tokens` that were computed."""
 
     texts: int = 0
     tokenise_seconds: float = 0.0
@@ -71,12 +70,12 @@ class Classified:
 
 
 class Classifier:
-    """The model of a `bundle`, as the worker serves it and as training measures it. Used by one thread.
+    """The model of a `bundle`, as the worker serves it and training measures it. For use by one thread.
 
     Args:
         bundle: verified.
-        engine: closed with the classifier.
-        token_budget: padded tokens of one model batch; default: what suits the engine.
+        engine: computes its batches; closed with the classifier.
+        token_budget: most padded tokens of a batch; default: that of the engine.
     """
 
     def __init__(self, bundle: Bundle, engine: Engine, *, token_budget: int | None = None) -> None:
@@ -86,7 +85,7 @@ class Classifier:
         self._labels = manifest.labels
         self._temperature = manifest.calibration.temperature if manifest.calibration else 1.0
         self._threshold = manifest.calibration.threshold if manifest.calibration else None
-        self._encoder = Encoder(bundle.tokenizer_json, manifest.max_length, manifest.truncation, manifest.windows)
+        self._encoder = Encoder(bundle.tokenizer_json, manifest.reading)
         self._policy = replace(engine.policy, token_budget=token_budget) if token_budget else engine.policy
 
     @property
@@ -95,14 +94,14 @@ class Classifier:
         return self._engine.variant
 
     def classify(self, texts: Sequence[str], at_work: Callable[[], None] = lambda: None) -> Classified:
-        """Label `texts`; equal ones are computed once.
+        """Label `texts`; equal texts are computed once.
 
         Args:
-            texts: any; they share batches by their lengths.
-            at_work: called whenever some of the batches are done.
+            texts: any number; those of similar length share batches.
+            at_work: called after each group of batches, as a sign of life.
 
         Raises:
-            GaveUp: the engine is broken, for it fails on a golden text as well.
+            GaveUp: the engine is broken: it fails on a golden text as well.
         """
         started = time.perf_counter()
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
@@ -125,10 +124,10 @@ class Classifier:
         return Classified([results[places[text]] for text in texts], stats)
 
     def self_check(self) -> None:
-        """Replay the golden texts, all together and one by one, then compute batches of full size.
+        """Replay the golden texts, as one batch and one by one, then compute batches of full size.
 
         Raises:
-            BundleError: an answer is not the one that the model gave when the bundle was made.
+            BundleError: a probability differs from the one recorded when the bundle was built.
         """
         golden = self.bundle.golden
         tolerance = golden.tolerance[self.variant]
@@ -136,9 +135,7 @@ class Classifier:
         try:
             replays = (self.classify(texts).results, [self.classify([text]).results[0] for text in texts])
         except GaveUp as error:
-            raise BundleError(
-                f"{self.bundle.path}: the model fails on its golden texts; make the bundle anew"
-            ) from error
+            raise BundleError(f"{self.bundle.path}: the model fails on its golden texts; rebuild the bundle") from error
         for results in replays:
             for number, (golden_text, result) in enumerate(zip(golden.texts, results, strict=True)):
                 expected = golden_text.probabilities.get(self.variant, {})
@@ -159,8 +156,8 @@ class Classifier:
         self._engine.close()
 
     def _warm_up(self) -> None:
-        """Take the memory that the largest batches need now, when nobody waits for an answer."""
-        max_length = self._encoder.max_length
+        """Allocate the memory of the largest batches now, before the first record arrives."""
+        max_length = self._encoder.reading.max_length
         ids = np.resize(self._golden_window(), max_length)
         rows = max(1, min(self._policy.token_budget // max_length, self._policy.max_rows))
         batch = pad([ids] * rows, max_length, self._encoder.pad_id)
@@ -169,8 +166,8 @@ class Classifier:
                 log.warning("a batch of %s x %s tokens fails (%s): lower token_budget", rows, max_length, result.kind)
 
     def _encode(self, texts: Sequence[str]) -> tuple[list[Encoded], set[int]]:
-        """Encode `texts`; the places of those that the tokenizer raises on hold an empty text."""
-        with suppress(Exception):  # tokenizers names no type
+        """Encode `texts`; returns also the places of those that the tokenizer fails on, encoded as empty texts."""
+        with suppress(Exception):  # tokenizers has no narrower type
             return self._encoder.encode(texts), set()
         unreadable = set()
         for place, text in enumerate(texts):
@@ -185,9 +182,9 @@ class Classifier:
     def _infer(
         self, windows: Sequence[TokenIds], at_work: Callable[[], None]
     ) -> tuple[list[Logits | EngineFailure], int, int]:
-        """One row of logits, shape (labels,), or a failure for each window; batches and padded tokens computed."""
+        """For each window a row of logits, shape (labels,), or a failure; then batches and padded tokens computed."""
         rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")] * len(windows)
-        todo = plan([len(window) for window in windows], self._policy, self._encoder.max_length)
+        todo = plan([len(window) for window in windows], self._policy, self._encoder.reading.max_length)
         computed = padded = 0
         while todo:
             batches = [self._batch([windows[index] for index in group]) for group in todo]
@@ -206,7 +203,7 @@ class Classifier:
         return rows, computed, padded
 
     def _batch(self, windows: Sequence[TokenIds]) -> TokenBatch:
-        width = rounded(max(map(len, windows)), self._policy, self._encoder.max_length)
+        width = rounded(max(map(len, windows)), self._policy, self._encoder.reading.max_length)
         return pad(windows, width, self._encoder.pad_id)
 
     def _golden_window(self) -> TokenIds:
@@ -215,12 +212,12 @@ class Classifier:
     def _ask_a_golden_text(self) -> None:
         rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")]
         if _spread([0], self._engine.infer([self._batch([self._golden_window()])])[0], rows):
-            raise GaveUp("the engine fails on a golden text as well as on reviews; start the worker again")
+            raise GaveUp("the engine fails on a golden text as well as on reviews; restart the worker")
 
     def _result(self, text: Encoded, logits: MeanLogits | EngineFailure) -> Scored | Failed:
         if isinstance(logits, EngineFailure):
             return Failed(logits.kind)
-        # The label comes from the logits: no temperature, however high, makes it a matter of rounding.
+        # The label comes from the logits: with a high temperature, rounding could decide between probabilities.
         label = self._labels[int(logits.argmax())]
         exponents = np.exp((logits - logits.max()) / self._temperature)
         probabilities = dict(zip(self._labels, (exponents / exponents.sum()).tolist(), strict=True))
@@ -230,7 +227,7 @@ class Classifier:
 
 
 def _spread(group: Sequence[int], result: Logits | EngineFailure, rows: list[Logits | EngineFailure]) -> list[int]:
-    """Put the result of a batch into `rows`; returns the windows that it failed on, all of them or those with NaN."""
+    """Put the result of a batch into `rows`; returns the windows that failed: all of them, or those with NaN."""
     bad = []
     for place, index in enumerate(group):
         row = result if isinstance(result, EngineFailure) else result[place]

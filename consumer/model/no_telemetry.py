@@ -1,9 +1,9 @@
-"""Import this before openvino or nncf: both report their use to an analytics service, unasked, where they can.
+"""Import this before openvino or nncf: both report their use to an analytics service by default.
 
-They do so through the package `openvino_telemetry` and do without it where it cannot be imported. An air-gapped or
-regulated site must see no connection that it did not configure, so here it cannot be imported.
+They report through the package `openvino_telemetry`, and work without it if it cannot be imported. An air-gapped or
+regulated site must see no connection that it did not configure, so this module makes that import fail.
 """
 
 import sys
 
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # how Python spells "not importable"
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # Python's way to block an import

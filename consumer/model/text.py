@@ -1,4 +1,4 @@
-"""What a review says before it is cut into tokens: the same for the worker and for training."""
+"""Prepares a text before it is tokenised, in the same way for the worker and for training."""
 
 import re
 import unicodedata
@@ -7,13 +7,13 @@ _HTML_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 def clean(text: str) -> str:
-    """Replace HTML line breaks, which scraped reviews carry, by newlines."""
+    """Replace HTML line breaks, common in scraped reviews, by newlines."""
     return _HTML_BREAK.sub("\n", text)
 
 
 def is_blank(text: str) -> bool:
-    """Whether `text` has nothing to read: only blanks, breaks, and characters that control or format.
+    """Whether `text` has only whitespace, line breaks, and control or format characters.
 
-    A model labels such a text too, as whatever the absence of words looks like to it.
+    A model would label such a text too, but the label would mean nothing.
     """
     return all(letter.isspace() or unicodedata.category(letter) in ("Cc", "Cf") for letter in clean(text))

@@ -19,6 +19,11 @@ class ModelSettings(TimeSettings):
     """Model."""
 
     bundle: Path = Field(Path("bundles/distilbert-imdb"), description="directory of the model bundle")
+    bundle_digest: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="serve this bundle and no other: the SHA-256 of its manifest.json (default: any)",
+    )
     variant: str | None = Field(
         None, description="precision variant to serve, such as int8 (default: the one that the bundle recommends)"
     )

@@ -114,7 +114,7 @@ def main() -> int:
     bundle = load_bundle(arguments.bundle)
     manifest, cores = bundle.manifest, available_cores()
     texts = texts_of(arguments.data, arguments.reviews)
-    encoded = Encoder(bundle.tokenizer_json, manifest.max_length, manifest.truncation, manifest.windows).encode(texts)
+    encoded = Encoder(bundle.tokenizer_json, manifest.reading).encode(texts)
     lengths = [text.tokens for text in encoded]
     peers = load_peers(bundle, arguments.checkpoint)
     windows = [len(window) for text in encoded for window in text.windows]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from consumer.model.bundle import TOKENIZER, Bundle
+from consumer.model.bundle import Bundle
+from consumer.model.manifest import TOKENIZER
 
 #: ktrain pads every text to its `maxlen`, 400 in its examples.
 KTRAIN_MAXLEN = 400

@@ -73,7 +73,7 @@ def drawn(path: Path, count: int, batch_size: int) -> tuple[Reviews, int]:
 def task_of(arguments: argparse.Namespace, reviews: Reviews, base: Base) -> Task:
     """What all contestants do, as `fit` would do it."""
     settings = StepSettings(batch_size=arguments.batch_size, train_max_length=arguments.max_tokens, seed=SEED)
-    encoder = Encoder(base.tokenizer_json, settings.train_max_length, settings.truncation)
+    encoder = Encoder(base.tokenizer_json, settings.reading)
     rows = TrainingRows.encode(reviews, reviews.label_names, encoder)
     return Task(base, reviews.label_names, rows, settings, best_device())
 

@@ -1,5 +1,6 @@
 """Each bad world has one exit code and one line that says what to do; nothing is consumed in any of them."""
 
+import hashlib
 import json
 import shutil
 import signal
@@ -94,6 +95,13 @@ def test_a_taken_metrics_port_is_wrong_usage(tmp_path: Path) -> None:
 def test_a_wrong_bundle_path_is_refused(topics: Topics, tmp_path: Path) -> None:
     """The path is named."""
     assert "/no/such/bundle" in last_line([*topics.flags, "--bundle", "/no/such/bundle"], tmp_path / "log", 3)
+
+
+def test_a_bundle_that_is_not_the_pinned_one_is_refused(bundle: Path, tmp_path: Path) -> None:
+    """A good bundle, but not the one that REVIEWS_BUNDLE_DIGEST allows: the line names both digests."""
+    found = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+    line = last_line(["--bundle", str(bundle), "--bundle-digest", "0" * 64], tmp_path / "log", 3)
+    assert f"has the digest {found}, but bundle_digest allows only {'0' * 64}" in line
 
 
 @pytest.mark.parametrize(

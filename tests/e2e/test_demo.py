@@ -1,4 +1,4 @@
-"""`review-consumer demo` as its user runs it: it checks itself, ends by itself, and leaves nothing behind."""
+"""`review-consumer demo` as a user runs it: it checks itself, ends by itself, and leaves nothing behind."""
 
 import os
 import re
@@ -10,18 +10,20 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from xml.etree import ElementTree
 
 import psutil
 import pytest
 
 from consumer.local.broker import LocalBroker
-from consumer.local.jars import KAFKA_VERSION
+from consumer.local.pinned import KAFKA_VERSION
 from tests.kafka_helpers import end_offsets
 from tests.worker_process import wait_until
 
 pytestmark = pytest.mark.broker
 
 MARK = "DEMO_TEST_RUN"
+SVG_TEXT = "{http://www.w3.org/2000/svg}text"
 PATIENCE_SECONDS = 240.0
 
 
@@ -99,9 +101,10 @@ def running_demo(directory: Path, *flags: str) -> Iterator[Demo]:
 
 @pytest.mark.timeout(300)
 def test_the_demo_shows_every_outcome_in_a_file_and_ends_by_itself(bundle: Path, tmp_path: Path) -> None:
-    """Piped to a file it is plain text: every outcome, the addresses, a checked summary; then nothing is left."""
-    # When the demo runs with its output in a file
-    with running_demo(tmp_path, "--bundle", str(bundle), "--rate", "0") as demo:
+    """In a file it is plain text: every outcome, the addresses, a checked summary. Its picture shows the same."""
+    # When the demo runs with its output in a file, and a picture of it is asked for
+    picture = tmp_path / "demo.svg"
+    with running_demo(tmp_path, "--bundle", str(bundle), "--rate", "0", "--svg", str(picture)) as demo:
         assert demo.wait_exit() == 0, demo.text
         # Then each record has its line, the count is checked, and there are no control codes
         lines = demo.text.splitlines()
@@ -110,6 +113,13 @@ def test_the_demo_shows_every_outcome_in_a_file_and_ends_by_itself(bundle: Path,
         assert "checked: 257 in = 243 labelled + 14 dead letters" in lines
         assert re.search(r"metrics are on http://127\.0\.0\.1:\d+/metrics", demo.text)
         assert "\x1b" not in demo.text
+        assert lines[-1] == "Every record has exactly one outcome: none is lost, none is doubled."
+        # And the picture has the first outcomes and the end, and loads nothing from elsewhere
+        drawn = ElementTree.parse(picture).iter(SVG_TEXT)  # noqa: S314 - our own file
+        shown = ["".join(text.itertext()).replace("\xa0", " ") for text in drawn]
+        assert any("and 241 more" in text for text in shown)
+        assert "checked: 257 in = 243 labelled + 14 dead letters" in shown
+        assert "url(http" not in picture.read_text("utf-8")
         # And nothing is left
         demo.assert_nothing_left()
 
@@ -143,7 +153,7 @@ def test_an_interrupt_at_any_moment_leaves_nothing(
 
 @pytest.mark.timeout(300)
 def test_a_killed_demo_takes_its_broker_and_worker_with_it(bundle: Path, tmp_path: Path) -> None:
-    """After SIGKILL, which nobody can handle, no process and no temporary file stays either."""
+    """After SIGKILL, which no process can handle, no process and no temporary file is left either."""
     with running_demo(tmp_path, "--bundle", str(bundle)) as demo:
         # Given a demo at work
         demo.wait_for("pos ")
@@ -156,7 +166,7 @@ def test_a_killed_demo_takes_its_broker_and_worker_with_it(bundle: Path, tmp_pat
 
 
 @pytest.mark.timeout(300)
-def test_a_worker_that_dies_is_told_with_its_last_words(bundle: Path, tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_reported_with_its_last_log_lines(bundle: Path, tmp_path: Path) -> None:
     """If the worker dies the demo fails with exit code 5, shows what the worker logged last, and leaves nothing."""
     with running_demo(tmp_path, "--bundle", str(bundle)) as demo:
         # Given a demo at work

@@ -61,7 +61,7 @@ def test_kept_data_is_opened_with_as_many_brokers_only(tmp_path: Path) -> None:
     """Two empty controllers would outvote the one that knows of the topics, which are gone then."""
     with LocalCluster(1, data_dir=tmp_path) as kafka:
         kafka.create_topics({"kept": 1})
-    with pytest.raises(UsageError, match=r"holds the data of 1 broker\(s\): give --brokers 1"):
+    with pytest.raises(UsageError, match=r"has the data of 1 broker\(s\); use --brokers 1"):
         LocalCluster(3, data_dir=tmp_path).__enter__()
     with LocalCluster(1, data_dir=tmp_path) as kafka, kafka.admin() as admin:
         assert "kept" in admin.list_topics()

@@ -38,8 +38,8 @@ def test_the_sample_is_sent_again_and_again_until_it_is_stopped() -> None:
 
 
 def test_no_kafka_there_is_one_line_and_exit_code_4() -> None:
-    """A wrong address is told as such."""
-    # Given a port that nobody listens on
+    """A wrong address is reported as such."""
+    # Given a port that no program listens on
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"

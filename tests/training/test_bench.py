@@ -49,9 +49,7 @@ def task(files: list[str]) -> "Task":
 
     base, reviews = find_base(files[1]), read_reviews(Path(files[3])).only(range(16))
     settings = StepSettings(batch_size=8, train_max_length=48)
-    rows = TrainingRows.encode(
-        reviews, ("neg", "pos"), Encoder(base.tokenizer_json, settings.train_max_length, settings.truncation)
-    )
+    rows = TrainingRows.encode(reviews, ("neg", "pos"), Encoder(base.tokenizer_json, settings.reading))
     return Task(base, ("neg", "pos"), rows, settings, torch.device("cpu"))
 
 

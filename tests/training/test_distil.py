@@ -248,11 +248,12 @@ def test_a_student_learns_what_its_teacher_attends_to(
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from consumer.model.encoder import Encoder, Truncation
+    from consumer.model.encoder import Encoder
+    from consumer.model.reading import Reading, Truncation
 
     def attention_of(bundle: Path, texts: Sequence[str]) -> Any:
         model: Any = AutoModelForSequenceClassification.from_pretrained(bundle, attn_implementation="eager").eval()
-        encoded = Encoder((bundle / "tokenizer.json").read_text(), 24, Truncation.HEAD_TAIL).encode(texts)
+        encoded = Encoder((bundle / "tokenizer.json").read_text(), Reading(24, Truncation.HEAD_TAIL)).encode(texts)
         ids = [torch.from_numpy(text.windows[0].astype("int64"))[None] for text in encoded]
         with torch.no_grad():
             return [model(input_ids=one, output_attentions=True).attentions[-1][0, :, 0].mean(dim=0) for one in ids]

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.model.encoder import Encoder, Truncation
+from consumer.model.encoder import Encoder
+from consumer.model.reading import Reading, Truncation
 from tests.tiny_encoder import make_base, write_reviews
 from training.loop.batches import (
     POOLED_STEPS,
@@ -104,7 +105,7 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path: Pat
     settings = FitSettings(epochs=2, batch_size=8, learning_rate=1e-3, train_max_length=24, max_length=32, seed=SEED)
     base = find_base(str(make_base(tmp_path / "base")))
     data = read_reviews(write_reviews(tmp_path / "train.xlsx", 60, seed=SEED))
-    encoder = Encoder(base.tokenizer_json, 24, Truncation.HEAD_TAIL)
+    encoder = Encoder(base.tokenizer_json, Reading(24, Truncation.HEAD_TAIL))
     rows = TrainingRows.encode(data, data.label_names, encoder)
     steps = total_steps(60, 2, 8)
 

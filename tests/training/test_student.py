@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from consumer.errors import UsageError
-from consumer.model.encoder import Encoder, Truncation, Windows
+from consumer.model.encoder import Encoder
+from consumer.model.reading import Reading, Truncation, Windows
 from tests.int8_size import TOKEN_BYTES, graph_bytes, weight_bytes
 from tests.tiny_encoder import CLEAR, NEUTRAL, make_base
 from training.settings import DistilSettings
@@ -243,7 +244,7 @@ def test_a_smaller_vocabulary_has_the_tokens_in_use_with_their_embeddings(base: 
     assert (student.config.vocab_size, student.config.pad_token_id) == (len(kept), 0)
     old = json.loads(base.tokenizer_json)["model"]["vocab"]
     before, after = (
-        Encoder(tokenizer, 64, Truncation.HEAD) for tokenizer in (base.tokenizer_json, small.tokenizer_json)
+        Encoder(tokenizer, Reading(64, Truncation.HEAD)) for tokenizer in (base.tokenizer_json, small.tokenizer_json)
     )
     new_name = {number: token for token, number in kept.items()}
     old_name = {number: token for token, number in old.items()}
@@ -279,7 +280,7 @@ def test_tokens_in_use_are_those_of_every_window(base: Any) -> None:
     """What only the second window reads counts, what is behind the last one does not."""
     from training.encoders.vocabulary import count_used
 
-    encoder = Encoder(base.tokenizer_json, 8, Truncation.WINDOWS, Windows(overlap=0, most=2))
+    encoder = Encoder(base.tokenizer_json, Reading(8, Truncation.WINDOWS, Windows(overlap=0, most=2)))
     used = count_used([f"{'film ' * 6}{'great ' * 6}awful"], encoder)
     vocabulary = json.loads(base.tokenizer_json)["model"]["vocab"]
     assert used == {vocabulary["film"]: 6, vocabulary["great"]: 6, vocabulary["[CLS]"]: 2, vocabulary["[SEP]"]: 2}

@@ -196,7 +196,8 @@ def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from consumer.model.encoder import Encoder, Truncation
+    from consumer.model.encoder import Encoder
+    from consumer.model.reading import Reading, Truncation
     from training.encoders import device
 
     # Both in fp32: on a processor that multiplies faster in bf16 the teacher alone would use that.
@@ -209,7 +210,7 @@ def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(
     assert found.hidden.shape == (3, 32)
     model: Any = AutoModelForSequenceClassification.from_pretrained(trained).eval()
     tokenizer_json = (trained / "tokenizer.json").read_text()
-    ids = Encoder(tokenizer_json, 48, Truncation.HEAD_TAIL).encode(texts)[1].windows[0]
+    ids = Encoder(tokenizer_json, Reading(48, Truncation.HEAD_TAIL)).encode(texts)[1].windows[0]
     with torch.no_grad():
         states = model(input_ids=torch.from_numpy(ids.astype("int64"))[None], output_hidden_states=True).hidden_states
     assert found.hidden[1] == pytest.approx(states[-1][0, 0].numpy(), abs=2e-3)
@@ -218,7 +219,7 @@ def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         (copy / name).write_bytes((trained / name).read_bytes())
     plain = find(copy)
-    assert (plain.labels, plain.max_length, plain.variant) == (LABELS, 64, None)
+    assert (plain.labels, plain.reading.max_length, plain.variant) == (LABELS, 64, None)
     assert np.allclose(answers(plain, tmp_path, texts).logits, found.logits, atol=1e-4)
 
 
@@ -229,7 +230,8 @@ def test_a_teacher_tells_what_its_first_token_attends_to(
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from consumer.model.encoder import Encoder, Truncation
+    from consumer.model.encoder import Encoder
+    from consumer.model.reading import Reading, Truncation
     from training.encoders import device
     from training.teachers import teacher
 
@@ -238,12 +240,14 @@ def test_a_teacher_tells_what_its_first_token_attends_to(
     plain = find(trained, hidden=True)
     # The bundle reads both ends of 48 tokens; the student reads the first 16.
     asked = find(trained, attention=True, hidden=True, train_max_length=16, truncation=Truncation.HEAD)
-    assert (plain.max_length, plain.truncation) == (48, Truncation.HEAD_TAIL)
-    assert (asked.max_length, asked.truncation) == (16, Truncation.HEAD)
+    assert plain.reading == Reading(48, Truncation.HEAD_TAIL)
+    assert asked.reading == Reading(16, Truncation.HEAD)
     found = answers(asked, tmp_path, texts)
     assert found.attention.shape == (3, 16)
     model: Any = AutoModelForSequenceClassification.from_pretrained(trained, attn_implementation="eager").eval()
-    for row, text in enumerate(Encoder((trained / "tokenizer.json").read_text(), 16, Truncation.HEAD).encode(texts)):
+    for row, text in enumerate(
+        Encoder((trained / "tokenizer.json").read_text(), Reading(16, Truncation.HEAD)).encode(texts)
+    ):
         ids = torch.from_numpy(text.windows[0].astype("int64"))[None]
         with torch.no_grad():
             seen = model(input_ids=ids, output_attentions=True, output_hidden_states=True)
@@ -277,7 +281,7 @@ def test_a_checkpoint_reads_no_more_tokens_than_it_has_positions(tmp_path: Path)
     tokenizer = (make_base(tmp_path / "base") / "tokenizer.json").read_bytes()
     (tmp_path / "roberta" / "tokenizer.json").write_bytes(tokenizer)
     teacher = find(tmp_path / "roberta")
-    assert teacher.max_length == 64
+    assert teacher.reading.max_length == 64
     assert np.isfinite(answers(teacher, tmp_path, ["the film was good " * 40]).logits).all()
 
 

@@ -12,9 +12,11 @@ import pytest
 
 from consumer.errors import BundleError
 from consumer.model.batching import pad, plan, rounded
-from consumer.model.bundle import Bundle, Golden, GoldenText, load_bundle
+from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.encoder import Encoded, Encoder
-from consumer.model.engines import Engine, EngineFailure, open_engine
+from consumer.model.engines import open_engine
+from consumer.model.engines.base import Engine, EngineFailure
+from consumer.model.manifest import Golden, GoldenText
 from tests.tiny_bundle import seal
 from tests.tiny_encoder import CLEAR, NEUTRAL, make_base
 
@@ -69,7 +71,7 @@ def texts(bundle: Bundle) -> list[Encoded]:
     """Forty texts of 2 to 48 tokens."""
     draw = random.Random(SEED)
     words = [*NEUTRAL, *CLEAR["neg"], *CLEAR["pos"]]
-    encoder = Encoder(bundle.tokenizer_json, MAX_LENGTH, bundle.manifest.truncation)
+    encoder = Encoder(bundle.tokenizer_json, bundle.manifest.reading)
     return encoder.encode(["", *(" ".join(draw.choices(words, k=draw.randint(1, 60))) for _ in range(39))])
 
 
@@ -142,6 +144,23 @@ def test_only_the_files_of_the_manifest_are_read(path: Path, texts: list[Encoded
     groups = [[index] for index in range(4)]
     np.testing.assert_array_equal(logits_of(opened, texts[:4], groups), logits_of(engine, texts[:4], groups))
     adapter.unlink()
+
+
+def test_weights_that_are_overwritten_on_disk_change_no_answer(
+    path: Path, tmp_path: Path, texts: list[Encoded], engine: Engine
+) -> None:
+    """The tensors are those that were hashed, in memory of their own and not in a mapped file."""
+    bundle = Path(shutil.copytree(path, tmp_path / "bundle"))
+    opened = open_engine(load_bundle(bundle), "torch")
+    weights = bundle / "model.safetensors"
+    content = weights.read_bytes()
+    with weights.open("r+b") as file:
+        file.write(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+    groups = [[index] for index in range(4)]
+    np.testing.assert_array_equal(logits_of(opened, texts[:4], groups), logits_of(engine, texts[:4], groups))
+    maps = Path("/proc/self/maps")
+    assert not maps.exists() or str(bundle) not in maps.read_text()
+    opened.close()
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import pytest
 
 from consumer.model.bundle import load_bundle
 from consumer.model.classifier import Classifier, Scored
-from consumer.model.encoder import Encoded, Encoder, Truncation, Windows
+from consumer.model.encoder import Encoded, Encoder
 from consumer.model.engines import open_engine
+from consumer.model.reading import Reading, Truncation, Windows
 from tests.tiny_bundle import seal
 from tests.tiny_encoder import make_base, write_reviews
 from tests.tiny_trained import LABELS, TORCH, write_trained_bundle
@@ -112,7 +113,7 @@ def test_a_student_with_windows_becomes_a_bundle_that_the_worker_reads_by_window
     assert "16 tokens a window" in card
     assert f"- teacher `teacher`, SHA-256 `{load_bundle(workplace / 'teacher').digest}`" in card
     record = record_in(workplace / "out" / "run.json")
-    assert (record.settings.windows, record.teachers[0].name) == (manifest.windows, "teacher")
+    assert (record.settings.reading.windows, record.teachers[0].name) == (manifest.windows, "teacher")
     # And the run is not gone on with under other windows
     capsys.readouterr()
     assert main(arguments(workplace, **{"max-windows": "3"})) == 2
@@ -209,7 +210,7 @@ def test_a_teacher_answers_with_the_means_over_its_own_windows(workplace: Path, 
     ):
         # When it is asked, then it answers what its windows say on average
         found = answers_of(teacher, TEXTS, "0" * 64, tmp_path / "cache", Ranks())
-        encoded = Encoder(tokenizer_json, 12, Truncation.WINDOWS, windows).encode(TEXTS)
+        encoded = Encoder(tokenizer_json, Reading(12, Truncation.WINDOWS, windows)).encode(TEXTS)
         assert [len(text.windows) for text in encoded] == [1, *[windows.most] * 2]
         for row, text in enumerate(encoded):
             logits, state = by_hand(model, text)

@@ -14,8 +14,10 @@ import pytest
 from consumer.model.batching import BatchPolicy, TokenBatch
 from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.classifier import Classifier, Scored
-from consumer.model.encoder import Encoder, Truncation, Windows
-from consumer.model.engines import EngineFailure, Logits, open_engine
+from consumer.model.encoder import Encoder
+from consumer.model.engines import open_engine
+from consumer.model.engines.base import EngineFailure, Logits
+from consumer.model.reading import Reading, Truncation, Windows
 from tests.tiny_encoder import CLEAR, NEUTRAL, make_base, write_reviews, write_table
 from tests.training_run import end_before_packaging, finish, kill_after, weights_of
 from training.cli import main
@@ -141,7 +143,7 @@ def test_the_worker_averages_what_the_trained_model_says_of_each_window(fitted: 
 
     model: Any = DistilBertForSequenceClassification.from_pretrained(fitted.path, dtype=torch.float32)
     model.eval()
-    encoder = Encoder(fitted.tokenizer_json, 16, Truncation.WINDOWS, fitted.manifest.windows)
+    encoder = Encoder(fitted.tokenizer_json, Reading(16, Truncation.WINDOWS, fitted.manifest.windows))
     classifier = Classifier(with_temperature(fitted, 2.5), open_engine(fitted, "fp32", threads=1))
     asked = texts(20)
     for text, result in zip(encoder.encode(asked), classifier.classify(asked).results, strict=True):
@@ -255,7 +257,7 @@ def test_int8_scales_are_set_on_windows_of_the_whole_text(workplace: Path) -> No
     settings = FitSettings(truncation=Truncation.WINDOWS, train_max_length=16, max_length=16)
     base, reviews = find_base(str(workplace / "base")), read_reviews(workplace / "train.xlsx")
     drawn = calibration_set(base, reviews, settings, 60)
-    encoder = Encoder(base.tokenizer_json, 16, Truncation.WINDOWS, settings.windows)
+    encoder = Encoder(base.tokenizer_json, settings.reading)
     first = {text.windows[0].tobytes() for text in encoder.encode(reviews.texts)}
     assert len(drawn) == 60
     assert max(map(len, drawn)) == 16

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from consumer.errors import BundleError, GaveUp
 from consumer.model.batching import BatchPolicy, TokenBatch
-from consumer.model.bundle import Bundle, Calibration, Source, load_bundle
+from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.classifier import BATCHES_AT_ONCE, Classifier, Failed, Scored
-from consumer.model.engines import Engine, EngineFailure, Logits, open_engine
+from consumer.model.engines import open_engine
+from consumer.model.engines.base import Engine, EngineFailure, Logits
+from consumer.model.manifest import Calibration, Source
 from tests.tiny_bundle import INT8, MAX_LENGTH, POISON, WORTH, positive_probability, seal, write_tiny_bundle
 
 TEXTS = st.lists(st.sampled_from([*WORTH, "unheard"]), max_size=2 * MAX_LENGTH).map(" ".join)
@@ -308,7 +310,7 @@ def test_a_bundle_put_together_wrongly_is_refused(tmp_path: Path, mistake: Calla
 
 @pytest.mark.parametrize(
     ("files", "compute", "told"),
-    [(INT8, "fp32", "quantised but not called int8"), (INT8[::-1], "bf16", "not called int8")],
+    [(INT8, "fp32", "quantised but is not called int8"), (INT8[::-1], "bf16", "not called int8")],
 )
 def test_another_precision_than_the_manifest_says_is_refused(
     tmp_path: Path, files: tuple[str, str], compute: str, told: str

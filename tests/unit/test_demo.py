@@ -44,13 +44,13 @@ DEAD = Outcome((0, 1), BROKEN.value, reason="not_json", sent=SENT[0, 1], age=0.3
         ([LABELLED, DEAD], []),
         ([LABELLED], ["1 records without an outcome"]),
         ([LABELLED, LABELLED, DEAD], ["1 records with more than one outcome"]),
-        ([LABELLED, DEAD, replace(DEAD, source=(1, 0))], ["1 records that nobody sent"]),
+        ([LABELLED, DEAD, replace(DEAD, source=(1, 0))], ["1 records that were never sent"]),
         ([LABELLED, replace(DEAD, reason="empty_text")], ["1 records with the wrong kind of outcome"]),
-        ([LABELLED, replace(DEAD, value=b"other")], ["1 records with changed bytes in the dead letter"]),
+        ([LABELLED, replace(DEAD, value=b"other")], ["1 records with other bytes in the dead letter"]),
     ],
 )
 def test_the_check_sees_each_broken_promise(outcomes: list[Outcome], problems: list[str]) -> None:
-    """A lost, doubled, invented, misjudged or altered record is told."""
+    """A lost, doubled, invented, misjudged or altered record is reported."""
     tally = Tally()
     for outcome in outcomes:
         tally.add(outcome)

@@ -12,7 +12,8 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 
 from consumer.errors import BundleError
 from consumer.model import encoder
-from consumer.model.encoder import Encoded, Encoder, Truncation, Windows
+from consumer.model.encoder import Encoded, Encoder
+from consumer.model.reading import Reading, Truncation, Windows
 
 #: Ids of the two special tokens; word `n` of a text has the id `n + 2`.
 OPENING, CLOSING, FIRST = 0, 1, 2
@@ -40,7 +41,7 @@ def text_of(words: int) -> str:
 
 def encoded(words: int, windows: Windows = WINDOWS, max_length: int = MAX_LENGTH) -> Encoded:
     """`text_of(words)` in windows."""
-    (found,) = Encoder(numbers_tokenizer(), max_length, Truncation.WINDOWS, windows).encode([text_of(words)])
+    (found,) = Encoder(numbers_tokenizer(), Reading(max_length, Truncation.WINDOWS, windows)).encode([text_of(words)])
     return found
 
 
@@ -101,7 +102,7 @@ def test_every_token_is_read_in_order_in_at_least_one_window(words: int, max_len
 
 def test_a_tokenizer_without_special_tokens_fills_its_windows_with_the_text() -> None:
     """The room that special tokens do not take is the text's."""
-    (found,) = Encoder(numbers_tokenizer(special=False), 10, Truncation.WINDOWS, WINDOWS).encode([text_of(18)])
+    (found,) = Encoder(numbers_tokenizer(special=False), Reading(10, Truncation.WINDOWS, WINDOWS)).encode([text_of(18)])
     assert [[int(token) - FIRST for token in window] for window in found.windows] == [
         list(range(10)),
         list(range(8, 18)),
@@ -114,7 +115,7 @@ def test_a_tokenizer_without_special_tokens_fills_its_windows_with_the_text() ->
 )
 def test_without_windows_a_text_is_one_row_however_long(truncation: Truncation, kept: list[int]) -> None:
     """Its first tokens, or its first and its last ones."""
-    (found,) = Encoder(numbers_tokenizer(), MAX_LENGTH, truncation).encode([text_of(20)])
+    (found,) = Encoder(numbers_tokenizer(), Reading(MAX_LENGTH, truncation)).encode([text_of(20)])
     assert [words_in(window) for window in found.windows] == [kept]
     assert (found.tokens, found.truncated) == (10, True)
 
@@ -123,7 +124,7 @@ def test_without_windows_a_text_is_one_row_however_long(truncation: Truncation, 
 def test_a_huge_text_is_cut_before_it_is_tokenised(truncation: Truncation, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no window could hold is dropped as characters: the tokenizer never sees most of a text of megabytes."""
     windows = WINDOWS if truncation is Truncation.WINDOWS else None
-    reader = Encoder(numbers_tokenizer(), MAX_LENGTH, truncation, windows)
+    reader = Encoder(numbers_tokenizer(), Reading(MAX_LENGTH, truncation, windows))
     seen: list[int] = []
     groups = encoder._groups
 
@@ -142,7 +143,7 @@ def test_a_huge_text_is_cut_before_it_is_tokenised(truncation: Truncation, monke
 @settings(deadline=None, max_examples=40)
 def test_texts_are_tokenised_a_few_at_a_time_and_keep_their_places(words: list[int], at_once: int) -> None:
     """However few characters may be tokenised at once: each text gets its own windows, in order."""
-    reader = Encoder(numbers_tokenizer(), MAX_LENGTH, Truncation.WINDOWS, WINDOWS)
+    reader = Encoder(numbers_tokenizer(), Reading(MAX_LENGTH, Truncation.WINDOWS, WINDOWS))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoder, "CHARACTERS_AT_ONCE", at_once)
         groups = list(encoder._groups([(text_of(count), False) for count in words]))
@@ -155,8 +156,8 @@ def test_texts_are_tokenised_a_few_at_a_time_and_keep_their_places(words: list[i
 def test_truncation_and_windows_that_contradict_each_other_are_refused() -> None:
     """Windows without the truncation that reads them, and that truncation without windows."""
     for truncation, windows in ((Truncation.WINDOWS, None), (Truncation.HEAD_TAIL, WINDOWS)):
-        with pytest.raises(ValueError, match="windows are for truncation windows"):
-            Encoder(numbers_tokenizer(), MAX_LENGTH, truncation, windows)
+        with pytest.raises(ValueError, match="belong together"):
+            Reading(MAX_LENGTH, truncation, windows)
 
 
 def test_a_tokenizer_that_leaves_windows_no_room_is_refused() -> None:
@@ -167,4 +168,4 @@ def test_a_tokenizer_that_leaves_windows_no_room_is_refused() -> None:
         piece for piece in tokenizer["post_processor"]["single"] if "SpecialToken" in piece
     ] + [{"Sequence": {"id": "A", "type_id": 0}}]
     with pytest.raises(BundleError, match="windows of 8 tokens are too short"):
-        Encoder(json.dumps(tokenizer), 8, Truncation.WINDOWS, Windows(overlap=0.5))
+        Encoder(json.dumps(tokenizer), Reading(8, Truncation.WINDOWS, Windows(overlap=0.5)))

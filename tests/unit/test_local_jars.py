@@ -14,7 +14,7 @@ import pytest
 
 from consumer.errors import UsageError
 from consumer.local import fetch, jars
-from consumer.local.jars import Jar
+from consumer.local.pinned import KAFKA_VERSION, Jar, pinned
 
 FILES = {f"org/example/part{n}/1.{n}/part{n}-1.{n}.jar": f"jar number {n}".encode() * 1000 for n in range(12)}
 JARS = [Jar(hashlib.sha256(data).hexdigest(), len(data), PurePosixPath(path)) for path, data in FILES.items()]
@@ -73,7 +73,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("REVIEWS_KAFKA_LIBS", raising=False)
     monkeypatch.delenv("REVIEWS_MAVEN_URL", raising=False)
     monkeypatch.setattr(fetch, "RETRY_SECONDS", 0.0)
-    return tmp_path / f"kafka-{jars.KAFKA_VERSION}"
+    return tmp_path / f"kafka-{KAFKA_VERSION}"
 
 
 def _fake_mvn(directory: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -87,12 +87,12 @@ def _fake_mvn(directory: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> 
 
 def test_the_pinned_list_names_each_file_once_with_a_full_digest() -> None:
     """The committed list is well-formed, of one Kafka version, and fits a flat directory."""
-    pinned = jars.pinned()
-    assert len(pinned) == len({jar.name for jar in pinned}) == 92
-    assert all(len(jar.sha256) == 64 and jar.bytes > 0 for jar in pinned)
-    assert all(jar.name == f"{jar.path.parts[-3]}-{jar.path.parts[-2]}.jar" for jar in pinned)
-    kafka = [jar for jar in pinned if jar.path.parts[:3] == ("org", "apache", "kafka")]
-    assert {jar.path.parts[-2] for jar in kafka} == {jars.KAFKA_VERSION}
+    listed = pinned()
+    assert len(listed) == len({jar.name for jar in listed}) == 92
+    assert all(len(jar.sha256) == 64 and jar.bytes > 0 for jar in listed)
+    assert all(jar.name == f"{jar.path.parts[-3]}-{jar.path.parts[-2]}.jar" for jar in listed)
+    kafka = [jar for jar in listed if jar.path.parts[:3] == ("org", "apache", "kafka")]
+    assert {jar.path.parts[-2] for jar in kafka} == {KAFKA_VERSION}
 
 
 def test_missing_jars_are_downloaded_once_and_then_reused(repository: Repository, cache: Path) -> None:
@@ -106,7 +106,7 @@ def test_missing_jars_are_downloaded_once_and_then_reused(repository: Repository
 
 
 def test_a_damaged_jar_is_fetched_again_and_the_others_are_not(repository: Repository, cache: Path) -> None:
-    """A flipped bit in the cache is noticed at the next start and mended."""
+    """A flipped bit in the cache is detected at the next start, and the jar is downloaded again."""
     # Given a filled cache in which one byte changed, the size did not
     jars.resolve(JARS)
     repository.asked.clear()
@@ -122,7 +122,7 @@ def test_a_damaged_jar_is_fetched_again_and_the_others_are_not(repository: Repos
 def test_a_repository_that_serves_another_file_is_refused(repository: Repository, cache: Path) -> None:
     """A jar with another SHA-256 never gets onto the class path."""
     repository.files[str(JARS[5].path)] = b"evil" * 3000
-    with pytest.raises(UsageError, match="not the file that was pinned") as refused:
+    with pytest.raises(UsageError, match="is not the pinned file") as refused:
         jars.resolve(JARS)
     assert refused.value.exit_code == 2
     assert not [path for path in cache.iterdir() if path.name.startswith(JARS[5].name)]

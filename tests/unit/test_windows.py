@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from consumer.errors import BundleError
 from consumer.model.averaging import averaged
 from consumer.model.batching import BatchPolicy, TokenBatch
-from consumer.model.bundle import Bundle, Calibration, Source, load_bundle
+from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.classifier import Classifier, Failed, Scored
-from consumer.model.encoder import Windows
-from consumer.model.engines import Engine, EngineFailure, Logits, open_engine
+from consumer.model.engines import open_engine
+from consumer.model.engines.base import Engine, EngineFailure, Logits
+from consumer.model.manifest import Calibration, Source
+from consumer.model.reading import Windows
 from consumer.service.health import Health
 from consumer.service.metrics import Metrics
 from tests.fake_broker import FakeBroker, drain

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from consumer.model.bundle import TOKENIZER, load_bundle
+from consumer.model.bundle import load_bundle
 from consumer.model.classifier import Classifier, Scored
 from consumer.model.engines.cores import available_cores
+from consumer.model.manifest import TOKENIZER
 from training.baselines.models import Baseline, build, reviews_read
 from training.baselines.settings import BaselineSettings
 from training.comparison.results import Result

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from consumer.errors import UsageError
-from consumer.model.bundle import Source
+from consumer.model.manifest import Source
 
 RESULTS = "compare.json"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.errors import UsageError
-from consumer.model.bundle import MANIFEST, Manifest, Source
+from consumer.model.manifest import MANIFEST, Manifest, Source
 from training.data.columns import USUAL, Columns, check_labels
 from training.data.leaks import Leaks, examples, find_leaks
 from training.data.reviews import Reviews, read_reviews, without_duplicates

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from consumer.model.bundle import TOKENIZER
+from consumer.model.manifest import TOKENIZER
 from training.data.reviews import file_sha256
 from training.encoders.vocabulary import size_of
 from training.io.names import check_utf8

@@ -96,7 +96,7 @@ def make_student(
     config = classifier_config(base, labels)
     tokenizer_json, rows = base.tokenizer_json, None
     if shape.vocabulary < size_of(tokenizer_json):
-        encoder = Encoder(tokenizer_json, settings.train_max_length, settings.truncation, settings.windows)
+        encoder = Encoder(tokenizer_json, settings.reading)
         tokenizer_json, rows = prune(tokenizer_json, count_used(texts, encoder), shape.vocabulary)
         config.vocab_size = len(rows)
         config.pad_token_id = rows.index(config.pad_token_id) if config.pad_token_id in rows else None

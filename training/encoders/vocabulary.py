@@ -15,7 +15,8 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from consumer.errors import UsageError
-from consumer.model.encoder import Encoder, Truncation, bare_tokenizer
+from consumer.model.encoder import Encoder, bare_tokenizer
+from consumer.model.reading import Reading
 from training.io.progress import ProgressBar
 
 #: Texts tokenised at once.
@@ -93,9 +94,7 @@ def cut_alike(one: str, other: str) -> bool:
     return bool(bare_tokenizer(one).to_str() == bare_tokenizer(other).to_str())
 
 
-def read_alike(
-    texts: Sequence[str], whole: str, reduced: str, max_length: int, truncation: Truncation
-) -> npt.NDArray[np.bool_]:
+def read_alike(texts: Sequence[str], whole: str, reduced: str, reading: Reading) -> npt.NDArray[np.bool_]:
     """Of each text, whether `reduced`, the `tokenizer.json` that `prune` made of `whole`, reads the same tokens."""
     ids, own_ids = (Tokenizer.from_str(text).get_vocab() for text in (whole, reduced))
     if ids == own_ids:
@@ -103,7 +102,7 @@ def read_alike(
     in_whole = np.zeros(max(own_ids.values()) + 1, dtype=np.int32)
     for token, number in own_ids.items():
         in_whole[number] = ids[token]
-    theirs, ours = (Encoder(text, max_length, truncation).encode(texts) for text in (whole, reduced))
+    theirs, ours = (Encoder(text, reading).encode(texts) for text in (whole, reduced))
     pairs = zip(theirs, ours, strict=True)
     return np.array([np.array_equal(one.windows[0], in_whole[other.windows[0]]) for one, other in pairs])
 

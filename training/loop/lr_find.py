@@ -76,7 +76,7 @@ def find_rate(train_file: Path, base_name: str, settings: RateTestSettings, colu
     model = load_classifier(base, reviews.label_names, settings.seed)
     check_length(model.config, settings.train_max_length, "--train-max-length")
     freeze(model, settings.freeze)
-    encoder = Encoder(base.tokenizer_json, settings.train_max_length, settings.truncation, settings.windows)
+    encoder = Encoder(base.tokenizer_json, settings.reading)
     rows = TrainingRows.encode(reviews, reviews.label_names, encoder)
     with ProgressBar("range test", settings.steps * settings.batch_size) as bar:
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from consumer.model.bundle import Calibration, Source
+from consumer.model.manifest import Calibration, Source
 from training.data.holdout import held_out_rows
 from training.data.reviews import Reviews
 from training.io.progress import say

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from consumer.errors import BundleError, UsageError
-from consumer.model.encoder import Encoder, Truncation
+from consumer.model.encoder import Encoder
+from consumer.model.reading import Reading, Truncation
 from training.data.reviews import Reviews, without_duplicates
 from training.io.progress import ProgressBar
 
@@ -111,7 +112,7 @@ def count_tokens(texts: Sequence[str], tokenizer_json: str) -> list[int]:
         UsageError: the tokenizer cannot be read.
     """
     try:
-        encoder = Encoder(tokenizer_json, _UNLIMITED, Truncation.HEAD)
+        encoder = Encoder(tokenizer_json, Reading(_UNLIMITED, Truncation.HEAD))
     except BundleError as error:
         raise UsageError(str(error)) from error
     counts: list[int] = []

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from consumer.model.bundle import TOKENIZER, Bundle
+from consumer.model.bundle import Bundle
 from consumer.model.classifier import Scored
+from consumer.model.manifest import TOKENIZER
 from training.io.output import whole
 
 

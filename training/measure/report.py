@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from consumer.model.bundle import Calibration, load_bundle
+from consumer.model.bundle import load_bundle
+from consumer.model.manifest import Calibration
 from training.data.prepare import DEFAULTS, DataOptions, prepare_test
 from training.data.reviews import draw
 from training.io.progress import say

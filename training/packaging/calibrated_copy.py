@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from consumer.errors import UsageError
-from consumer.model.bundle import Manifest, load_bundle
+from consumer.model.bundle import load_bundle
+from consumer.model.manifest import Manifest
 from training.data.prepare import DEFAULTS, DataOptions, prepare_test
 from training.data.reviews import Reviews
 from training.io.progress import say

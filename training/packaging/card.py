@@ -2,8 +2,8 @@
 
 import re
 
-from consumer.model.bundle import Calibration, Manifest
-from consumer.model.encoder import Truncation
+from consumer.model.manifest import Calibration, Manifest
+from consumer.model.reading import Truncation
 from training.loop.schedule import describe
 from training.measure.evaluate import Evaluation, as_text
 from training.packaging.record import RunRecord
@@ -51,7 +51,7 @@ The served variant {_measured_on(served, record)}:
 
 Training: {_epochs(record)}, batches of {settings.batch_size}, peak learning rate {settings.learning_rate:g} \
 ({describe(settings)}), weight decay {settings.weight_decay:g}, \
-{settings.train_max_length} tokens {"a window" if settings.windows else "a review"}, seed {settings.seed}\
+{settings.train_max_length} tokens {"a window" if settings.reading.windows else "a review"}, seed {settings.seed}\
 {_specials(settings)}.
 {_distillation(record)}
 {calibration_section(manifest.calibration)}

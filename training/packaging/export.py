@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 import consumer.model.no_telemetry  # noqa: F401 - before openvino
-from consumer.model.bundle import TOKENIZER, Variant
 from consumer.model.encoder import TokenIds, bare_tokenizer
 from consumer.model.engines.first_token import first_token_only
 from consumer.model.engines.openvino import the_core
+from consumer.model.manifest import TOKENIZER, Variant
 from training.io.output import storing
 
 FP32_IR = ("openvino/fp32.xml", "openvino/fp32.bin")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from consumer.model.bundle import Accuracy, Manifest, Source, Variant
 from consumer.model.encoder import Encoder, TokenIds
+from consumer.model.manifest import Accuracy, Manifest, Source, Variant
 from training.data.prepare import Prepared
 from training.data.reviews import Reviews, draw
 from training.encoders.base import Base
@@ -70,7 +70,7 @@ def package(
             "labels": labels,
             "max_length": settings.max_length,
             "truncation": settings.truncation,
-            "windows": settings.windows,
+            "windows": settings.reading.windows,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "training_data": _training_data(record),
         }
@@ -113,8 +113,8 @@ def calibration_set(base: Base, train: Reviews, settings: FitSettings, count: in
     drawn = generator.permutation(len(train))[:count]
     windows: list[TokenIds] = []
     for third, divisor in enumerate((8, 3, 1)):
-        length = max(settings.max_length // divisor, 8)
-        encoder = Encoder(base.tokenizer_json, length, settings.truncation, settings.windows)
+        reading = replace(settings.reading, max_length=max(settings.max_length // divisor, 8))
+        encoder = Encoder(base.tokenizer_json, reading)
         texts = encoder.encode([train.texts[row] for row in drawn[third::3]])
         windows += [text.windows[generator.integers(len(text.windows))] for text in texts]
     return windows

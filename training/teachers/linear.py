@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from consumer.errors import UsageError
-from consumer.model.engines import Logits
+from consumer.model.engines.base import Logits
 from training.baselines.linear import NbSvm
 from training.data.reviews import Reviews
 from training.io.progress import ProgressBar

@@ -16,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.errors import UsageError
-from consumer.model.bundle import MANIFEST, Bundle, load_bundle
+from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.classifier import Classifier, Scored
-from consumer.model.encoder import Encoder, Truncation, Windows
+from consumer.model.encoder import Encoder
 from consumer.model.engines import open_engine
+from consumer.model.manifest import MANIFEST
+from consumer.model.reading import Reading
 from training.data.reviews import file_sha256
 from training.encoders.base import FILES, check_whole, longest_of, readable
 from training.encoders.vocabulary import size_of
@@ -67,9 +69,7 @@ class Teacher:
     path: Path
     digest: str
     labels: tuple[str, ...]
-    max_length: int
-    truncation: Truncation
-    windows: Windows | None = None
+    reading: Reading
     variant: str | None = None
     hidden: bool = False
     attention: bool = False
@@ -86,12 +86,12 @@ class Teacher:
         key = {
             "teacher": self.digest,
             "labels": list(self.labels),
-            "max_length": self.max_length,
-            "truncation": self.truncation.value,
+            "max_length": self.reading.max_length,
+            "truncation": self.reading.truncation.value,
             "variant": self.variant or "transformers",
             "hidden": self.hidden,
         }
-        key |= {"windows": self.windows.model_dump()} if self.windows else {}
+        key |= {"windows": self.reading.windows.model_dump()} if self.reading.windows else {}
         return key | ({"attention": True} if self.attention else {})
 
     @contextmanager
@@ -139,13 +139,19 @@ def find_teacher(
             f"the teacher {path} answers {', '.join(teacher.labels)}, but the training file has {', '.join(labels)}: "
             "name a teacher that was trained for these labels"
         )
-    length = settings.train_max_length if attention else settings.teacher_max_length or teacher.max_length
-    if length > teacher.max_length:
+    most = teacher.reading.max_length
+    length = settings.train_max_length if attention else settings.teacher_max_length or most
+    if length > most:
         option = "--train-max-length" if attention else "--teacher-max-length"
-        raise UsageError(f"the teacher {path} reads at most {teacher.max_length} tokens: lower {option}")
-    teacher = replace(teacher, max_length=length, hidden=hidden, attention=attention)
-    teacher = replace(teacher, micro_batch_tokens=settings.micro_batch_tokens)
-    return replace(teacher, truncation=settings.truncation, windows=None) if attention else teacher
+        raise UsageError(f"the teacher {path} reads at most {most} tokens: lower {option}")
+    reading = settings.reading if attention else replace(teacher.reading, max_length=length)
+    return replace(
+        teacher,
+        reading=reading,
+        hidden=hidden,
+        attention=attention,
+        micro_batch_tokens=settings.micro_batch_tokens,
+    )
 
 
 def check_exists(path: Path) -> None:
@@ -172,9 +178,7 @@ def _bundle(path: Path, inside: bool) -> Teacher:
         path,
         bundle.digest,
         manifest.labels,
-        manifest.max_length,
-        manifest.truncation,
-        manifest.windows,
+        manifest.reading,
         None if inside else variant,
         temperature=manifest.calibration.temperature if manifest.calibration else 1.0,
     )
@@ -202,14 +206,12 @@ def _checkpoint(path: Path, settings: DistilSettings) -> Teacher:
         path,
         hashlib.sha256(sums.encode()).hexdigest(),
         tuple(names[number] for number in sorted(names)),
-        min(CHECKPOINT_LENGTH, longest),
-        settings.truncation,
-        settings.windows,
+        replace(settings.reading, max_length=min(CHECKPOINT_LENGTH, longest)),
     )
 
 
 def _classifier(bundle: Bundle, engine: Any, teacher: Teacher) -> Asked:
-    manifest = bundle.manifest.model_copy(update={"max_length": teacher.max_length})
+    manifest = bundle.manifest.model_copy(update={"max_length": teacher.reading.max_length})
     classifier = Classifier(replace(bundle, manifest=manifest), engine)
 
     def ask(texts: Sequence[str]) -> Answers:
@@ -240,7 +242,7 @@ def _transformer(teacher: Teacher, device: Any) -> Asked:
 
     model = _load(teacher.path).to(device).eval()
     tokenizer_json = (teacher.path / "tokenizer.json").read_text(encoding="utf-8")
-    encoder = Encoder(tokenizer_json, teacher.max_length, teacher.truncation, teacher.windows)
+    encoder = Encoder(tokenizer_json, teacher.reading)
     if teacher.attention:
         check_attention(model, teacher.name)
     budget = micro_batch_tokens(StepSettings(micro_batch_tokens=teacher.micro_batch_tokens), device)
@@ -249,7 +251,7 @@ def _transformer(teacher: Teacher, device: Any) -> Asked:
         rows = TrainingRows(encoder.encode(texts), [0] * len(texts), encoder.pad_id)
         logits = np.empty((len(texts), len(teacher.labels)), dtype=np.float32)
         hidden = np.empty((len(texts), model.config.hidden_size), dtype=np.float16)
-        attention = np.zeros((len(texts), teacher.max_length), dtype=np.float16)
+        attention = np.zeros((len(texts), teacher.reading.max_length), dtype=np.float16)
         for group in rows.groups(range(len(texts)), budget):
             with torch.inference_mode(), attention_shown(model, teacher.attention):
                 outputs = rows.outputs(model, group, device, "auto", hidden=teacher.hidden, attention=teacher.attention)

@@ -1,40 +1,7 @@
-"""What computes logits, behind one small interface, so that a test can hand in a fake of ten lines."""
+"""What computes logits: one module for each engine. `base` has the interface, `open_engine` chooses."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
-
-from consumer.model.batching import BatchPolicy, TokenBatch
 from consumer.model.bundle import Bundle
-
-Logits = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class EngineFailure:
-    """A batch that the engine could not compute, and the kind of error; never a message, it may hold content."""
-
-    kind: str
-
-
-class Engine(Protocol):
-    """Computes batches; one that fails does not take the others with it."""
-
-    #: Name of the precision variant.
-    variant: str
-    #: How this engine likes its batches.
-    policy: BatchPolicy
-
-    def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
-        """Logits of shape (rows, labels) for each batch, in order."""
-        ...
-
-    def close(self) -> None:
-        """Free what the engine holds."""
-        ...
+from consumer.model.engines.base import Engine
 
 
 def open_engine(bundle: Bundle, variant: str | None = None, threads: int | None = None) -> Engine:

@@ -1,4 +1,4 @@
-"""How many cores this process may use, which in a container is often fewer than the machine has."""
+"""How many cores this process may use: in a container often fewer than the machine has."""
 
 import math
 import os
@@ -8,9 +8,9 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def available_cores() -> int:
-    """The smaller of the cores that this process may run on and the CPU time that its control groups grant it.
+    """The number of cores in its affinity mask, or the CPU quota of its control groups if that is smaller.
 
-    A process with more busy threads than its quota pays for is stopped for most of every period of 0.1 s.
+    A process with more busy threads than its quota is throttled for most of every period of 0.1 s.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(cores, granted(CGROUPS, _own_group()))))
@@ -19,7 +19,7 @@ def available_cores() -> int:
 def granted(root: Path, group: str) -> float:
     """CPU seconds per second that `cpu.max` of `group` (such as `/system.slice/worker`) and of its parents grants.
 
-    Only version 2 of control groups is read; elsewhere the answer is infinity.
+    Reads control groups of version 2 only; without them there is no limit (infinity).
     """
     least = math.inf
     directory = root / group.strip("/")

@@ -1,8 +1,8 @@
-"""The last layer of an encoder, for the one token that is read of it.
+"""Computes the last layer of an encoder for its first token only.
 
-The head of these classifiers reads the first token alone. In the last layer that token still needs the keys and values
-of all others, but nobody needs the others' own attention, projection and feed-forward: of the 12 products of
-width x width that a layer has for each token 10, a seventh of a model of six layers and two fifths of one of two. The
+The head of these classifiers reads only the first token. In the last layer that token needs the keys and values of all
+tokens, but the attention, projection and feed-forward of the other tokens are never used. That saves 10 of the 12
+products of width x width per token in that layer: a seventh of a model of six layers, two fifths of one of two. The
 logits are the same.
 """
 
@@ -23,9 +23,9 @@ LIKE_BERT = frozenset(
 
 @contextmanager
 def first_token_only(model: Any) -> Iterator[None]:
-    """Within, `model` computes its last layer for the first token only; a model of another family stays as it is.
+    """Inside the block, `model` computes its last layer for the first token only; other families are unchanged.
 
-    Its last hidden state is then (batch, 1, width); it gives out no attention. One thread at a time may do this.
+    Its last hidden state then has the shape (batch, 1, width), and it returns no attention. For one thread at a time.
     """
     found = _last_layer(model)
     if found is None:
@@ -36,11 +36,11 @@ def first_token_only(model: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        del layer.forward  # that of its class is back
+        del layer.forward  # restores the method of its class
 
 
 def _last_layer(model: Any) -> tuple[Any, Callable[..., torch.Tensor]] | None:
-    """The last layer of `model` and what computes it for its first token; None: it has to stay as it is."""
+    """The last layer of `model` and its replacement for the first token; None: it has to stay unchanged."""
     name = type(model).__name__
     if name == "DistilBertForSequenceClassification":
         layer, forward = model.distilbert.transformer.layer[-1], _distilbert
@@ -49,7 +49,7 @@ def _last_layer(model: Any) -> tuple[Any, Callable[..., torch.Tensor]] | None:
     else:
         return None
     has_usual_masks = model.config._attn_implementation in ("sdpa", "eager")
-    # What somebody else has put over the layer stays, and a checkpointed one is computed again after all this.
+    # A `forward` set by other code stays. A checkpointed layer is computed again later, outside the block.
     is_plain = "forward" not in vars(layer) and not getattr(layer, "gradient_checkpointing", False)
     return (layer, forward) if has_usual_masks and is_plain else None
 
@@ -76,14 +76,14 @@ def _bert(
 def _attended(
     attention: Any, projections: tuple[nn.Module, ...], hidden: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor:
-    """What the first token sees of all tokens: (batch, 1, width) of (batch, tokens, width)."""
+    """Attention output of the first token: (batch, 1, width), from hidden states (batch, tokens, width)."""
 
     def heads(projected: torch.Tensor) -> torch.Tensor:
         return projected.view(*projected.shape[:2], -1, attention.attention_head_size).transpose(1, 2)
 
     query, key, value = projections
     asked = heads(query(hidden[:, :1]))
-    if mask is not None:  # (batch, 1, tokens or 1, tokens), true or 0 where a token may be seen
+    if mask is not None:  # (batch, 1, tokens or 1, tokens), true or 0 if a token may be attended to
         mask = mask[:, :, :1] if mask.dtype == torch.bool else mask[:, :, :1].to(asked.dtype)
     seen = functional.scaled_dot_product_attention(
         asked,

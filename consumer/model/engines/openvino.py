@@ -1,4 +1,4 @@
-"""The CPU engine: as many streams as cores in one process, each computing one batch at a time on one core."""
+"""The CPU engine: one stream per core in a single process; each stream computes one batch at a time on its core."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from consumer.errors import BundleError, GaveUp
 from consumer.model import no_telemetry  # noqa: F401 - has to come before openvino
 from consumer.model.batching import BatchPolicy, TokenBatch
 from consumer.model.bundle import Bundle
-from consumer.model.engines import EngineFailure, Logits
+from consumer.model.engines.base import EngineFailure, Logits
 from consumer.model.engines.cores import available_cores
 
 INPUTS = {"input_ids", "attention_mask"}
 
-#: Kernels that OpenVINO keeps for shapes seen before. A new shape costs 5 % of its batch, but each one kept takes about
-#: 1 MB, so OpenVINO's own limit of 5,000 kernels would let a worker grow by the number of shapes there are.
+#: Kernels that OpenVINO caches, one per shape. A new shape costs 5 % of its batch, but a cached kernel takes about
+#: 1 MB. With OpenVINO's default of 5,000 kernels, the memory of a worker would grow with every new shape.
 KERNEL_CACHE = "64"
 
 
@@ -26,34 +26,35 @@ class OpenVinoEngine:
     """Runs an OpenVINO IR with inputs `input_ids` and `attention_mask`, both int64 of shape (rows, width).
 
     Raises:
-        BundleError: OpenVINO cannot read the files, or they are not what the manifest calls them.
+        BundleError: OpenVINO cannot read the files, or the model is not as the manifest describes it.
     """
 
     def __init__(self, bundle: Bundle, variant: str, threads: int | None) -> None:
         chosen = bundle.manifest.variants[variant]
-        path = next(bundle.path / name for name in chosen.files if name.endswith(".xml"))
-        weights = next(bundle.path / name for name in chosen.files if name.endswith(".bin"))
+        graph = next(name for name in chosen.files if name.endswith(".xml"))
+        weights = next(name for name in chosen.files if name.endswith(".bin"))
+        path = bundle.path / graph
         streams = threads or available_cores()
-        # Without a hint, OpenVINO computes fp32 weights in bf16 where it can.
+        # Without a hint, OpenVINO computes fp32 weights in bf16 if the processor supports it.
         in_bf16 = chosen.compute == "bf16" and "BF16" in the_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._properties = {
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": streams,
             "INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32",
-            # Two pinned processes would share one core while the next one idles.
+            # Two pinned processes would share one core and leave another one idle.
             "ENABLE_CPU_PINNING": "NO",
             "CPU_RUNTIME_CACHE_CAPACITY": KERNEL_CACHE,
         }
         self.variant = variant
-        # Batches of more tokens were seen to gain nothing; smaller ones pad less and take less memory.
+        # Larger batches were not faster when measured; smaller ones need less padding and memory.
         self.policy = BatchPolicy(token_budget=512, max_rows=256, round_to=16, parallel=streams)
         try:
-            self._model = the_core().read_model(path, weights)
+            self._model = the_core().read_model(bundle.read(graph), _in_memory(bundle.read(weights)))
             self._requests = self._compiled()
         except RuntimeError as error:
-            raise BundleError(f"{path} cannot be read by OpenVINO; make the bundle anew") from error
+            raise BundleError(f"{path} cannot be read by OpenVINO; rebuild the bundle") from error
         if problem := _mismatch(self._model, chosen.compute == "int8", len(bundle.manifest.labels)):
-            raise BundleError(f"{path} {problem}; make the bundle anew")
+            raise BundleError(f"{path} {problem}; rebuild the bundle")
 
     def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
         """Logits of each batch, in order.
@@ -64,8 +65,8 @@ class OpenVinoEngine:
         results = self._computed(batches)
         for place, result in enumerate(results):
             if isinstance(result, EngineFailure):
-                # A stream that failed once was seen to fail on good batches too, so nothing that ran beside or after a
-                # failure is believed before it fails alone and afresh.
+                # After a failure, a stream also fails on good batches (observed). So a batch counts as failed only if
+                # it fails alone, on a newly compiled model.
                 self._start_afresh()
                 results[place] = self._computed([batches[place]])[0]
                 if isinstance(results[place], EngineFailure):
@@ -86,18 +87,18 @@ class OpenVinoEngine:
         return results + [_finished(request) for request in running]
 
     def _compiled(self) -> list[Any]:
-        """Requests on a model compiled anew."""
+        """Inference requests on a newly compiled model."""
         compiled = the_core().compile_model(self._model, "CPU", self._properties)
-        # Twice as many requests as streams, so that a stream never waits for Python. One thread starts and awaits them
-        # all: OpenVINO's Python layer was seen to lock up for good when two threads entered it for the first time.
+        # Twice as many requests as streams, so that no stream waits for Python. One thread starts and awaits them all:
+        # OpenVINO's Python layer deadlocked (observed) when two threads entered it for the first time.
         return [compiled.create_infer_request() for _ in range(2 * self.policy.parallel)]
 
     def _start_afresh(self) -> None:
-        self._requests = []  # frees the old model before the new one takes its memory
+        self._requests = []  # frees the old model before the new one needs memory
         try:
             self._requests = self._compiled()
         except RuntimeError as error:
-            raise GaveUp("OpenVINO cannot compile the model again after a failure; start the worker again") from error
+            raise GaveUp("OpenVINO cannot compile the model again after a failure; restart the worker") from error
 
     def close(self) -> None:
         """Free the model."""
@@ -108,23 +109,32 @@ class OpenVinoEngine:
 def the_core() -> Any:
     """The one `openvino.Core` of this process.
 
-    Each Core gives its thread a signal stack and puts the former one back when it ends. Two that do not end in the
-    opposite order of their beginning leave a freed one behind, and the next signal is a segmentation fault.
+    Each Core installs a signal stack in its thread and restores the previous one when it ends. If two Cores do not end
+    in reverse order, a freed stack stays installed, and the next signal is a segmentation fault.
     """
     import openvino
 
     return openvino.Core()
 
 
+def _in_memory(weights: bytes) -> Any:
+    """Copy `weights` into memory that OpenVINO owns. From a path it would map the file, and follow its changes."""
+    import openvino
+
+    tensor = openvino.Tensor(openvino.Type.u8, openvino.Shape([len(weights)]))
+    tensor.data[:] = np.frombuffer(weights, dtype=np.uint8)
+    return tensor
+
+
 def _mismatch(model: Any, int8: bool, labels: int) -> str:
-    """What is wrong with `model`, in the words that follow a file name; empty when nothing is."""
+    """What is wrong with `model`, as a phrase that follows a file name; empty if nothing is."""
     if {port.get_any_name() for port in model.inputs} != INPUTS:
-        return f"has other inputs than {' and '.join(sorted(INPUTS))}"
+        return f"has inputs other than {' and '.join(sorted(INPUTS))}"
     width = model.outputs[0].get_partial_shape()[-1]
     if width.is_static and width.get_length() != labels:
         return f"has {width.get_length()} outputs for {labels} labels"
     if int8 != any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
-        return "is not quantised but called int8" if int8 else "is quantised but not called int8"
+        return "is called int8 but is not quantised" if int8 else "is quantised but is not called int8"
     return ""
 
 

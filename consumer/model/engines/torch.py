@@ -1,18 +1,19 @@
-"""The engine for a GPU, and for any machine where OpenVINO is not wanted."""
+"""The engine for GPUs; it also runs on a CPU, slower than OpenVINO."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from consumer.errors import BundleError
 from consumer.model.batching import BatchPolicy, TokenBatch
 from consumer.model.bundle import Bundle
-from consumer.model.engines import EngineFailure, Logits
+from consumer.model.engines.base import EngineFailure, Logits
 
 
 class TorchEngine:
     """Runs `config.json` + `model.safetensors` with Hugging Face transformers.
 
-    On CUDA it computes in bf16, or in fp16 on cards without it; on a CPU in fp32, which is slower than OpenVINO there.
+    Computes in bf16 on CUDA, or in fp16 on cards without bf16; on a CPU in fp32.
 
     Raises:
         BundleError: torch is not installed, or transformers cannot read the files.
@@ -21,8 +22,8 @@ class TorchEngine:
     def __init__(self, bundle: Bundle, variant: str, threads: int | None) -> None:
         try:
             import torch
-            from safetensors.torch import load_file
-            from transformers import AutoConfig, AutoModelForSequenceClassification
+            from safetensors.torch import load
+            from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
             from transformers.utils import logging
 
             from consumer.model.engines.first_token import first_token_only
@@ -38,14 +39,17 @@ class TorchEngine:
             dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
         self._torch, self._first_token_only = torch, first_token_only
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        file = {name.rpartition(".")[2]: bundle.path / name for name in bundle.manifest.variants[variant].files}
+        files = bundle.manifest.variants[variant].files
+        content = {name.rpartition(".")[2]: bundle.read(name) for name in files}
         try:
-            # Given a directory, transformers would also look for adapters and other files that nobody has verified.
-            config = AutoConfig.from_pretrained(file["json"], local_files_only=True, trust_remote_code=False)
+            # From verified bytes alone. A path would be mapped into memory, and transformers would look for adapters
+            # and other unverified files in a directory. CONFIG_MAPPING has no classes that a configuration brings.
+            facts = json.loads(content["json"])
+            config = CONFIG_MAPPING[facts["model_type"]].from_dict(facts)
             with torch.device("meta"):
                 empty: Any = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
             model = type(empty).from_pretrained(
-                None, config=config, state_dict=load_file(file["safetensors"]), dtype=dtype
+                None, config=config, state_dict=load(content["safetensors"]), dtype=dtype
             )
         except Exception as error:  # transformers and safetensors raise many kinds
             raise BundleError(f"{bundle.path}: transformers cannot read variant {variant}") from error
@@ -59,7 +63,7 @@ class TorchEngine:
 
     def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
         """Logits of each batch, in order."""
-        # All are started before the first result is fetched, so that a GPU never waits for Python.
+        # All batches are started before the first result is fetched, so that a GPU never waits for Python.
         return [self._fetched(started) for started in [self._started(batch) for batch in batches]]
 
     def _started(self, batch: TokenBatch) -> Any:
@@ -84,7 +88,7 @@ class TorchEngine:
 
     def _failure(self, error: Exception) -> EngineFailure:
         if isinstance(error, self._torch.OutOfMemoryError):
-            self._torch.cuda.empty_cache()  # the halves of the batch need room in one piece
+            self._torch.cuda.empty_cache()  # the halves of the batch need contiguous memory
         return EngineFailure(type(error).__name__)
 
     def close(self) -> None:
