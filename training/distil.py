@@ -1,110 +1,106 @@
 """`review-training distil`: teachers, labelled files and texts without labels in, the bundle of a small student out."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from consumer.errors import UsageError
-from consumer.model.engines.base import Logits
-from consumer.model.manifest import TOKENIZER, Manifest
-from training.data.prepare import DEFAULTS, DataOptions, check_unseen, prepare
+from consumer.model.manifest import Manifest
+from training.data.prepare import Prepared, check_unseen, prepare
 from training.data.reviews import Reviews
 from training.data.unlabeled import read_unlabeled, unlike_held_out
-from training.encoders.base import Base, check_length, find_base, local_directory, quiet_transformers
+from training.encoders.base import local_directory, quiet_transformers
 from training.encoders.device import best_device
-from training.encoders.freezing import freeze
 from training.encoders.objective import UNLABELED
 from training.encoders.parallel import Ranks, joined, the_only_run
 from training.encoders.student import make_student, student_shape
-from training.encoders.vocabulary import cut_alike, read_alike
+from training.encoders.vocabulary import read_alike
 from training.fit import split
-from training.io.output import check_directory
 from training.io.progress import say
-from training.loop.run import Interrupted, find_start, within_memory
+from training.loop.run import Lesson, begin, train, within_memory
+from training.loop.state import RunState
 from training.loop.step import TrainingRows, attention_shown, check_attention, label_weights
 from training.measure.evaluate import Evaluation
 from training.packaging.record import BaseRecord
-from training.packaging.sealing import check_name, check_outside, check_replaceable
-from training.plan import Plan, conclude, train
-from training.settings import DistilSettings, PackageSettings
-from training.teachers.cache import answers_of, joined_answers
+from training.plan import Job, Plan, conclude
+from training.settings import DistilSettings
+from training.teachers.asking import ask_all, mean_answers
 from training.teachers.distillation import Distillation, Taught, add_map, drop_map
+from training.teachers.find import find_teacher
 from training.teachers.linear import NBSVM, nbsvm_logits
-from training.teachers.teacher import Answers, Teacher, check_exists, find_teacher
+from training.teachers.sources import Sources, check_logits_suffice, check_tokenizers, student_base
+from training.teachers.teacher import Answers, Teacher
+
+
+class Class(NamedTuple):
+    """A student and its teachers, all checked; `texts` are those of `files` to train on, labelled ones first.
+
+    `whole_tokenizer` is that of the base, from which the vocabulary of the student was reduced.
+    """
+
+    plan: Plan
+    teachers: list[Teacher]
+    files: list[Reviews]
+    texts: tuple[str, ...]
+    whole_tokenizer: str
 
 
 def distil(
-    *,
-    train_file: Path,
-    test_file: Path,
-    teachers: Sequence[Path],
-    out: Path,
-    settings: DistilSettings,
-    packaging: PackageSettings,
-    base_name: str | None = None,
-    unlabeled_file: Path | None = None,
-    unlabeled_column: str | None = None,
-    teacher_cache: Path | None = None,
-    checkpoints: Path | None = None,
-    checkpoint_minutes: float = 5.0,
-    data_options: DataOptions = DEFAULTS,
+    train_file: Path, test_file: Path, sources: Sources, settings: DistilSettings, job: Job
 ) -> tuple[Manifest, Evaluation] | None:
-    """Train a student on what `teachers` answer to the training texts, and write the bundle `out`.
+    """Train a student on the answers of teachers to the training texts, and write its bundle.
 
     Args:
         train_file: labelled reviews, see `training.data.reviews.read_reviews`.
         test_file: labelled reviews that only measure.
-        teachers: bundles, checkpoint directories, or `nbsvm`, which is learnt here; their logits are averaged, hidden
-            states and attention are those of the first that is a directory.
-        out: directory of the bundle; an older bundle there is replaced.
+        sources: teachers, base, and texts without labels.
         settings: what determines the student and its weights.
-        packaging: what determines the bundle.
-        base_name: what the student is made of, a directory or hub name; default: the first teacher that is a directory.
-        unlabeled_file: texts to learn from without labels, see `training.data.texts.read_texts`.
-        unlabeled_column: where they are in it; default: a usual name.
-        teacher_cache: directory where answers of teachers are kept, for any number of runs; default: beside `out`,
-            with `.teachers` added.
-        checkpoints: directory where the run keeps its state; default: beside `out`, with `.run` added.
-        checkpoint_minutes: time between two checkpoints.
-        data_options: how the files are read and compared.
+        job: where the bundle and the state of the run go, and how files are read.
 
     Returns:
         The manifest of the bundle, and the evaluation of the served variant on the whole test file; None in the
-        processes beside the first, where torchrun started several.
+        processes of torchrun after the first.
 
     Raises:
-        UsageError: files, teachers, base, student or one of the directories cannot be used, one is in `out`, or
-            another run is in `checkpoints`.
+        UsageError: files, teachers, base, student or directories cannot be used, one is inside the bundle, or another
+            run uses the directory of the checkpoints.
         BundleError: a teacher is damaged.
         GaveUp: answers of a teacher or the state of the run cannot be written any more.
-        training.loop.run.Interrupted: SIGINT came, or SIGTERM while training; what was done has been written.
+        training.loop.run.Interrupted: SIGINT came, or SIGTERM while training; the work so far has been saved.
     """
     quiet_transformers()
-    check_replaceable(out)
-    check_name(packaging.name, out)
-    directory = checkpoints or out.with_name(f"{out.name}.run")
-    # Not in there: who throws a run away may want to keep what the teachers said.
-    cache = teacher_cache or out.with_name(f"{out.name}.teachers")
-    check_directory("--checkpoints", directory)
-    check_directory("--teacher-cache", cache)
-    models = [path for path in teachers if str(path) != NBSVM]
-    read = [("--train", train_file), ("--test", test_file), ("--unlabeled", unlabeled_file)]
-    read += [("--base", local_directory(base_name)), *(("--teacher", path) for path in models)]
-    check_outside("--out", out, [("--checkpoints", directory), ("--teacher-cache", cache), *read])
-    # What a user can have got wrong is looked at before the teachers are asked, which may take a night.
-    if settings.hidden_weight and not models:
-        raise UsageError(f"{NBSVM} has no hidden states: name another --teacher too, or leave out --hidden-weight")
-    if settings.attention_weight and not models:
-        raise UsageError(f"{NBSVM} has no attention: name another --teacher too, or leave out --attention-weight")
-    base = find_base(base_name) if base_name else _base_of(models)
+    # 1. Check everything that the user can have got wrong: asking the teachers may take a night.
+    found = _check(train_file, test_file, sources, settings, job)
+    with the_only_run("--checkpoints", job.directory):
+        with joined(best_device()) as ranks:
+            start = begin(settings, found.plan.saving, ranks)
+            # 2. Gather the answers of all teachers.
+            answers = _gather(found, sources, start, ranks)
+            # 3. Teach them to the student.
+            state = _teach(found.plan, answers, settings, start, ranks)
+        return conclude(found.plan, state, ranks)
+
+
+def _check(train_file: Path, test_file: Path, sources: Sources, settings: DistilSettings, job: Job) -> Class:
+    """Find and check files, teachers and base, and make the untrained student.
+
+    Raises:
+        UsageError: as `distil`.
+        BundleError: a teacher is damaged.
+    """
+    models = sources.models
+    read = [("--train", train_file), ("--test", test_file), ("--unlabeled", sources.unlabeled_file)]
+    read += [("--base", local_directory(sources.base_name)), *(("--teacher", path) for path in models)]
+    job.check([("--teacher-cache", sources.cache_of(job.out))], read)
+    check_logits_suffice(models, settings)
+    base = student_base(sources)
     shape = student_shape(settings, base)
-    prepared = prepare(train_file, test_file, data_options, say)
+    prepared = prepare(train_file, test_file, job.data_options, say)
     inherited = check_unseen([base.directory, *models], prepared, say)
     labels = prepared.train.label_names
-    found = [
+    teachers = [
         find_teacher(
             path,
             labels,
@@ -115,122 +111,67 @@ def distil(
         for place, path in enumerate(models)
     ]
     if settings.attention_weight:
-        _check_tokenizer(models[0], base)
-    records = [BaseRecord(name=teacher.name, sha256=teacher.digest) for teacher in found]
-    if learns_nbsvm := len(models) < len(teachers):
-        records.append(BaseRecord(name=NBSVM, sha256=prepared.train.sha256))
-    unlabeled = (
-        read_unlabeled(unlabeled_file, unlabeled_column, prepared, data_options, say) if unlabeled_file else None
-    )
-    data, calibration, validation = split(prepared, settings, data_options.near)
+        check_tokenizers(models[0], base)
+    unlabeled = _read_unlabeled(sources, prepared, job)
+    rows = split(prepared, settings, job.data_options.near)
     if unlabeled:
-        unlabeled = unlike_held_out(unlabeled, (calibration, validation), data_options.near, say)
-    learnt = data.train.texts + (unlabeled.texts if unlabeled else ())
-    original = base.tokenizer_json
-    model, base = make_student(base, shape, labels=labels, texts=learnt, settings=settings)
-    check_length(model.config, settings.max_length, "--max-length")
+        unlabeled = unlike_held_out(unlabeled, (rows.calibration, rows.validation), job.data_options.near, say)
+    texts = rows.data.train.texts + (unlabeled.texts if unlabeled else ())
+    model, own_base = make_student(base, shape, labels=labels, texts=texts, settings=settings)
+    records = [BaseRecord(name=teacher.name, sha256=teacher.digest) for teacher in teachers]
+    records += [BaseRecord(name=NBSVM, sha256=prepared.train.sha256)] if sources.nbsvm else []
+    plan = Plan.checked(
+        model, own_base, rows, settings, job, inherited=inherited, teachers=tuple(records), unlabeled=unlabeled
+    )
     if settings.attention_weight:
         check_attention(model, base.name)
-    freeze(model, settings.freeze)
     size = sum(parameter.numel() for parameter in model.parameters())
     say(f"student of {base.name}: {shape.layers} layers x {shape.width}, {size / 1e6:.1f} M parameters")
-    plan = Plan(
-        model=model,
-        base=base,
-        data=data,
-        calibration=calibration,
-        validation=validation,
-        settings=settings,
-        packaging=packaging,
-        out=out,
-        directory=directory,
-        save_seconds=checkpoint_minutes * 60,
-        data_options=data_options,
-        inherited=inherited,
-        teachers=tuple(records),
-        unlabeled=unlabeled,
-    )
-    with the_only_run("--checkpoints", directory):
-        with joined(best_device()) as ranks:
-            find_start(directory, plan.identity(), settings, ranks)  # for what it raises
-            files = [prepared.train, *([unlabeled] if unlabeled else [])]
-            # nbsvm first: what it refuses is better heard before the night.
-            linear = [nbsvm_logits(data.train, learnt[len(data.train) :], settings.seed)] if learns_nbsvm else []
-            with within_memory(settings, ranks):
-                answers = _together(linear, _ask(found, files, learnt, cache, ranks))
-            if answers.attention is not None:
-                alike = read_alike(learnt, original, base.tokenizer_json, settings.reading)
-                if not alike.all():
-                    say(f"{(~alike).sum()} texts teach no attention: the student's vocabulary lacks tokens of theirs")
-                answers.attention[~alike] = 0
-            rows, taught = _lesson(plan, answers)
-            width = taught.hidden.shape[1] if taught.hidden is not None else None
-            torch.manual_seed(settings.seed)
-            mapped = add_map(model, width)
-            model.to(ranks.device)
-            objective = Distillation(taught, settings, label_weights(model, rows, settings), mapped)
-            with attention_shown(model, objective.attention):
-                state = train(plan, rows, ranks, objective)
-        drop_map(model)
-        return conclude(plan, state, ranks) if ranks.first else None
+    files = [prepared.train, *([unlabeled] if unlabeled else [])]
+    return Class(plan, teachers, files, texts, base.tokenizer_json)
 
 
-def _base_of(teachers: Sequence[Path]) -> Base:
-    """The first of `teachers`, which are directories, as the base of its student."""
-    if not teachers:
-        raise UsageError(f"{NBSVM} has no layers that a student could start from: name an encoder with --base")
-    teacher = teachers[0]
-    check_exists(teacher)  # else its name would be looked for on the hub
-    try:
-        return find_base(str(teacher))
-    except UsageError:
-        raise UsageError(
-            f"the teacher {teacher} has no torch weights that a student could start from: name another encoder with "
-            "--base, or make the bundle with --keep torch"
-        ) from None
+def _gather(found: Class, sources: Sources, start: RunState, ranks: Ranks) -> Answers:
+    """The mean answers of all teachers to `found.texts`.
 
-
-def _check_tokenizer(teacher: Path, base: Base) -> None:
-    """Raise `UsageError` where `teacher` cuts texts into other tokens than `base`."""
-    if not cut_alike((teacher / TOKENIZER).read_text(encoding="utf-8"), base.tokenizer_json):
-        raise UsageError(
-            f"the teacher {teacher} has another tokenizer than {base.name}, so that their attention cannot be "
-            "compared: leave out --attention-weight, or --base"
-        )
-
-
-def _ask(
-    teachers: Sequence[Teacher], files: Sequence[Reviews], texts: Sequence[str], cache: Path, ranks: Ranks
-) -> list[Answers]:
-    """Each teacher's answers to `texts`, which are all in `files`, the columns of logits as the sorted labels.
-
-    All texts of a file are asked for, those too that are held out with this seed and not with another.
+    Raises:
+        UsageError: nbsvm has too few rows to train on, or the GPU ran out of memory.
+        GaveUp: an answer cannot be kept.
+        training.loop.run.Interrupted: SIGINT came; the answers so far are kept.
     """
-    rows = {text: row for row, text in enumerate(text for file in files for text in file.texts)}
-    order = [rows[text] for text in texts]
-    found: list[Answers] = []
-    for teacher in teachers:
-        try:
-            parts = [answers_of(teacher, file.texts, file.sha256, cache, ranks) for file in files]
-        except KeyboardInterrupt:
-            raise Interrupted("stopped while teachers are asked; the same command goes on from there") from None
-        whole = joined_answers(parts)
-        ordered = {name: tensor[order] for name, tensor in vars(whole).items() if tensor is not None}
-        ordered["logits"] = ordered["logits"][:, np.argsort(teacher.labels)]
-        found.append(Answers(**ordered))
-    return found
+    plan, settings = found.plan, found.plan.settings
+    labelled = plan.rows.data.train
+    # nbsvm first, since it may refuse: better before the night than after it.
+    linear = [nbsvm_logits(labelled, found.texts[len(labelled) :], settings.seed)] if sources.nbsvm else []
+    teachers = [teacher.of_run(start.settled) for teacher in found.teachers]
+    with within_memory(settings, ranks):
+        asked = ask_all(teachers, found.files, found.texts, sources.cache_of(plan.job.out), ranks)
+    answers = mean_answers(linear, asked)
+    if answers.attention is not None:
+        alike = read_alike(found.texts, found.whole_tokenizer, plan.base.tokenizer_json, settings.reading)
+        if not alike.all():
+            say(f"{(~alike).sum()} texts teach no attention: the student's vocabulary lacks some of their tokens")
+        answers.attention[~alike] = 0
+    return answers
 
 
-def _together(linear: Sequence[Logits], asked: Sequence[Answers]) -> Answers:
-    """The mean of all logits, each of which is known up to a constant, with what else the first of `asked` gave."""
-    logits = [*linear, *(answers.logits for answers in asked)]
-    mean = np.asarray(np.mean([one - one.mean(axis=1, keepdims=True) for one in logits], axis=0))
-    return replace(asked[0], logits=mean) if asked else Answers(mean)
+def _teach(plan: Plan, answers: Answers, settings: DistilSettings, start: RunState, ranks: Ranks) -> RunState:
+    """Train the student of `plan` on `answers`; raises as `training.loop.run.train`."""
+    rows, taught = _lesson(plan, answers)
+    torch.manual_seed(settings.seed)
+    mapped = add_map(plan.model, taught.hidden.shape[1] if taught.hidden is not None else None)
+    plan.model.to(ranks.device)
+    objective = Distillation(taught, settings, label_weights(plan.model, rows, settings), mapped)
+    lesson = Lesson(rows, plan.encoded(plan.rows.validation), objective)
+    with attention_shown(plan.model, objective.attention):
+        state = train(plan.model, lesson, settings, plan.saving, start=start, ranks=ranks)
+    drop_map(plan.model)
+    return state
 
 
 def _lesson(plan: Plan, answers: Answers) -> tuple[TrainingRows, Taught]:
-    """The rows to learn from, labelled ones first, without those that a teacher failed on, and the answers to them."""
-    encoded = plan.encoded(plan.data.train)
+    """The rows to train on, labelled ones first, without those that a teacher failed on, and the answers to them."""
+    encoded = plan.encoded(plan.rows.data.train)
     reviews, labels = list(encoded.reviews), list(encoded.labels)
     if plan.unlabeled:
         reviews += plan.encoder.encode(plan.unlabeled.texts)
@@ -238,7 +179,7 @@ def _lesson(plan: Plan, answers: Answers) -> tuple[TrainingRows, Taught]:
     good = np.flatnonzero(np.isfinite(answers.logits).all(axis=1))
     if not len(good):
         raise UsageError(
-            "a teacher failed on every text: ask it for some with review-training predict, or name another"
+            "a teacher failed on every text: try it with review-training predict, or choose another --teacher"
         )
     if failed := len(reviews) - len(good):
         say(f"{failed} texts are left out: a teacher failed on them")
@@ -246,3 +187,9 @@ def _lesson(plan: Plan, answers: Answers) -> tuple[TrainingRows, Taught]:
     hidden = None if answers.hidden is None else torch.from_numpy(answers.hidden[good])
     attention = None if answers.attention is None else torch.from_numpy(answers.attention[good])
     return rows, Taught(torch.from_numpy(answers.logits[good]), hidden, attention)
+
+
+def _read_unlabeled(sources: Sources, prepared: Prepared, job: Job) -> Reviews | None:
+    if not sources.unlabeled_file:
+        return None
+    return read_unlabeled(sources.unlabeled_file, sources.unlabeled_column, prepared, job.data_options, say)

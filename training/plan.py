@@ -1,76 +1,134 @@
-"""One run, of `fit` or `distil`: what is trained on what, its training, and at last its record and its bundle."""
+"""One run, of `fit` or `distil`: what is trained on what, and at the end its record and its bundle."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from consumer.model.encoder import Encoder
 from consumer.model.manifest import Manifest, Source
-from training.data.prepare import DataOptions, Prepared
+from training.data.prepare import DEFAULTS, DataOptions, Prepared
 from training.data.reviews import Reviews
-from training.encoders.base import Base
-from training.encoders.device import computes_in_bf16, device_name
-from training.encoders.objective import Objective
+from training.encoders.base import Base, check_length
+from training.encoders.device import device_name
+from training.encoders.freezing import freeze
 from training.encoders.parallel import Ranks
-from training.loop.run import Interrupted, run_training
-from training.loop.state import RunState, best_epoch
+from training.io.output import check_directory
+from training.loop.run import Interrupted, Saving
+from training.loop.state import Machine, RunState, best_epoch
 from training.loop.step import TrainingRows
 from training.measure.evaluate import Evaluation
 from training.measure.kept_answers import rows_sha256, texts_sha256
+from training.packaging import record as records
 from training.packaging.package import package
-from training.packaging.record import RECORD, BaseRecord, DataPart, Machine, RunRecord, versions
+from training.packaging.record import RECORD, BaseRecord, DataPart, RunRecord
+from training.packaging.sealing import check_name, check_outside, check_replaceable
 from training.settings import FitSettings, PackageSettings
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One run: what is trained on what, and where its state and its bundle go.
+class Job:
+    """What `fit` and `distil` are both given, next to files and settings.
 
-    `data` is without the rows of `calibration` and `validation`. A student has `teachers`, and `unlabeled` texts.
-    `inherited` is what base and teachers had been trained on, as far as they tell.
+    Args:
+        out: directory of the bundle; an older bundle there is replaced.
+        packaging: what determines the bundle.
+        checkpoints: directory where the run keeps its state; default: beside `out`, with `.run` added.
+        checkpoint_minutes: time between two checkpoints.
+        data_options: how the files are read and compared.
+    """
+
+    out: Path
+    packaging: PackageSettings
+    checkpoints: Path | None = None
+    checkpoint_minutes: float = 5.0
+    data_options: DataOptions = DEFAULTS
+
+    @property
+    def directory(self) -> Path:
+        """Where the run keeps its state."""
+        return self.checkpoints or self.out.with_name(f"{self.out.name}.run")
+
+    def check(self, written: Iterable[tuple[str, Path]], read: Iterable[tuple[str, Path | None]]) -> None:
+        """Raise `UsageError` if `out` or a directory cannot be written, or a path would be lost when `out` is replaced.
+
+        `written` are further directories of the run, and `read` its inputs, each with its option.
+        """
+        check_replaceable(self.out)
+        check_name(self.packaging.name, self.out)
+        directories = [("--checkpoints", self.directory), *written]
+        for option, directory in directories:
+            check_directory(option, directory)
+        check_outside("--out", self.out, [*directories, *read])
+
+
+class Split(NamedTuple):
+    """`data` without the rows held out of its training file: to calibrate on (None: too few), and to validate on."""
+
+    data: Prepared
+    calibration: Reviews | None
+    validation: Reviews
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained on what. A student has `teachers`, and `unlabeled` texts.
+
+    `inherited` is what the base and the teachers were trained on, as far as they say.
     """
 
     model: Any
     base: Base
-    data: Prepared
-    calibration: Reviews | None
-    validation: Reviews
+    rows: Split
     settings: FitSettings
-    packaging: PackageSettings
-    out: Path
-    directory: Path
-    save_seconds: float
-    data_options: DataOptions
+    job: Job
     inherited: tuple[Source, ...] = ()
     teachers: tuple[BaseRecord, ...] = ()
     unlabeled: Reviews | None = None
 
+    @classmethod
+    def checked(cls, model: Any, base: Base, rows: Split, settings: FitSettings, job: Job, **more: Any) -> "Plan":
+        """The plan for `model`, which gets its frozen layers.
+
+        Raises:
+            UsageError: the model reads fewer tokens, or has fewer layers, than `settings` need.
+        """
+        check_length(model.config, settings.max_length, "--max-length")
+        freeze(model, settings.freeze)
+        return cls(model, base, rows, settings, job, **more)
+
     @property
     def encoder(self) -> Encoder:
-        """What makes tokens of texts while training."""
+        """What tokenises texts in training."""
         return Encoder(self.base.tokenizer_json, self.settings.reading)
 
     def encoded(self, reviews: Reviews) -> TrainingRows:
-        """`reviews` as the model sees them while it trains."""
-        return TrainingRows.encode(reviews, self.data.train.label_names, self.encoder)
+        """`reviews` as the model reads them in training."""
+        return TrainingRows.encode(reviews, self.rows.data.train.label_names, self.encoder)
+
+    @property
+    def saving(self) -> Saving:
+        """Where the state of the run goes, and which run it is."""
+        return Saving(self.job.directory, self.identity(), self.job.checkpoint_minutes * 60)
 
     def identity(self) -> dict[str, Any]:
-        """What tells this run from others.
+        """What distinguishes this run from others.
 
-        The files alone do not: what is left out as leaked, or drawn of them, decides which rows are learnt.
+        The files alone do not: leaks that are left out and rows that are drawn decide which rows are trained on.
         """
+        data, validation = self.rows.data, self.rows.validation
         identity = {
             "base_sha256": self.base.sha256,
             "tokenizer_sha256": hashlib.sha256(self.base.tokenizer_json.encode()).hexdigest(),
-            "train_sha256": self.data.train.sha256,
-            "test_sha256": self.data.test.sha256,
-            "columns": asdict(self.data.train.columns),
-            "rows": len(self.data.train),
-            "train_rows_sha256": rows_sha256(self.data.train.texts, self.data.train.labels),
-            "validation_rows_sha256": rows_sha256(self.validation.texts, self.validation.labels),
-            "labels": list(self.data.train.label_names),
+            "train_sha256": data.train.sha256,
+            "test_sha256": data.test.sha256,
+            "columns": asdict(data.train.columns),
+            "rows": len(data.train),
+            "train_rows_sha256": rows_sha256(data.train.texts, data.train.labels),
+            "validation_rows_sha256": rows_sha256(validation.texts, validation.labels),
+            "labels": list(data.train.label_names),
             "settings": self.settings.identity(),
         }
         if self.teachers:
@@ -80,61 +138,54 @@ class Plan:
         return identity
 
 
-def train(plan: Plan, rows: TrainingRows, ranks: Ranks, objective: Objective | None = None) -> RunState:
-    """Train the model of `plan` in place on `rows`; see `run_training`."""
-    return run_training(
-        plan.model.to(ranks.device),
-        rows,
-        plan.encoded(plan.validation),
-        plan.settings,
-        identity=plan.identity(),
-        directory=plan.directory,
-        save_seconds=plan.save_seconds,
-        ranks=ranks,
-        objective=objective,
-    )
-
-
-def conclude(plan: Plan, state: RunState, ranks: Ranks) -> tuple[Manifest, Evaluation]:
-    """Write the record and the bundle of a run that is trained; for the first process.
+def conclude(plan: Plan, state: RunState, ranks: Ranks) -> tuple[Manifest, Evaluation] | None:
+    """Write the record and the bundle of a trained run, in the first process.
 
     Returns:
-        The manifest of the bundle, and the evaluation of the served variant on the whole test file.
+        The manifest of the bundle, and the evaluation of the served variant on the whole test file; None in the other
+        processes.
+
+    Raises:
+        Interrupted: SIGINT came; the answers that were measured are kept.
     """
-    record = _record(plan, state, ranks)
-    record.write(plan.directory / RECORD)
+    if not ranks.first:
+        return None
+    record, directory = _record(plan, state, ranks), plan.job.directory
+    record.write(directory / RECORD)
     try:
         manifest, evaluations = package(
             plan.model,
             plan.base,
-            plan.data,
-            plan.calibration,
+            plan.rows.data,
+            plan.rows.calibration,
             settings=plan.settings,
-            packaging=plan.packaging,
-            out=plan.out,
+            packaging=plan.job.packaging,
+            out=plan.job.out,
             record=record,
-            kept=plan.directory / "answers",
+            kept=directory / "answers",
         )
     except KeyboardInterrupt:
-        raise Interrupted("stopped while the bundle is made; the same command goes on from there") from None
-    record.measured(evaluations).write(plan.directory / RECORD)
+        raise Interrupted("stopped while the bundle is made; the same command resumes there") from None
+    record.measured(evaluations).write(directory / RECORD)
     return manifest, evaluations[manifest.served]
 
 
 def _record(plan: Plan, state: RunState, ranks: Ranks) -> RunRecord:
-    data, settings = plan.data, plan.settings
+    data, settings = plan.rows.data, plan.settings
     parts: dict[DataPart, Reviews | None] = {
         "train": data.train,
         "unlabeled": plan.unlabeled,
-        "validation": plan.validation,
-        "calibration": plan.calibration,
+        "validation": plan.rows.validation,
+        "calibration": plan.rows.calibration,
         "test": data.test,
     }
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in plan.model.parameters()]
+    # A finished run may be packaged on another machine than it was trained on.
+    machine = state.machine or Machine(device_name(ranks.device), ranks.size)
     return RunRecord(
         created=datetime.now(UTC),
         settings=settings,
-        packaging=plan.packaging,
+        packaging=plan.job.packaging,
         base=BaseRecord(name=plan.base.name, sha256=plan.base.sha256),
         teachers=plan.teachers,
         data={
@@ -143,14 +194,10 @@ def _record(plan: Plan, state: RunState, ranks: Ranks) -> RunRecord:
             if part
         },
         inherited=plan.inherited,
-        data_options=asdict(replace(plan.data_options, columns=data.train.columns)),
+        data_options=asdict(replace(plan.job.data_options, columns=data.train.columns)),
         labels=data.train.label_names,
-        versions=versions(),
-        machine=Machine(
-            device=device_name(ranks.device),
-            precision="bf16" if computes_in_bf16(ranks.device, settings.precision) else "fp32",
-            processes=ranks.size,
-        ),
+        versions=records.versions(),
+        machine=records.Machine(device=machine.device, precision=state.settled.precision, processes=machine.processes),
         parameters=sum(size for size, _ in sizes),
         trained_parameters=sum(size for size, trained in sizes if trained),
         epochs=state.epochs,

@@ -13,7 +13,7 @@ from tests.tiny_encoder import make_base, write_reviews
 from training.cli import main
 from training.encoders.base import find_base, load_classifier, quiet_transformers
 from training.settings import DistilSettings
-from training.teachers.teacher import find_teacher
+from training.teachers.find import find_teacher
 
 pytestmark = pytest.mark.training
 

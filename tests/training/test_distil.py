@@ -185,7 +185,7 @@ def test_no_text_of_the_test_file_is_learnt_from(
     assert "unlabeled.parquet: 2 rows left out: no text" in said
 
 
-def test_a_stopped_distillation_goes_on_to_the_same_weights(
+def test_a_stopped_distillation_resumes_to_the_same_weights(
     workplace: Path,
     student: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -205,11 +205,11 @@ def test_a_stopped_distillation_goes_on_to_the_same_weights(
         assert main(command) == 130
     assert f"stopped at step 3 of {STEPS}" in capsys.readouterr().err
     finish(command)
-    assert f"goes on from step 3 of {STEPS}" in capsys.readouterr().err
+    assert f"resumes at step 3 of {STEPS}" in capsys.readouterr().err
     found, whole = (weights_of(workplace / f"{name}.run") for name in ("stopped", "student"))
     assert found == whole
     assert "model.hidden_map.weight" in found
-    # And a run that learns from another teacher, or weighs it otherwise, does not go on from there
+    # And a run with another teacher, or another weight of it, does not resume
     assert "another soft_weight" in refusal(capsys, [*command, "--soft-weight", "2"])
 
 
@@ -217,11 +217,12 @@ def test_several_teachers_are_averaged_by_label(workplace: Path, monkeypatch: py
     """Logits are centred and averaged; one that lists its labels the other way round is turned."""
     import numpy as np
 
-    from training import distil
     from training.data.reviews import read_reviews
     from training.encoders.parallel import Ranks
     from training.settings import DistilSettings
-    from training.teachers.teacher import Answers, find_teacher
+    from training.teachers import asking
+    from training.teachers.find import find_teacher
+    from training.teachers.teacher import Answers
 
     file = read_reviews(workplace / "test.xlsx")
     one = find_teacher(workplace / "teacher", ("neg", "pos"), DistilSettings(), hidden=False)
@@ -231,11 +232,11 @@ def test_several_teachers_are_averaged_by_label(workplace: Path, monkeypatch: py
         row = [1.0, 3.0] if teacher is one else [9.0, 5.0]
         return Answers(np.array([row] * len(texts), dtype=np.float32) * np.arange(len(texts))[:, None])
 
-    monkeypatch.setattr(distil, "answers_of", answer)
+    monkeypatch.setattr(asking, "answers_of", answer)
     texts = (file.texts[5], file.texts[2])
-    asked = distil._ask([one, other], [file], texts, workplace, Ranks())
+    asked = asking.ask_all([one, other], [file], texts, workplace, Ranks())
     # (1, 3) is (-1, 1) about its mean, and neg 5, pos 9 is (-2, 2): (-1.5, 1.5), times the row of the text
-    assert distil._together([], asked).logits.tolist() == [[-7.5, 7.5], [-3.0, 3.0]]
+    assert asking.mean_answers([], asked).logits.tolist() == [[-7.5, 7.5], [-3.0, 3.0]]
 
 
 ATTENTIVE = {"hidden-weight": "0", "attention-weight": "20", "max-overlap": "0.06"}
@@ -244,7 +245,7 @@ ATTENTIVE = {"hidden-weight": "0", "attention-weight": "20", "max-overlap": "0.0
 def test_a_student_learns_what_its_teacher_attends_to(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its attention comes closer to the teacher's than without that term; a stopped run goes on; papers tell it."""
+    """Its attention comes closer to the teacher's than without that term; a stopped run resumes; the card says so."""
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -263,7 +264,7 @@ def test_a_student_learns_what_its_teacher_attends_to(
         interrupt_after(3 * 16, patched)
         assert main(command) == 130
     assert main(command) == 0
-    assert f"goes on from step 3 of {STEPS}" in capsys.readouterr().err
+    assert f"resumes at step 3 of {STEPS}" in capsys.readouterr().err
     assert main(arguments(workplace, "inattentive", **ATTENTIVE | {"attention-weight": "0"})) == 0
     texts = texts_of(workplace / "test.xlsx")
     theirs = attention_of(workplace / "teacher", texts)
@@ -289,8 +290,8 @@ def test_texts_that_a_smaller_vocabulary_cuts_otherwise_teach_no_attention(
     """They are counted; what the others teach is a share of attention for each token, which add up to one."""
     from training import distil
 
-    def stop(_plan: Any, rows: Any, _ranks: Any, objective: Any) -> None:
-        lessons.append((rows, objective._taught.attention))
+    def stop(_model: Any, lesson: Any, *_: Any, **__: Any) -> None:
+        lessons.append((lesson.rows, lesson.objective._taught.attention))
         raise TrainedError
 
     lessons: list[tuple[Any, Any]] = []
@@ -301,7 +302,7 @@ def test_texts_that_a_smaller_vocabulary_cuts_otherwise_teach_no_attention(
     # The vocabulary is smaller than the words in use by three
     unknown = [bool((review.windows[0] == 1).any()) for review in rows.reviews]
     assert (0 < sum(unknown) < TRAINED + EXTRA) == bool(size)
-    said = f"{sum(unknown)} texts teach no attention: the student's vocabulary lacks tokens of theirs"
+    said = f"{sum(unknown)} texts teach no attention: the student's vocabulary lacks some of their tokens"
     assert (said in capsys.readouterr().err) == bool(size)
     for lacks, length, shares in zip(unknown, rows.lengths, attention, strict=True):
         assert shares.sum().item() == pytest.approx(0 if lacks else 1, abs=5e-3)
@@ -312,24 +313,31 @@ def lesson_of(command: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> tuple[
     """The plan, the rows and the teachers' logits with which `command` would begin to train."""
     from training import distil
 
-    def stop(plan: Any, rows: Any, _ranks: Any, objective: Any) -> None:
-        lessons.append((plan, rows, objective._taught.logits.numpy()))
+    def gathered(found: Any, *_: Any) -> Any:
+        plans.append(found.plan)
+        return gather(found, *_)
+
+    def stop(_model: Any, lesson: Any, *_: Any, **__: Any) -> None:
+        lessons.append((plans[-1], lesson.rows, lesson.objective._taught.logits.numpy()))
         raise TrainedError
 
+    gather = distil._gather
+    plans: list[Any] = []
     lessons: list[tuple[Any, Any, Any]] = []
+    monkeypatch.setattr(distil, "_gather", gathered)
     monkeypatch.setattr(distil, "train", stop)
     finish(command)
     return lessons[0]
 
 
-def test_each_text_is_learnt_with_its_own_answer_and_with_a_label_only_where_it_has_one(
+def test_each_text_has_its_own_answer_and_a_label_only_if_it_came_with_one(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Labelled rows first, then those without; texts that the teacher failed on are left out."""
     import numpy as np
 
-    from training import distil
     from training.encoders.objective import UNLABELED
+    from training.teachers import asking
     from training.teachers.teacher import Answers
 
     def lengths(_teacher: Any, texts: Sequence[str], *_: Any) -> Answers:
@@ -338,7 +346,7 @@ def test_each_text_is_learnt_with_its_own_answer_and_with_a_label_only_where_it_
         logits[7] = np.nan
         return Answers(logits)
 
-    monkeypatch.setattr(distil, "answers_of", lengths)
+    monkeypatch.setattr(asking, "answers_of", lengths)
     command = arguments(workplace, "captured", **{"max-overlap": "0.06", "hidden-weight": "0"})
     _, rows, logits = lesson_of(command, monkeypatch)
     assert "2 texts are left out: a teacher failed on them" in capsys.readouterr().err
@@ -349,19 +357,19 @@ def test_each_text_is_learnt_with_its_own_answer_and_with_a_label_only_where_it_
     assert [review.tokens for review in rows.reviews] == [min(count + 2, 24) for count in words]
 
 
-def test_a_teacher_that_fails_on_every_text_is_told(
+def test_a_teacher_that_fails_on_every_text_is_reported(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its weights may be broken: no student can be trained."""
     import numpy as np
 
-    from training import distil
+    from training.teachers import asking
     from training.teachers.teacher import Answers
 
     def nothing(_teacher: Any, texts: Sequence[str], *_: Any) -> Answers:
         return Answers(np.full((len(texts), 2), np.nan, dtype=np.float32))
 
-    monkeypatch.setattr(distil, "answers_of", nothing)
+    monkeypatch.setattr(asking, "answers_of", nothing)
     command = arguments(workplace, "failed", **{"max-overlap": "0.06", "hidden-weight": "0"})
     assert "a teacher failed on every text" in refusal(capsys, command)
 
@@ -387,10 +395,11 @@ def test_texts_without_labels_do_not_nearly_repeat_rows_that_are_held_out(tmp_pa
 def test_nbsvm_teaches_alone_or_beside_a_bundle(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, *, beside: bool
 ) -> None:
-    """Its own answers are learnt, or their mean with the bundle's; and the run is named after both."""
+    """The student gets its answers, or their mean with those of the bundle; the record names both."""
     import numpy as np
 
     from training import distil
+    from training.teachers import asking
     from training.teachers.teacher import Answers
 
     def nothing(_teacher: Any, texts: Sequence[str], *_: Any) -> Answers:
@@ -400,7 +409,7 @@ def test_nbsvm_teaches_alone_or_beside_a_bundle(
         assert (len(train), len(unlabeled)) == (TRAINED, EXTRA)
         return np.array([[0, row] for row in range(TRAINED + EXTRA)], dtype=np.float32)
 
-    monkeypatch.setattr(distil, "answers_of", nothing)
+    monkeypatch.setattr(asking, "answers_of", nothing)
     monkeypatch.setattr(distil, "nbsvm_logits", learnt)
     options = {"teacher": "nbsvm", "base": str(workplace / "teacher"), "hidden-weight": "0", "max-overlap": "0.06"}
     command = arguments(workplace, "linear", **options)
@@ -411,35 +420,36 @@ def test_nbsvm_teaches_alone_or_beside_a_bundle(
     assert (logits[:, 1] - logits[:, 0]).tolist() == [share * row for row in range(TRAINED + EXTRA)]
 
 
-def test_ctrl_c_while_a_teacher_is_asked_says_how_to_go_on(
+def test_ctrl_c_while_a_teacher_is_asked_says_how_to_resume(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What it has answered is kept; one line, the exit code of a signal, no stack trace."""
-    from training import distil
+    from training.teachers import asking
 
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(distil, "answers_of", interrupted)
+    monkeypatch.setattr(asking, "answers_of", interrupted)
     assert main(arguments(workplace, "early", **{"max-overlap": "0.06"})) == 130
-    assert capsys.readouterr().err.endswith("stopped while teachers are asked; the same command goes on from there\n")
+    assert capsys.readouterr().err.endswith("stopped while teachers are asked; the same command resumes there\n")
 
 
-def test_a_run_that_cannot_go_on_is_refused_before_a_teacher_is_asked(
+def test_a_run_that_cannot_resume_is_refused_before_a_teacher_is_asked(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A checkpoint of another run, and more processes than a step has reviews: not behind a night of asking."""
+    """A checkpoint of another run, and more processes than a step has reviews: not after a night of asking."""
     import torch
 
     from training import distil
     from training.encoders.parallel import Ranks
     from training.loop.state import RunState
+    from training.teachers import asking
 
     def asked(*_: Any) -> None:
         raise AssertionError("a teacher is asked")
 
-    for name in ("answers_of", "nbsvm_logits"):
-        monkeypatch.setattr(distil, name, asked)
+    monkeypatch.setattr(asking, "answers_of", asked)
+    monkeypatch.setattr(distil, "nbsvm_logits", asked)
     command = [*arguments(workplace, "other", **{"max-overlap": "0.06"}), "--teacher", "nbsvm"]
     with monkeypatch.context() as patched:
         patched.setattr(distil, "joined", lambda _: nullcontext(Ranks(size=17)))
@@ -450,7 +460,7 @@ def test_a_run_that_cannot_go_on_is_refused_before_a_teacher_is_asked(
     assert "other.run is of a run with another" in refusal(capsys, command)
 
 
-def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
+def test_wrong_use_is_reported_in_one_line_before_a_teacher_is_asked(
     workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Teacher, student, texts, base and settings that cannot be."""
@@ -468,12 +478,12 @@ def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
     others = {"train": str(tmp_path / "other.xlsx"), "test": str(tmp_path / "other.xlsx"), "drop-leaked": ""}
     for changed, words in (
         ({"width": "64"}, "a student of width 64 is wider than its base, which has 32"),
-        ({"heads": "3"}, "3 heads cannot share out a width of 16"),
+        ({"heads": "3"}, "a width of 16 is not a multiple of 3 heads"),
         ({"teacher": "nbsvm", "hidden-weight": "0"}, "nbsvm has no layers that a student could start from"),
         ({"teacher": "techer"}, "the teacher techer does not exist"),
         ({"name": "a b"}, "name: String should match pattern"),
         ({"seed": str(2**32)}, "seed: Input should be less than 4294967296"),
-        ({"teacher": "nbsvm"}, "nbsvm has no hidden states: name another --teacher too"),
+        ({"teacher": "nbsvm"}, "nbsvm has no hidden states: add another --teacher"),
         ({"unlabeled": str(tmp_path / "none.txt")}, "none.txt does not exist"),
         ({"unlabeled": str(tmp_path / "prices.xlsx")}, "has the columns 'price', 'date': say with --unlabeled-column"),
         ({"unlabeled": str(tmp_path / "empty.xlsx")}, "has no usable text"),
@@ -483,9 +493,9 @@ def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
         ({"teacher": str(tmp_path / "int8")}, "has no torch weights that a student could start from"),
         ({"teacher": str(tmp_path / "int8"), "base": str(workplace / "teacher")}, "so no hidden states"),
         ({"soft-weight": "0", "hidden-weight": "0"}, "nothing is left to learn from a teacher"),
-        ({"teacher": "nbsvm", **ATTENTIVE}, "nbsvm has no attention: name another --teacher too"),
+        ({"teacher": "nbsvm", **ATTENTIVE}, "nbsvm has no attention: add another --teacher"),
         ({"base": str(tmp_path / "base"), **ATTENTIVE}, "has another tokenizer than base"),
-        ({"truncation": "windows", **ATTENTIVE}, "attention_weight is for texts that are read at once"),
+        ({"truncation": "windows", **ATTENTIVE}, "attention_weight does not work with windows"),
         ({"max-length": "512"}, "reads at most 64 tokens"),
         (others | {"unlabeled": "", "test": str(workplace / "test.xlsx")}, "has labels that"),
     ):
@@ -493,23 +503,23 @@ def test_wrong_use_is_told_in_one_line_before_a_teacher_is_asked(
     assert not (workplace / "refused").exists()
 
 
-def test_a_bundle_behind_nbsvm_is_the_base_of_the_student(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_after_nbsvm_is_the_base_of_the_student(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several teachers the first that has layers, whatever the order."""
-    from training import distil
+    from training.teachers import sources
 
-    def found(teachers: Sequence[Path]) -> None:
-        assert teachers == [workplace / "teacher"]
+    def found(name: str) -> None:
+        assert name == str(workplace / "teacher")
         raise TrainedError
 
-    monkeypatch.setattr(distil, "_base_of", found)
+    monkeypatch.setattr(sources, "find_base", found)
     command = arguments(workplace, "behind", teacher="nbsvm", **{"hidden-weight": "0"})
     finish([*command, "--teacher", str(workplace / "teacher")])
 
 
-def test_a_student_is_not_gone_on_with_that_has_other_tokens_texts_or_teachers(
+def test_a_student_with_other_tokens_texts_or_teachers_does_not_resume(
     workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else embeddings would be those of other words; how much is read when serving is no part of it."""
+    """Its embeddings would belong to other words; the serving length does not matter."""
     import pandas as pd
 
     table = pd.read_parquet(workplace / "unlabeled.parquet")

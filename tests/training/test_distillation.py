@@ -116,7 +116,7 @@ def test_settings_that_learn_nothing_from_a_teacher_are_refused() -> None:
     """Labels alone are what fit is for; an impossible temperature is named."""
     with pytest.raises(ValueError, match="nothing is left to learn from a teacher"):
         DistilSettings(soft_weight=0)
-    with pytest.raises(ValueError, match="for texts that are read at once"):
+    with pytest.raises(ValueError, match="does not work with windows"):
         DistilSettings(attention_weight=1, truncation=Truncation.WINDOWS)
     with pytest.raises(ValueError, match="needs a teacher_max_length that is train_max_length"):
         DistilSettings(attention_weight=1, teacher_max_length=24)

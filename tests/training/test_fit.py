@@ -198,7 +198,7 @@ def test_evaluate_measures_what_the_manifest_claims(fitted: Path, capsys: pytest
     assert "on 10 reviews" in capsys.readouterr().out
 
 
-def test_a_killed_fit_goes_on_to_the_same_weights(
+def test_a_killed_fit_resumes_to_the_same_weights(
     workplace: Path, fitted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SIGKILL in the middle of training, the same command again: the weights are those of the run without a kill."""
@@ -209,8 +209,8 @@ def test_a_killed_fit_goes_on_to_the_same_weights(
     assert 0 < killed_at < STEPS
     # When the command is given again
     assert main(command) == 0
-    # Then it went on, and ended where the other run did
-    assert f"goes on from step {killed_at} of {STEPS}" in capsys.readouterr().err
+    # Then it resumed, and ended where the other run did
+    assert f"resumes at step {killed_at} of {STEPS}" in capsys.readouterr().err
     assert weights_of(run) == weights_of(fitted.with_name("bundle.run"))
     # And only what was asked for is kept, with the accuracy of what was not
     manifest = load_bundle(workplace / "small").manifest
@@ -220,13 +220,13 @@ def test_a_killed_fit_goes_on_to_the_same_weights(
     assert not (workplace / "small" / "model.safetensors").exists()
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(
+def test_ctrl_c_saves_and_says_how_to_resume(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SIGINT ends the run at the end of a step, with a checkpoint and without a stack trace."""
     interrupt_after(3 * 16, monkeypatch)
     assert main(arguments(workplace, "stopped")) == 130
-    assert f"stopped at step 3 of {STEPS}; the same command goes on from there" in capsys.readouterr().err
+    assert f"stopped at step 3 of {STEPS}; the same command resumes there" in capsys.readouterr().err
     assert step_of(workplace / "stopped.run") == 3
     assert not (workplace / "stopped").exists()
     # And a checkpoint is not overwritten by a run with other settings

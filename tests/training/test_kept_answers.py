@@ -243,7 +243,7 @@ def test_a_run_that_is_stopped_while_it_measures_goes_on_there(
     with monkeypatch.context() as patch:
         patch.setattr(KeptAnswers, "append", interrupted)
         assert main(command) == 130
-    assert capsys.readouterr().err.endswith("stopped while the bundle is made; the same command goes on from there\n")
+    assert capsys.readouterr().err.endswith("stopped while the bundle is made; the same command resumes there\n")
     assert not (tmp_path / "out").exists()
     before = len(asked)
     assert before >= 40 + 256
@@ -251,7 +251,7 @@ def test_a_run_that_is_stopped_while_it_measures_goes_on_there(
     assert main(command) == 0
     # Then it asks for the test rows that are left, and the golden texts
     told = capsys.readouterr()
-    assert "training goes on from step" in told.err
+    assert "training resumes at step" in told.err
     left = [text for text in asked[before:] if text in asked[40:before]]
     assert left == []
     assert (tmp_path / "out" / "manifest.json").is_file()

@@ -1,6 +1,7 @@
 """The training loop: every row once an epoch, little padding, and a resumed run that equals an uninterrupted one."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ SEED = 5
 
 
 def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
-    """Steps that run over the end of an epoch go on with the next one and lose no row."""
+    """A step that crosses the end of an epoch continues with the next one and loses no row."""
     steps = range(total_steps(rows=10, epochs=2, batch_size=4))
     stream = [row for step in steps for row in rows_of_step(step, 10, 4, SEED)]
     assert sorted(stream[:10]) == sorted(stream[10:20]) == list(range(10))
@@ -36,7 +37,7 @@ def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
 def test_steps_of_like_length_hold_the_rows_of_the_run_with_little_padding_in_a_random_order(
     rows: int, epochs: int
 ) -> None:
-    """What is read in all is what the plain stream reads, however small the file; a step repeats no more than that."""
+    """The run sees the same rows as with the plain stream, however small the file; a step repeats no more of them."""
     lengths = [(row * 7919) % 400 + 1 for row in range(rows)]
     steps = total_steps(rows, epochs, 16)
     grouped = [rows_of_like_length(step, steps, lengths, 16, SEED) for step in range(steps)]
@@ -61,7 +62,7 @@ def test_a_fraction_of_an_epoch_is_its_share_of_the_rows(epochs: float, steps: i
 
 
 def test_micro_batches_keep_to_the_budget_and_hold_each_row_once() -> None:
-    """No group is larger than the budget once padded, but for a review that is longer on its own."""
+    """No group exceeds the budget once padded, except a single review that is longer."""
     lengths = [160, 10, 50, 160, 300, 12, 48, 160]
     groups = micro_batches(range(8), lengths, max_tokens=320)
     assert sorted(row for group in groups for row in group) == list(range(8))
@@ -70,7 +71,7 @@ def test_micro_batches_keep_to_the_budget_and_hold_each_row_once() -> None:
 
 
 def test_groups_are_cut_until_every_process_has_one() -> None:
-    """The largest is halved, no row is lost, and a step with fewer rows than processes is left as it is."""
+    """The largest is halved, no row is lost, and a step with fewer rows than processes is left alone."""
     groups = at_least([[0, 1, 2, 3, 4], [5]], 4)
     assert len(groups) == 4
     assert sorted(row for group in groups for row in group) == [0, 1, 2, 3, 4, 5]
@@ -86,19 +87,23 @@ def test_an_epoch_ends_with_the_step_that_sees_its_last_row(epochs: float, ends:
 
 
 class KilledError(Exception):
-    """Stands for the end of the process: nothing behind it is saved."""
+    """Stands for the end of the process: nothing after it is saved."""
 
 
-def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
+def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run that dies some steps after its last checkpoint repeats those steps, dropout included."""
     import torch
 
     from training.data.reviews import read_reviews
     from training.encoders.base import find_base, load_classifier, quiet_transformers
+    from training.encoders.parallel import Ranks
+    from training.io.progress import ProgressBar
     from training.loop import checkpoint
-    from training.loop.loop import train
+    from training.loop.run import Lesson, Saving, begin, train
     from training.loop.state import RunState
-    from training.loop.step import TrainingRows, make_optimizer
+    from training.loop.step import TrainingRows
     from training.settings import FitSettings
 
     quiet_transformers()
@@ -106,36 +111,39 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path: Pat
     base = find_base(str(make_base(tmp_path / "base")))
     data = read_reviews(write_reviews(tmp_path / "train.xlsx", 60, seed=SEED))
     encoder = Encoder(base.tokenizer_json, Reading(24, Truncation.HEAD_TAIL))
-    rows = TrainingRows.encode(data, data.label_names, encoder)
+    lesson = Lesson(TrainingRows.encode(data, data.label_names, encoder), TrainingRows([], [], 0))
     steps = total_steps(60, 2, 8)
+    save = checkpoint.save
 
-    def run(directory: Path, save_at: int | None = None, die_at: int | None = None) -> dict[str, torch.Tensor]:
-        model = load_classifier(base, data.label_names, settings.seed)
-        optimizer = make_optimizer(model, settings)
-        start = RunState()
-        if header := checkpoint.read_header(directory):
-            start = header[1]
-            checkpoint.restore(directory, model, optimizer)
+    def save_at_5(directory: Path, identity: Any, state: RunState, *rest: Any) -> None:
+        if state.step == 5:
+            save(directory, identity, state, *rest)
 
-        def on_step(state: RunState) -> bool:
-            if state.step == save_at:
-                checkpoint.save(directory, {}, state, model, optimizer)
-            if state.step == die_at:
+    class Dying(ProgressBar):
+        def update(self, done: int, note: str = "") -> None:
+            super().update(done, note)
+            if done == 9 * 8:
                 raise KilledError
-            return True
 
-        def save(state: RunState) -> None:
-            checkpoint.save(directory, {}, state, model, optimizer)
-
-        end = train(model, optimizer, rows, settings, start=start, on_step=on_step, save=save, save_seconds=1e9)
+    def run(directory: Path) -> dict[str, torch.Tensor]:
+        model = load_classifier(base, data.label_names, settings.seed)
+        saving = Saving(directory, {}, every_seconds=0)
+        start = begin(settings, saving, Ranks())
+        end = train(model, lesson, settings, saving, start=start, ranks=Ranks())
         assert end.step == steps
         weights: dict[str, torch.Tensor] = model.state_dict()
         return weights
 
     # Given a run to its end, and one that dies four steps after a checkpoint
     uninterrupted = run(tmp_path / "whole")
-    with pytest.raises(KilledError):
-        run(tmp_path / "dying", save_at=5, die_at=9)
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save", save_at_5)
+        patched.setattr("training.loop.run.ProgressBar", Dying)
+        with pytest.raises(KilledError):
+            run(tmp_path / "dying")
+    header = checkpoint.read_header(tmp_path / "dying")
+    assert header is not None
+    assert header[1].step == 5
     # When the second one is started again
     resumed = run(tmp_path / "dying")
     # Then both ended in the same weights
@@ -143,8 +151,8 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path: Pat
     assert all(torch.equal(resumed[name], uninterrupted[name]) for name in resumed)
 
 
-def test_a_checkpoint_cut_short_counts_as_none(tmp_path: Path) -> None:
-    """A file that is no whole checkpoint is not resumed from."""
+def test_a_truncated_checkpoint_counts_as_none(tmp_path: Path) -> None:
+    """A run does not resume from an incomplete file."""
     from training.loop import checkpoint
 
     (tmp_path / checkpoint.CHECKPOINT).write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
@@ -152,8 +160,8 @@ def test_a_checkpoint_cut_short_counts_as_none(tmp_path: Path) -> None:
     assert checkpoint.read_header(tmp_path / "nowhere") is None
 
 
-def test_what_makes_two_runs_differ_is_named() -> None:
-    """A refused checkpoint says which setting or file changed."""
+def test_the_differences_between_two_runs_are_named() -> None:
+    """The refusal of a checkpoint names the setting or file that changed."""
     from training.loop import checkpoint
 
     found = {"rows": 10, "train_sha256": "a", "settings": {"epochs": 1.0, "seed": 1}}

@@ -1,4 +1,4 @@
-"""A run of every option is killed, and a run is shared by two processes: both end in the weights of a plain run."""
+"""A killed run with every option, and a run of two processes, end in the weights of an undisturbed run."""
 
 import json
 from collections.abc import Iterator
@@ -71,11 +71,11 @@ def arguments(directory: Path, run: str, **changed: str) -> list[str]:
 
 @pytest.fixture
 def train_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fit in this process ends where packaging would begin."""
+    """A fit in this process ends before packaging."""
     end_before_packaging(monkeypatch)
 
 
-def test_a_killed_run_of_every_option_goes_on_to_the_same_weights(
+def test_a_killed_run_with_every_option_resumes_to_the_same_weights(
     workplace: Path, train_only: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SIGKILL in the third epoch, the same command again: last weights, best weights and curves are the same."""
@@ -85,8 +85,8 @@ def test_a_killed_run_of_every_option_goes_on_to_the_same_weights(
     assert 2 * STEPS_PER_EPOCH < killed_at < STEPS
     # When the command is given again
     finish(arguments(workplace, "killed"))
-    # Then it went on, and ended where the other run did
-    assert "training goes on from step" in capsys.readouterr().err
+    # Then it resumed, and ended where the other run did
+    assert "training resumes at step" in capsys.readouterr().err
     (best,) = (path.name for path in (workplace / "whole").glob("best-*"))
     for file in (CHECKPOINT, best):
         assert weights_of(workplace / "killed", file) == weights_of(workplace / "whole", file)
@@ -104,10 +104,10 @@ def test_a_killed_run_of_every_option_goes_on_to_the_same_weights(
 def test_a_second_run_in_the_same_directory_is_refused(
     workplace: Path, command: str, train_only: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The two would write their checkpoints over each other's; the end of the first one lets the second begin."""
+    """The two would overwrite each other's checkpoints; when the first one ends, the second may begin."""
     from training.encoders.parallel import the_only_run
 
-    # Given a directory in which another run is at work
+    # Given a directory in which another run is active
     command_line = arguments(workplace, f"shared-{command}", epochs="0.1")
     if command == "distil":
         command_line = ["distil", *command_line[1:], "--teacher", "nbsvm", "--student", "half"]
@@ -115,7 +115,7 @@ def test_a_second_run_in_the_same_directory_is_refused(
         # When the same command is given, then it is refused in one line, and nothing is trained
         assert main(command_line) == 2
         error = capsys.readouterr().err
-        assert f"another run is at work in {workplace / f'shared-{command}'}" in error
+        assert f"another run is active in {workplace / f'shared-{command}'}" in error
         assert "training starts" not in error
         assert step_of(workplace / f"shared-{command}") == 0
     # And once that run has ended it trains
@@ -127,12 +127,12 @@ def test_two_processes_end_where_one_does(workplace: Path, train_only: None) -> 
     """Two real processes of torchrun, over Gloo: the losses, metrics and weights of one process, up to rounding."""
     # Given one run in this process
     finish(arguments(workplace, "one", epochs="1"))
-    # When two processes share the same run, then the first alone talks and packages
+    # When two processes share the same run, then only the first logs and packages
     out, err = with_two_processes(
         arguments(workplace, "two", epochs="1", **{"calibration-texts": "12", "keep": "int8"})
     )
     assert err.count("training starts: ") == out.count("accuracy ") == 1
-    # And it has learnt the same
+    # And it has trained the same
     one, two = (record_in(workplace / run / "record.json") for run in ("one", "two"))
     assert (one.machine.processes, two.machine.processes) == (1, 2)
     for alone, shared in zip(one.epochs, two.epochs, strict=True):
@@ -147,21 +147,18 @@ def test_more_processes_than_reviews_in_a_step_are_refused(tmp_path: Path) -> No
     """A process without a review could not take part in the step."""
     from consumer.errors import UsageError
     from training.encoders.parallel import Ranks
-    from training.loop.run import run_training
-    from training.loop.step import TrainingRows
+    from training.loop.run import Saving, begin
     from training.settings import FitSettings
 
-    rows, settings = TrainingRows([], [], 0), FitSettings(batch_size=2)
+    settings = FitSettings(batch_size=2)
     with pytest.raises(UsageError, match="3 processes cannot share batches of 2"):
-        run_training(
-            None, rows, rows, settings, identity={}, directory=tmp_path, save_seconds=1, ranks=Ranks(rank=1, size=3)
-        )
+        begin(settings, Saving(tmp_path, {}, 1), Ranks(rank=1, size=3))
 
 
-def test_only_the_first_process_says_what_is_wrong(
+def test_only_the_first_process_reports_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A wrong file is told once, not once per process; the exit code is the same in each."""
+    """A wrong file is reported once, not once per process; the exit code is the same in each."""
     from training.encoders.parallel import only_the_first_talks
 
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
@@ -182,20 +179,20 @@ def test_only_the_first_process_says_what_is_wrong(
 def test_a_rate_that_is_far_too_high_is_refused_with_the_last_good_checkpoint(
     workplace: Path, train_only: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The loss stops being a number: one line that says what to do, and no broken weights are written."""
+    """The loss becomes NaN: one line says what to do, and no broken weights are written."""
     from safetensors.torch import load_file
 
     assert main(arguments(workplace, "hot", **{"learning-rate": "1e30"})) == 2
-    assert "train anew with a lower --learning-rate" in capsys.readouterr().err
+    assert "train again with a lower --learning-rate" in capsys.readouterr().err
     saved = load_file(workplace / "hot" / "checkpoint.safetensors")
     assert step_of(workplace / "hot") > 0
     assert all(tensor.isfinite().all() for tensor in saved.values())
 
 
-def test_a_run_on_a_full_disk_gives_up_and_goes_on_once_there_is_room(
+def test_a_run_on_a_full_disk_gives_up_and_resumes_once_there_is_room(
     workplace: Path, train_only: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The third checkpoint does not fit: exit code 5, the second one is whole, and the same command goes on from it."""
+    """The third checkpoint does not fit: exit code 5, and the same command resumes from the intact second one."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -212,11 +209,11 @@ def test_a_run_on_a_full_disk_gives_up_and_goes_on_once_there_is_room(
     assert line.endswith("the same command then goes on from what is there")
     assert step_of(workplace / "full") == 2
     finish(arguments(workplace, "full", epochs="1"))
-    assert "training goes on from step 2 of" in capsys.readouterr().err
+    assert "training resumes at step 2 of" in capsys.readouterr().err
 
 
-def test_a_checkpoint_that_cannot_be_opened_is_not_a_missing_one(tmp_path: Path) -> None:
-    """Below a file there is none, and none can be written either: said at the start, not behind the first epoch."""
+def test_a_checkpoint_that_cannot_be_opened_does_not_count_as_missing(tmp_path: Path) -> None:
+    """Below a file none can be written either: the error comes at the start, not after the first epoch."""
     from consumer.errors import UsageError
     from training.loop.checkpoint import read_header
 
@@ -229,7 +226,7 @@ def test_a_checkpoint_that_cannot_be_opened_is_not_a_missing_one(tmp_path: Path)
 def test_a_checkpoint_of_an_older_version_is_refused(
     workplace: Path, train_only: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It does not tell which rows it was trained on: one line says so, and it is left as it is."""
+    """Its identity cannot be compared: one line says so, and the file is left alone."""
     from safetensors.torch import load_file, save_file
 
     from training.loop import checkpoint
@@ -248,10 +245,10 @@ def test_a_checkpoint_of_an_older_version_is_refused(
     assert file.read_bytes() == before
 
 
-def test_a_run_that_lacks_memory_says_what_to_lower_and_goes_on_with_it(
+def test_a_run_out_of_memory_says_what_to_lower_and_resumes_with_it(
     workplace: Path, train_only: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A long review late in the epoch is too much for the GPU: one line, and nothing learnt so far is lost."""
+    """A long review late in the epoch is too much for the GPU: one line, and no training so far is lost."""
     import torch
     from transformers import DistilBertForSequenceClassification
 
@@ -266,6 +263,6 @@ def test_a_run_that_lacks_memory_says_what_to_lower_and_goes_on_with_it(
         patched.setattr(DistilBertForSequenceClassification, "forward", too_much)
         assert main(arguments(workplace, "large", epochs="1")) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "lower --micro-batch-tokens, which is 96; the same command then goes on from the last checkpoint" in line
+    assert "lower --micro-batch-tokens, which is 96; the command then resumes from the last checkpoint" in line
     finish(arguments(workplace, "large", epochs="1", **{"micro-batch-tokens": "48"}))
-    assert "training goes on from step 3 of 10" in capsys.readouterr().err
+    assert "training resumes at step 3 of 10" in capsys.readouterr().err

@@ -97,7 +97,7 @@ def test_cycles_of_another_policy_are_refused(policy: Policy, given: dict[str, f
 
 
 def test_a_run_is_told_by_the_cycles_that_are_in_force() -> None:
-    """Named or by default: the same run; and checkpoints made before they could be left out are gone on from."""
+    """Given or by default, it is the same run; runs from before they could be left out resume."""
     by_default, named = FitSettings(policy="sgdr"), FitSettings(policy="sgdr", cycle_length=1, cycle_multiplier=1)
     assert by_default.identity() == named.identity()
     assert (FitSettings().identity()["cycle_length"], FitSettings().identity()["cycle_multiplier"]) == (1, 1)

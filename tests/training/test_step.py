@@ -101,7 +101,7 @@ def test_the_embeddings_get_their_gradient_row_by_row(
 
 
 def test_a_loss_that_fails_leaves_the_embeddings_as_they_were(base: Path) -> None:
-    """Whoever goes on with the model gets gradients as usual."""
+    """Later uses of the model get gradients as usual."""
     import torch
     from transformers import DistilBertForSequenceClassification
 

@@ -302,7 +302,7 @@ def test_shapes_that_cannot_be_are_refused(base: Any) -> None:
 
     with pytest.raises(UsageError, match="a student of width 256 is wider than its base, which has 32"):
         student_shape(DistilSettings(), base)
-    with pytest.raises(UsageError, match="3 heads cannot share out a width of 16"):
+    with pytest.raises(UsageError, match="a width of 16 is not a multiple of 3 heads"):
         student_shape(DistilSettings(width=16, heads=3), base)
     shape = student_shape(DistilSettings(width=16), base)
     assert (shape.layers, shape.heads, shape.vocabulary) == (4, 4, 4 + len(NEUTRAL) + 8)

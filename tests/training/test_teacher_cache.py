@@ -60,7 +60,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def find(path: Path, *, hidden: bool = False, attention: bool = False, **given: Any) -> Any:
     """The teacher at `path`."""
-    from training.teachers.teacher import find_teacher
+    from training.teachers.find import find_teacher
 
     return find_teacher(path, LABELS, DistilSettings(**given), hidden=hidden, attention=attention)
 
@@ -110,7 +110,7 @@ t.answers(t.find(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
 
-def test_asking_goes_on_after_a_kill_and_asks_nothing_twice(bundle: Path, tmp_path: Path, asked: list[str]) -> None:
+def test_asking_resumes_after_a_kill_and_asks_nothing_twice(bundle: Path, tmp_path: Path, asked: list[str]) -> None:
     """SIGKILL after the second shard: the next process asks for the third alone, and the first two are untouched."""
     # Given a process that is killed after two of three shards
     done = subprocess.run(
@@ -122,7 +122,7 @@ def test_asking_goes_on_after_a_kill_and_asks_nothing_twice(bundle: Path, tmp_pa
     assert done.returncode == -signal.SIGKILL
     kept = {path: path.stat() for path in tmp_path.rglob("*.safetensors")}
     assert len(kept) == 2
-    # When another one goes on
+    # When another one resumes
     found = answers(find(bundle), tmp_path)
     # Then it asks for what is missing
     assert asked == list(TEXTS[512:])
@@ -133,7 +133,7 @@ def test_asking_goes_on_after_a_kill_and_asks_nothing_twice(bundle: Path, tmp_pa
 def test_answers_of_another_teacher_text_or_setting_are_not_taken(
     bundle: Path, tmp_path: Path, asked: list[str]
 ) -> None:
-    """Each change asks anew; what was there stays for whoever comes back to it."""
+    """Each change asks again; the older answers stay for those who return to it."""
     answers(find(bundle), tmp_path)
     other = write_tiny_bundle(tmp_path / "other")
     seal(other, version="2")
@@ -151,7 +151,31 @@ def test_answers_of_another_teacher_text_or_setting_are_not_taken(
     assert asked == []
 
 
-def test_a_stale_or_damaged_shard_is_asked_for_anew(bundle: Path, tmp_path: Path, asked: list[str]) -> None:
+def test_a_teacher_computes_in_the_precision_and_variant_that_the_run_decided(
+    bundle: Path, trained: Path, tmp_path: Path
+) -> None:
+    """Transformers obeys --precision, and its answers in another one are not taken; a bundle computes as it serves."""
+    from training.loop.state import Decided
+
+    # Given a teacher that transformers runs, and what a run may decide
+    teacher = find(trained, hidden=True)
+    fp32, bf16 = (teacher.of_run(Decided(precision, gpu=False)) for precision in ("fp32", "bf16"))
+    # When it is asked in both precisions, then it answers differently, and each answer is kept under its own key
+    exact, rough = (answers(each, tmp_path, TEXTS[:8]).logits for each in (fp32, bf16))
+    assert not np.array_equal(exact, rough)
+    assert rough == pytest.approx(exact, abs=0.05)
+    assert (fp32.key()["precision"], bf16.key()["precision"]) == ("fp32", "bf16")
+    assert len({path.parent for path in tmp_path.rglob("*.safetensors")}) == 2
+    # And a bundle keeps its variant, except that of a GPU, on whatever machine the run resumes
+    served = find(bundle)
+    assert served.of_run(Decided("bf16", gpu=False)) == served.of_run(Decided("fp32", gpu=True)) == served
+    assert "precision" not in served.key()
+    plain = replace(find(trained), variant="int8")
+    assert plain.of_run(Decided("fp32", gpu=False)).variant == "int8"
+    assert plain.of_run(Decided("fp32", gpu=True)).variant == "torch"
+
+
+def test_a_stale_or_damaged_shard_is_asked_for_again(bundle: Path, tmp_path: Path, asked: list[str]) -> None:
     """One that was cut off, one whose header names other texts, one that is missing: those alone."""
     from safetensors.numpy import load_file, save_file
 
@@ -189,19 +213,14 @@ def test_several_processes_share_the_shards(
     assert len(found.logits) == len(TEXTS)
 
 
-def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(trained: Path, tmp_path: Path) -> None:
     """Transformers and the worker's classifier agree; the state is that of the first token in the last layer."""
     import torch
     from transformers import AutoModelForSequenceClassification
 
     from consumer.model.encoder import Encoder
     from consumer.model.reading import Reading, Truncation
-    from training.encoders import device
 
-    # Both in fp32: on a processor that multiplies faster in bf16 the teacher alone would use that.
-    monkeypatch.setattr(device, "bf16_is_faster_on_this_cpu", lambda: False)
     texts = ("the film was good good", "bad bad awful plot", "the story")
     served = answers(find(trained), tmp_path, texts)
     found = answers(find(trained, hidden=True), tmp_path, texts)
@@ -219,7 +238,7 @@ def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         (copy / name).write_bytes((trained / name).read_bytes())
     plain = find(copy)
-    assert (plain.labels, plain.reading.max_length, plain.variant) == (LABELS, 64, None)
+    assert (plain.labels, plain.max_length, plain.variant) == (LABELS, 64, None)
     assert np.allclose(answers(plain, tmp_path, texts).logits, found.logits, atol=1e-4)
 
 
@@ -232,10 +251,8 @@ def test_a_teacher_tells_what_its_first_token_attends_to(
 
     from consumer.model.encoder import Encoder
     from consumer.model.reading import Reading, Truncation
-    from training.encoders import device
     from training.teachers import teacher
 
-    monkeypatch.setattr(device, "bf16_is_faster_on_this_cpu", lambda: False)
     texts = ("the film was good good", "bad awful plot " * 20, "the story")
     plain = find(trained, hidden=True)
     # The bundle reads both ends of 48 tokens; the student reads the first 16.
@@ -245,9 +262,7 @@ def test_a_teacher_tells_what_its_first_token_attends_to(
     found = answers(asked, tmp_path, texts)
     assert found.attention.shape == (3, 16)
     model: Any = AutoModelForSequenceClassification.from_pretrained(trained, attn_implementation="eager").eval()
-    for row, text in enumerate(
-        Encoder((trained / "tokenizer.json").read_text(), Reading(16, Truncation.HEAD)).encode(texts)
-    ):
+    for row, text in enumerate(Encoder((trained / "tokenizer.json").read_text(), asked.reading).encode(texts)):
         ids = torch.from_numpy(text.windows[0].astype("int64"))[None]
         with torch.no_grad():
             seen = model(input_ids=ids, output_attentions=True, output_hidden_states=True)
@@ -281,7 +296,7 @@ def test_a_checkpoint_reads_no_more_tokens_than_it_has_positions(tmp_path: Path)
     tokenizer = (make_base(tmp_path / "base") / "tokenizer.json").read_bytes()
     (tmp_path / "roberta" / "tokenizer.json").write_bytes(tokenizer)
     teacher = find(tmp_path / "roberta")
-    assert teacher.reading.max_length == 64
+    assert teacher.max_length == 64
     assert np.isfinite(answers(teacher, tmp_path, ["the film was good " * 40]).logits).all()
 
 
@@ -304,7 +319,7 @@ def test_models_without_shares_of_attention_are_refused() -> None:
     before = good.config._attn_implementation
     check_attention(good, "good")
     assert good.config._attn_implementation == before != "eager"
-    with refused("mixer does not tell what its tokens attend to: leave out --attention-weight"):
+    with refused("mixer does not return what its tokens attend to: leave out --attention-weight"):
         check_attention(
             FNetForSequenceClassification(
                 FNetConfig(
@@ -330,9 +345,9 @@ def test_teachers_that_cannot_teach_are_refused(bundle: Path, trained: Path, tmp
     with refused("does not exist"):
         find(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with refused("is no bundle, and as a checkpoint it lacks config.json, tokenizer.json, model.safetensors"):
+    with refused("is not a bundle, and as a checkpoint it lacks config.json, tokenizer.json, model.safetensors"):
         find(tmp_path / "empty")
-    with refused("is no sequence classifier with id2label"):
+    with refused("is not a sequence classifier with id2label"):
         find(make_base(tmp_path / "base"))
     with refused("answers bad, good, but the training file has neg, pos"):
         find(write_tiny_bundle(tmp_path / "others", labels=("bad", "good")))
@@ -353,5 +368,5 @@ def test_teachers_that_cannot_teach_are_refused(bundle: Path, trained: Path, tmp
     (tmp_path / "empty" / "config.json").write_text("[]")
     for name in ("tokenizer.json", "model.safetensors"):
         (tmp_path / "empty" / name).write_text("")
-    with refused("cannot be understood"):
+    with refused("cannot be parsed"):
         find(tmp_path / "empty")

@@ -86,7 +86,7 @@ def test_the_best_epoch_is_the_first_of_the_best(select: Any, best: int) -> None
 
 
 def test_patience_ends_a_run_that_gets_no_better() -> None:
-    """Two epochs behind the best one are enough for a patience of two, and for none if there is no patience."""
+    """Two epochs after the best one exhaust a patience of two; without patience a run continues."""
     settings = FitSettings(select="loss", patience=2)
     assert not out_of_patience(RunState(epochs=epochs_of(0.9, 0.4, 0.5)), settings)
     assert out_of_patience(RunState(epochs=epochs_of(0.9, 0.4, 0.5, 0.4)), settings)
@@ -95,7 +95,7 @@ def test_patience_ends_a_run_that_gets_no_better() -> None:
 
 
 class Course:
-    """Stands for a model whose validation losses are known beforehand; counts how often it was asked."""
+    """Stands for a model with known validation losses."""
 
     def __init__(self, *losses: float) -> None:
         self.losses = list(losses)
@@ -128,9 +128,9 @@ def run_with(
 
     monkeypatch.setattr(run, "validate", measure)
     rows = TrainingRows([one_window([2, 5, 3])] * 8, [0, 1] * 4, 0)
-    state = run.run_training(
-        model, rows, rows, settings, identity={}, directory=tmp_path / "run", save_seconds=1e9, ranks=Ranks()
-    )
+    saving, ranks = run.Saving(tmp_path / "run", {}, every_seconds=1e9), Ranks()
+    start = run.begin(settings, saving, ranks)
+    state = run.train(model, run.Lesson(rows, rows), settings, saving, start=start, ranks=ranks)
     return state, [*seen, model.state_dict()]
 
 
@@ -146,11 +146,11 @@ def test_a_run_that_stops_early_ends_in_the_weights_of_its_best_epoch(
     assert (state.step, len(state.epochs)) == (16, 4)
     assert all(torch.equal(weights[1][name], weights[-1][name]) for name in weights[-1])
     assert not all(torch.equal(weights[3][name], weights[-1][name]) for name in weights[-1])
-    # The same command again: nothing more is trained, the same weights come out
+    # The same command again trains nothing more and ends in the same weights
     again, weights_again = run_with(course, tmp_path, monkeypatch, select="loss", patience=2)
     assert again == state
     assert all(torch.equal(weights_again[-1][name], weights[-1][name]) for name in weights[-1])
-    # And without the file of the best weights it says so
+    # And without the file of the best weights it is refused
     (tmp_path / "run" / "best-8.safetensors").unlink()
     with pytest.raises(UsageError, match="does not hold the best epoch"):
         run_with(course, tmp_path, monkeypatch, select="loss", patience=2)
@@ -159,7 +159,7 @@ def test_a_run_that_stops_early_ends_in_the_weights_of_its_best_epoch(
 def test_the_best_weights_outlive_a_kill_before_the_checkpoint_of_better_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second epoch is the best, but nobody knows of it; done again, it is worse, and the first is packaged."""
+    """The second epoch is the best, but no checkpoint records it; repeated, it is worse, and the first is packaged."""
     import torch
     from safetensors.torch import load_file
 
@@ -183,13 +183,13 @@ def test_the_best_weights_outlive_a_kill_before_the_checkpoint_of_better_ones(
     assert files() == ["best-4.safetensors", "best-8.safetensors", "checkpoint.safetensors"]
     first = load_file(tmp_path / "run" / "best-4.safetensors")
     (tmp_path / "run" / "best-12.safetensors.partial").write_bytes(b"cut off")
-    # When it goes on and the second epoch is not the best any more
+    # When it resumes and the second epoch is no longer the best
     state, weights = run_with(Course(0.7, 0.8, 0.9, 0.6), tmp_path, monkeypatch, select="loss")
     # Then it ends in the weights of the first, and nothing else is left
     assert [epoch.validation.loss for epoch in state.epochs if epoch.validation] == [0.5, 0.7, 0.8, 0.9, 0.6]
     assert all(torch.equal(first[name], weights[-1][name]) for name in first)
     assert files() == ["best-4.safetensors", "checkpoint.safetensors"]
-    # And what a kill behind the last checkpoint left goes, too
+    # And what a kill after the last checkpoint left is removed too
     (tmp_path / "run" / "best-20.safetensors").write_bytes(b"")
     run_with(Course(), tmp_path, monkeypatch, select="loss")
     assert files() == ["best-4.safetensors", "checkpoint.safetensors"]

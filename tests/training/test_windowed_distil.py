@@ -114,10 +114,10 @@ def test_a_student_with_windows_becomes_a_bundle_that_the_worker_reads_by_window
     assert f"- teacher `teacher`, SHA-256 `{load_bundle(workplace / 'teacher').digest}`" in card
     record = record_in(workplace / "out" / "run.json")
     assert (record.settings.reading.windows, record.teachers[0].name) == (manifest.windows, "teacher")
-    # And the run is not gone on with under other windows
+    # And the run does not resume with other windows
     capsys.readouterr()
     assert main(arguments(workplace, **{"max-windows": "3"})) == 2
-    assert "of a run with another windows: " in capsys.readouterr().err
+    assert "of a run with another windows" in capsys.readouterr().err
 
 
 def test_two_processes_learn_from_windows_what_one_does(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +192,7 @@ def test_a_teacher_answers_with_the_means_over_its_own_windows(workplace: Path, 
 
     from training.encoders.parallel import Ranks
     from training.teachers.cache import answers_of
-    from training.teachers.teacher import find_teacher
+    from training.teachers.find import find_teacher
 
     # Given the windows of the bundle, and other ones of the student, with which a checkpoint has to do
     path = workplace / "teacher"

@@ -172,22 +172,16 @@ def test_a_temperature_fitted_on_whole_texts_is_the_one_that_is_applied(fitted: 
 
 def plan_of(workplace: Path, reviews: Any, settings: FitSettings) -> Any:
     """A run that has not begun, without a model."""
-    from training.data.prepare import DEFAULTS, Prepared
+    from training.data.prepare import Prepared
     from training.encoders.base import find_base
-    from training.plan import Plan
+    from training.plan import Job, Plan, Split
 
     return Plan(
         model=None,
         base=find_base(str(workplace / "base")),
-        data=Prepared(reviews, reviews),
-        calibration=None,
-        validation=reviews,
+        rows=Split(Prepared(reviews, reviews), None, reviews),
         settings=settings,
-        packaging=PackageSettings(),
-        out=workplace,
-        directory=workplace,
-        save_seconds=0,
-        data_options=DEFAULTS,
+        job=Job(workplace, PackageSettings(), workplace),
     )
 
 
@@ -228,7 +222,7 @@ def test_training_and_worker_cut_a_text_into_the_same_windows(fitted: Bundle, wo
     assert set(learnt.counts) == {1, 2, 3, 4}
 
 
-def test_a_killed_fit_with_windows_goes_on_to_the_same_weights(
+def test_a_killed_fit_with_windows_resumes_to_the_same_weights(
     workplace: Path, fitted: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SIGKILL between two steps, the same command again: bit for bit the weights of the run without a kill."""
@@ -239,10 +233,10 @@ def test_a_killed_fit_with_windows_goes_on_to_the_same_weights(
     # When the command is given again, up to packaging
     end_before_packaging(monkeypatch)
     finish(command)
-    # Then it went on, and ended where the fit without a kill did
-    assert f"goes on from step {killed_at} of 60" in capsys.readouterr().err
+    # Then it resumed, and ended where the fit without a kill did
+    assert f"resumes at step {killed_at} of 60" in capsys.readouterr().err
     assert weights_of(workplace / "killed.run") == weights_of(workplace / "bundle.run")
-    # And it is not gone on with under other windows
+    # And it does not resume with other windows
     for name, value in (("max-windows", "3"), ("window-overlap", "0.5")):
         assert main(arguments(workplace, "killed", **{name: value})) == 2
         assert "of a run with another windows" in capsys.readouterr().err
@@ -266,7 +260,7 @@ def test_int8_scales_are_set_on_windows_of_the_whole_text(workplace: Path) -> No
 
 
 def test_window_settings_without_windows_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """They would change nothing; the line says which setting is missing. Others than can be are named."""
+    """They would have no effect; the line names the missing setting. Impossible values are named too."""
     files = ["--train", "a.xlsx", "--test", "b.xlsx", "--out", "c"]
     for name, value in (("--max-windows", "3"), ("--window-overlap", "0.1")):
         assert main(["fit", *files, name, value]) == 2
@@ -276,8 +270,8 @@ def test_window_settings_without_windows_are_refused(capsys: pytest.CaptureFixtu
         assert name.removeprefix("--").replace("-", "_") in capsys.readouterr().err
 
 
-def test_a_run_without_windows_and_teachers_is_told_by_nothing_of_them(workplace: Path) -> None:
-    """Without them the identity of a run holds no word of them; with windows, their defaults as well."""
+def test_the_identity_of_a_run_without_windows_and_teachers_does_not_mention_them(workplace: Path) -> None:
+    """With windows, it has their defaults as well."""
     from training.data.reviews import read_reviews
 
     before = {"batch_size", "weight_decay", "train_max_length", "truncation", "class_weights"}

@@ -111,7 +111,7 @@ def test_an_import_against_the_direction_is_noticed(monkeypatch: pytest.MonkeyPa
     """Planted: a model that asks Kafka, and data that trains."""
     for module, line in (
         ("consumer.model.classifier", "from consumer.kafka import client\n"),
-        ("training.data.reviews", "def f():\n    from training.loop.run import run_training\n"),
+        ("training.data.reviews", "def f():\n    from training.loop.run import train\n"),
     ):
         planted = tmp_path / "planted.py"
         planted.write_text(line + MODULES[module].read_text("utf-8"), "utf-8")

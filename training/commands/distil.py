@@ -1,10 +1,11 @@
-"""`review-training distil`: teach a small student what large models answer, measure it, write a bundle."""
+"""`review-training distil`: train a small student on the answers of large models, measure it, write a bundle."""
 
 import argparse
 from pathlib import Path
 
 from consumer.flags import add_settings
-from training.commands.options import add_data_options, add_run_options, read_data_options, read_settings
+from training.commands.options import add_data_options, add_run_options, read_settings
+from training.commands.runs import job_of, show
 from training.settings import DistilSettings, PackageSettings
 
 
@@ -17,31 +18,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="DIR",
-        help="a bundle, a sequence classifier of transformers, or nbsvm: the linear model of compare, learnt here from "
-        "the training rows; may repeat: the mean of their logits is learnt",
+        help="a bundle, a sequence classifier of transformers, or nbsvm: the linear model of compare, trained here on "
+        "the training rows; may be repeated, to train on the mean of all logits",
     )
     parser.add_argument(
         "--unlabeled",
         type=Path,
         metavar="FILE",
-        help="texts without labels to learn from as well: xlsx, csv, tsv, jsonl, parquet, or txt with a text a line",
+        help="texts without labels to train on as well: xlsx, csv, tsv, jsonl, parquet, or txt with one text per line",
     )
     parser.add_argument(
         "--unlabeled-column",
         metavar="NAME",
-        help="its column of texts (default: Reviews, or another usual name, or the only column)",
+        help="column of the texts in --unlabeled (default: Reviews, or another usual name, or the only column)",
     )
     parser.add_argument(
         "--base",
         metavar="DIR_OR_NAME",
         help="encoder whose layers and embeddings the student starts from: a bundle with torch weights, a directory, "
-        "or a name on the Hugging Face hub (default: the first teacher that is a directory)",
+        "or a name on the Hugging Face hub (default: the first --teacher that is a directory)",
     )
     parser.add_argument(
         "--teacher-cache",
         type=Path,
         metavar="DIR",
-        help="answers of teachers, for any number of runs (default: OUT.teachers)",
+        help="where answers of teachers are kept, for any number of runs (default: OUT.teachers)",
     )
     add_data_options(parser)
     add_settings(parser, DistilSettings)
@@ -49,29 +50,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Distil and tell what came out."""
+    """Distil, and print how good the result is."""
     settings, packaging = read_settings(DistilSettings, arguments), read_settings(PackageSettings, arguments)
     from training.distil import distil
     from training.encoders.parallel import only_the_first_talks
-    from training.measure.evaluate import as_text
+    from training.teachers.sources import Sources
 
+    sources = Sources(
+        teachers=arguments.teacher,
+        base_name=arguments.base,
+        unlabeled_file=arguments.unlabeled,
+        unlabeled_column=arguments.unlabeled_column,
+        cache=arguments.teacher_cache,
+    )
     with only_the_first_talks():
-        distilled = distil(
-            train_file=arguments.train,
-            test_file=arguments.test,
-            teachers=arguments.teacher,
-            out=arguments.out,
-            settings=settings,
-            packaging=packaging,
-            base_name=arguments.base,
-            unlabeled_file=arguments.unlabeled,
-            unlabeled_column=arguments.unlabeled_column,
-            teacher_cache=arguments.teacher_cache,
-            checkpoints=arguments.checkpoints,
-            checkpoint_minutes=arguments.checkpoint_minutes,
-            data_options=read_data_options(arguments),
-        )
-    if distilled:
-        manifest, evaluation = distilled
-        print(as_text(evaluation))  # noqa: T201
-        print(f"{arguments.out}: {manifest.name} {manifest.version}, serves {manifest.served}")  # noqa: T201
+        job = job_of(arguments, packaging)
+        show(arguments, distil(arguments.train, arguments.test, sources, settings, job))

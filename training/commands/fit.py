@@ -3,7 +3,8 @@
 import argparse
 
 from consumer.flags import add_settings
-from training.commands.options import add_data_options, add_run_options, read_data_options, read_settings
+from training.commands.options import add_data_options, add_run_options, read_settings
+from training.commands.runs import job_of, show
 from training.settings import FitSettings, PackageSettings
 
 
@@ -22,25 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Fit and tell what came out."""
+    """Fit, and print how good the result is."""
     settings, packaging = read_settings(FitSettings, arguments), read_settings(PackageSettings, arguments)
     from training.encoders.parallel import only_the_first_talks
     from training.fit import fit
-    from training.measure.evaluate import as_text
 
     with only_the_first_talks():
-        fitted = fit(
-            train_file=arguments.train,
-            test_file=arguments.test,
-            base_name=arguments.base,
-            out=arguments.out,
-            settings=settings,
-            packaging=packaging,
-            checkpoints=arguments.checkpoints,
-            checkpoint_minutes=arguments.checkpoint_minutes,
-            data_options=read_data_options(arguments),
-        )
-    if fitted:
-        manifest, evaluation = fitted
-        print(as_text(evaluation))  # noqa: T201
-        print(f"{arguments.out}: {manifest.name} {manifest.version}, serves {manifest.served}")  # noqa: T201
+        job = job_of(arguments, packaging)
+        show(arguments, fit(arguments.train, arguments.test, arguments.base, settings, job))

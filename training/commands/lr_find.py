@@ -1,4 +1,4 @@
-"""`review-training lr-find`: how high the learning rate may be."""
+"""`review-training lr-find`: find the highest learning rate that works."""
 
 import argparse
 import json
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Test, draw and print."""
+    """Test, plot and print."""
     settings = read_settings(RateTestSettings, arguments)
     from training.encoders.base import local_directory
     from training.io.output import check_not_read
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_plot(arguments.out)
     check_not_read("--out", arguments.out, [("--train", arguments.train), ("--base", local_directory(arguments.base))])
     test = find_rate(arguments.train, arguments.base, settings, Columns(arguments.text_column, arguments.label_column))
-    try:  # first, for the reader of the other may be gone
+    try:  # the plot first: the reader of stdout may be gone
         plot_rate_test(test, arguments.out)
         say(f"plot: {arguments.out}")
     finally:

@@ -8,6 +8,7 @@ from training.encoders.base import Base
 from training.fit import fit_prepared
 from training.loop import checkpoint
 from training.measure.evaluate import Evaluation
+from training.plan import Job
 from training.settings import FitSettings, PackageSettings
 
 ENCODERS = ("bert", "distilbert")
@@ -24,15 +25,8 @@ def fit_encoder(
     Raises:
         UsageError: torchrun started several processes.
     """
-    fitted = fit_prepared(
-        data,
-        base=base,
-        out=out,
-        settings=settings,
-        packaging=PackageSettings(keep=("int8",)),
-        directory=checkpoints,
-        data_options=options,
-    )
+    job = Job(out, PackageSettings(keep=("int8",)), checkpoints, data_options=options)
+    fitted = fit_prepared(data, base, settings, job)
     if fitted is None:
         raise UsageError("compare runs in one process: start it without torchrun")
     _, evaluation = fitted

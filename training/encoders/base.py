@@ -9,13 +9,13 @@ from typing import Any
 from consumer.errors import UsageError
 from consumer.model.manifest import TOKENIZER
 from training.data.reviews import file_sha256
-from training.encoders.vocabulary import size_of
+from training.encoders.vocabulary import check_tokenizer
 from training.io.names import check_utf8
 
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 
-#: Models whose first token has the position behind that of padding, so that they read fewer tokens than they have
-#: positions (transformers' `create_position_ids_from_input_ids`).
+#: Models that count positions from the one after padding, so that they read fewer tokens than they have positions
+#: (transformers' `create_position_ids_from_input_ids`).
 COUNTS_FROM_PADDING = (
     *("camembert", "data2vec-text", "longformer", "mpnet", "roberta", "roberta-prelayernorm"),
     *("xlm-roberta", "xlm-roberta-xl", "xmod"),
@@ -24,9 +24,9 @@ COUNTS_FROM_PADDING = (
 
 @dataclass(frozen=True)
 class Base:
-    """A checkpoint with its files at hand. `name` is as the user gave it, without the directories above.
+    """A checkpoint whose files are on disk. `name` is what the user gave, without parent directories.
 
-    `tokenizer_json` is the text of its `tokenizer.json`, or of that of a student that is made of it.
+    `tokenizer_json` is the text of its `tokenizer.json`, or of that of a student made from it.
     """
 
     name: str
@@ -36,16 +36,16 @@ class Base:
 
 
 def local_directory(name: str | None) -> Path | None:
-    """The directory that `name` stands for; None where it is a name on the hub."""
+    """`name` as a directory; None if it is a name on the hub."""
     return Path(name) if name is not None and Path(name).is_dir() else None
 
 
 def find_base(name: str) -> Base:
-    """Find the checkpoint `name`, downloading it from the hub where it is no directory.
+    """Find the checkpoint `name`, and download it from the hub unless it is a directory.
 
     Raises:
-        UsageError: it is not there, lacks one of `FILES`, has a name that is not UTF-8, or its tokenizer cannot be
-            read; weights in pickle files are never read.
+        UsageError: it is not found, lacks one of `FILES`, has a name that is not UTF-8, or has a damaged tokenizer;
+            weights in pickle files are never read.
     """
     directory = local_directory(name)
     check_utf8(str(directory.resolve()) if directory else name)
@@ -56,19 +56,20 @@ def find_base(name: str) -> Base:
             directory = Path(snapshot_download(name, allow_patterns=list(FILES)))
         except Exception as error:  # network, HTTP, wrong name: the hub's client has many errors
             raise UsageError(
-                f"base model {name!r} is no directory, and the hub did not give it ({type(error).__name__}): "
-                "name a directory that holds config.json, tokenizer.json and model.safetensors"
+                f"base model {name!r} is not a directory, and downloading it from the hub failed "
+                f"({type(error).__name__}): give --base a directory with config.json, tokenizer.json and "
+                "model.safetensors"
             ) from error
     if missing := [file for file in FILES if not (directory / file).is_file()]:
-        raise UsageError(f"base model {name!r} lacks {', '.join(missing)}")
+        raise UsageError(f"base model {name!r} lacks {', '.join(missing)}: give --base another directory or name")
     with readable(directory):
         tokenizer_json = (directory / TOKENIZER).read_text(encoding="utf-8")
-        size_of(tokenizer_json)  # for what it raises
+        check_tokenizer(tokenizer_json)
     return Base(Path(name).name, directory, file_sha256(directory / "model.safetensors"), tokenizer_json)
 
 
 def quiet_transformers() -> None:
-    """No bars and remarks of the transformers library between our own lines; its errors still show."""
+    """Hide progress bars and remarks of the transformers library; its errors still show."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -77,10 +78,10 @@ def quiet_transformers() -> None:
 
 @contextmanager
 def readable(checkpoint: Path) -> Iterator[None]:
-    """Around what reads the files of `checkpoint`.
+    """Wraps code that reads the files of `checkpoint`.
 
     Raises:
-        UsageError: in the place of whatever a library raises where they are damaged, or none that it knows.
+        UsageError: instead of what a library raises when they are damaged or of a kind that it does not know.
     """
     from safetensors import SafetensorError
 
@@ -88,21 +89,21 @@ def readable(checkpoint: Path) -> Iterator[None]:
         yield
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise UsageError(
-            f"the model in {checkpoint} cannot be read ({type(error).__name__}): download it anew, or name another one"
+            f"the model in {checkpoint} cannot be read ({type(error).__name__}): download it again, or name another one"
         ) from error
 
 
 def check_whole(checkpoint: Path, missing: Iterable[str]) -> None:
-    """Raise `UsageError` where `checkpoint` was loaded without the tensors `missing`: random ones took their place."""
+    """Raise `UsageError` if `checkpoint` lacked the tensors `missing`, which random ones have replaced."""
     if names := sorted(missing):
         raise UsageError(
-            f"the model in {checkpoint} lacks {len(names)} tensors, such as {' and '.join(names[:2])}: save it under "
-            "the names that transformers gives them, or name another one"
+            f"the model in {checkpoint} lacks {len(names)} tensors, such as {' and '.join(names[:2])}: save it with "
+            "the tensor names of transformers, or name another one"
         )
 
 
 def longest_of(config: Any) -> int | None:
-    """Tokens that a model of `config` reads at most; None: as many as there are."""
+    """The most tokens that a model of `config` can read; None: no limit."""
     positions: int | None = getattr(config, "max_position_embeddings", None)
     if positions is None or config.model_type not in COUNTS_FROM_PADDING:
         return positions
@@ -110,7 +111,7 @@ def longest_of(config: Any) -> int | None:
 
 
 def check_length(config: Any, tokens: int, option: str) -> None:
-    """Raise `UsageError` where a model of `config` has fewer positions than the `tokens` that `option` asks for."""
+    """Raise `UsageError` if a model of `config` has fewer positions than `tokens`, the value of `option`."""
     longest = longest_of(config)
     if longest is not None and tokens > longest:
         raise UsageError(f"the base model reads at most {longest} tokens: set {option} to at most that")
@@ -125,7 +126,7 @@ def classifier_config(base: Base, labels: tuple[str, ...]) -> Any:
         config = AutoConfig.from_pretrained(
             base.directory, num_labels=len(labels), id2label=names, label2id={name: i for i, name in names.items()}
         )
-    # Dropout inside attention keeps torch from its fused kernel; fine-tuning hardly needs it (9.4 -> 10.9 reviews/s).
+    # Dropout inside attention disables torch's fused kernel; fine-tuning hardly needs it (9.4 -> 10.9 reviews/s).
     for name in ("attention_dropout", "attention_probs_dropout_prob"):
         if hasattr(config, name):
             setattr(config, name, 0.0)
@@ -135,8 +136,8 @@ def classifier_config(base: Base, labels: tuple[str, ...]) -> Any:
 def load_classifier(base: Base, labels: tuple[str, ...], seed: int) -> Any:
     """The encoder of `base` with a classification head for `labels`, fp32.
 
-    A head that `base` has is kept where it was trained for the same labels in the same order; any other would answer
-    with their meanings, so that a new one is drawn with `seed`.
+    The head of `base` is kept if it was trained for the same labels in the same order. Otherwise its outputs mean
+    something else, and a new head is drawn with `seed`.
 
     Raises:
         UsageError: `base` cannot be read, or lacks weights of the encoder.
@@ -158,7 +159,7 @@ def load_classifier(base: Base, labels: tuple[str, ...], seed: int) -> Any:
         model, loaded = type(empty).from_pretrained(
             None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
         )
-    # A pooler is learnt like the head: encoders that were trained on masked words, or to embed sentences, have none.
+    # A pooler is trained like the head: encoders trained on masked words, or to embed sentences, have none.
     encoder, pooler = f"{model.base_model_prefix}.", f"{model.base_model_prefix}.pooler."
     missing = (name for name in loaded["missing_keys"] if name.startswith(encoder) and not name.startswith(pooler))
     check_whole(base.directory, missing)

@@ -1,4 +1,4 @@
-"""Keep the lower part of an encoder as it is: half the work of a backward pass where half the layers are frozen."""
+"""Keep the lower part of an encoder as it is: freezing half the layers halves the work of a backward pass."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from consumer.errors import UsageError
 
 
 def freeze(model: Any, count: int) -> None:
-    """Take the `count` lowest layers of `model`, and everything below them, out of training; 0: nothing.
+    """Exclude the `count` lowest layers of `model`, and everything below them, from training; 0: none.
 
-    Whatever is neither one of the upper layers, nor the pooler, nor the head is frozen: a relative position bias or a
-    norm that feeds every layer would otherwise pull the gradient through the frozen ones again.
+    Everything except the upper layers, the pooler and the head is frozen: a relative position bias or a norm that feeds
+    every layer would otherwise pull the gradient back through the frozen ones.
 
     Args:
         model: a sequence classifier of transformers.
-        count: layers; all of them: only the head (and the pooler) is trained.
+        count: layers; with all of them only the head (and the pooler) is trained.
 
     Raises:
-        UsageError: the encoder has fewer layers, or no list of them is found.
+        UsageError: the encoder has fewer layers, or no list of layers is found.
     """
     if not count:
         return
@@ -32,7 +32,7 @@ def freeze(model: Any, count: int) -> None:
 
 
 def check_layers(config: Any, count: int) -> None:
-    """Raise `UsageError` where a model of `config` has fewer than the `count` layers that are to be frozen."""
+    """Raise `UsageError` if a model of `config` has fewer than the `count` layers to freeze."""
     if count > (layers := getattr(config, "num_hidden_layers", count)):
         raise UsageError(f"the base model has {layers} layers: set --freeze to at most that")
 
@@ -41,13 +41,13 @@ def layers_of(model: Any) -> nn.ModuleList:
     """The stack of layers of the encoder inside `model`, lowest first.
 
     Raises:
-        UsageError: there is no list of as many modules as the configuration names layers (ALBERT shares one layer).
+        UsageError: no list has as many modules as the configuration has layers (ALBERT shares one layer).
     """
     wanted = getattr(model.config, "num_hidden_layers", 0)
     for module in model.base_model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == wanted:
             return module
     raise UsageError(
-        f"a {model.config.model_type} model has no list of layers, which freezing and distilling need: name another "
-        "--base"
+        f"a {model.config.model_type} model has no list of layers, which freezing and distilling need: choose "
+        "another --base"
     )

@@ -1,4 +1,4 @@
-"""What an optimiser step minimises: by default the cross-entropy with the labels of its rows."""
+"""The loss that an optimiser step minimises: by default the cross-entropy with the labels of its rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ UNLABELED = -100
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a model answers to reviews, fp32: `logits` (rows, labels); `labels` (rows,) are those of the reviews.
+    """What a model outputs for reviews, in fp32: `logits` (rows, labels); `labels` (rows,) are those of the reviews.
 
-    `hidden` (rows, width) is the state of the last layer at the first token, where it is asked for. Of a review of
-    several windows, logits and state are the means over them. `attention` (rows, tokens of the longest), where it is
-    asked for, is what the first token attends to in the last layer, the mean over its heads; 0 at padding.
+    `hidden` (rows, width), if requested, is the state of the last layer at the first token. Logits and state of a
+    review with several windows are the means over its windows. `attention` (rows, tokens of the longest), if requested,
+    is what the first token attends to in the last layer, the mean over its heads; 0 at padding.
     """
 
     logits: torch.Tensor
@@ -27,18 +27,18 @@ class Outputs:
 
 
 class Objective(Protocol):
-    """A loss that is a sum over rows, so that micro-batches and processes can add it up."""
+    """A loss that is a sum over rows, so that it can be added up over micro-batches and processes."""
 
-    #: Whether it looks at hidden states, and at attention.
+    #: Whether it needs hidden states, and attention.
     hidden: bool
     attention: bool
 
     def divisor(self, rows: Sequence[int]) -> float:
-        """What the sum over the `rows` of a whole step is divided by."""
+        """The divisor of the sum over the `rows` of a whole step."""
         ...
 
     def total(self, outputs: Outputs, rows: Sequence[int]) -> torch.Tensor:
-        """The loss of `rows` added up, to which the model answered `outputs`."""
+        """The sum of the losses of `rows`, for which the model gave `outputs`."""
         ...
 
 
@@ -56,7 +56,7 @@ class LabelLoss:
         self._labels, self._weights = labels, weights
 
     def divisor(self, rows: Sequence[int]) -> float:
-        """The weights of the rows, added up: the result is their weighted mean."""
+        """The sum of the weights of the rows, which makes the loss their weighted mean."""
         return len(rows) if self._weights is None else float(self._weights[[self._labels[row] for row in rows]].sum())
 
     def total(self, outputs: Outputs, rows: Sequence[int]) -> torch.Tensor:  # noqa: ARG002
@@ -67,7 +67,7 @@ class LabelLoss:
 def balanced_weights(labels: Sequence[int], count: int) -> torch.Tensor:
     """Weight of each of `count` labels, (count,): rows / (labels x rows of the label), scikit-learn's "balanced".
 
-    Rows that are `UNLABELED` do not count.
+    Rows that are `UNLABELED` are ignored.
     """
     known = [label for label in labels if label != UNLABELED]
     rows = torch.bincount(torch.tensor(known), minlength=count)

@@ -1,14 +1,17 @@
 """Several processes as one run: `torchrun --nproc-per-node 2 -m training.cli fit ...`.
 
-Every process holds the whole model and takes the same steps; of each step it computes some of the micro-batches, and
-the gradients of all are added up before the update. So the result is that of one process, but for the order of the
-additions. The first process alone talks, saves and packages.
+Every process holds the whole model and takes the same steps. It computes some of the micro-batches of each step, and
+the gradients of all processes are added up before the update, so the result is that of one process except for the order
+of the additions. What depends on timing or hardware is decided by the first process and sent to the others. Only the
+first process logs, saves and packages.
 """
 
 import fcntl
+import hashlib
+import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +22,7 @@ from torch import distributed
 from consumer.errors import ReviewsError, UsageError
 from training.io.output import writing
 
-#: Beside the checkpoints of a run: the file that it holds while it is at work.
+#: The file beside the checkpoints that a run locks while it is active.
 LOCK = "lock"
 
 
@@ -33,7 +36,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that talks and writes."""
+        """Whether this is the process that logs and writes."""
         return self.rank == 0
 
     def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
@@ -53,24 +56,38 @@ class Ranks:
         self.add_up([flags])
         return bool(flags.item())
 
-    def agree(self, number: int) -> bool:
-        """Whether `number` is the same in all processes."""
+    def of_first(self, flag: bool) -> bool:
+        """The `flag` of the first process, in all of them."""
+        flags = torch.tensor([float(flag)], device=self.device)
+        self.take_from_first([flags])
+        return bool(flags.item())
+
+    def take_from_first(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Replace the values of each of `tensors` by those that it has in the first process."""
+        if self.size > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
+    def agree(self, fact: object) -> bool:
+        """Whether `fact`, which has to fit into JSON, is the same in all processes."""
         if self.size == 1:
             return True
+        digest = hashlib.sha256(json.dumps(fact, sort_keys=True).encode()).digest()
+        number = int.from_bytes(digest[:7], "big")  # fits into a 64-bit integer, and so does its negative
         bounds = torch.tensor([number, -number], device=self.device)
         distributed.all_reduce(bounds, distributed.ReduceOp.MAX)
         return bool((bounds[0] == -bounds[1]).item())
 
     def share(self, costs: Sequence[int]) -> list[int]:
-        """Which of the tasks with these costs this process does: see `deal`."""
+        """The tasks, of all with these costs, that this process does: see `deal`."""
         return deal(costs, self.size)[self.rank]
 
 
 def deal(costs: Sequence[int], hands: int) -> list[list[int]]:
-    """Deal tasks out so that the costs of the `hands` are alike: the costliest first, each to who has the least.
+    """Deal tasks out to `hands` of about equal cost: the costliest first, each to the hand with the least so far.
 
     Returns:
-        Indices into `costs` for each hand, ascending; no hand is empty where there are as many tasks as hands.
+        Indices into `costs` for each hand, ascending; no hand is empty if there are at least as many tasks as hands.
     """
     dealt: list[list[int]] = [[] for _ in range(hands)]
     loads = [0] * hands
@@ -98,12 +115,12 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 
 @contextmanager
 def the_only_run(option: str, directory: Path) -> Iterator[None]:
-    """Keep other runs out of `directory`, which `option` names and which is made; a kill lets go of it, too.
+    """Lock `directory`, the value of `option`, against other runs, and create it if missing; a kill unlocks it too.
 
-    Two of them would write their checkpoints over each other's.
+    Two runs would overwrite each other's checkpoints.
 
     Raises:
-        UsageError: another run is in there, or nothing can be written to it.
+        UsageError: another run is active there, or the directory is not writable.
     """
     if not _is_first():
         yield
@@ -116,16 +133,16 @@ def the_only_run(option: str, directory: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(
-                f"another run is at work in {directory}: wait for its end, or name another directory with {option}"
+                f"another run is active in {directory}: wait until it ends, or name another directory with {option}"
             ) from error
         except OSError:
-            pass  # a file system without locks
+            pass  # the file system has no locks
         yield
 
 
 @contextmanager
 def only_the_first_talks() -> Iterator[None]:
-    """Silence every process but the first; an error that all of them see is told once."""
+    """Silence every process except the first, so that an error that all of them raise is reported once."""
     if _is_first():
         yield
         return

@@ -1,11 +1,11 @@
-"""The student: a smaller model of the same family as its base, which takes over what fits.
+"""The student: a smaller model of the same family as its base that takes over the weights that fit.
 
 Layer m of M takes the weights of layer ceil(m N / M) of the N of the base (Jiao et al. 2020, "TinyBERT", section 3.1:
 the uniform mapping), or of layer m (Sajjad et al. 2020, "On the Effect of Dropping Layers of Pre-trained Transformer
-Models": the top layers are the ones to drop), module by module, where all shapes of a module are equal. Embedding
-tables that are too wide are reduced by a truncated singular value decomposition: no other projection to as few
-dimensions loses less of them (Eckart and Young 1936). They are reduced together, for the model adds them up: they need
-one basis. The rest is random.
+Models": the top layers are the ones to drop), for each module whose shapes all match. Embedding tables that are too
+wide are reduced by a truncated singular value decomposition: no other projection to as few dimensions loses less of
+them (Eckart and Young 1936). The model adds the tables up, so they share one basis and are reduced together. The rest
+is random.
 """
 
 import math
@@ -43,10 +43,10 @@ PRESETS: dict[StudentName, Shape] = {
 
 
 def student_shape(settings: DistilSettings, base: Base) -> Shape:
-    """The shape of the student of `base`; only its vocabulary may turn out smaller.
+    """The shape of the student of `base`; its vocabulary may still turn out smaller.
 
     Raises:
-        UsageError: it is wider than the base, its heads do not share the width out, or the base has no such shape.
+        UsageError: it is wider than the base, its width is not a multiple of its heads, or the base has no such shape.
     """
     config = classifier_config(base, ("0", "1"))
     inner = _inner_width(config)
@@ -59,17 +59,19 @@ def student_shape(settings: DistilSettings, base: Base) -> Shape:
             config.vocab_size,
         )
     except AttributeError:
-        raise UsageError(f"no student can be made of a {config.model_type} model: name another --base") from None
+        raise UsageError(f"no student can be made from a {config.model_type} model: choose another --base") from None
     preset = PRESETS.get(settings.student) or replace(whole, layers=math.ceil(whole.layers / 2))
     names = [field.name for field in fields(Shape)]
     shape = Shape(**{name: getattr(settings, name) or getattr(preset, name) for name in names})
     if shape.width > whole.width:
         raise UsageError(
-            f"a student of width {shape.width} is wider than its base, which has {whole.width}: give a lower --width, "
-            "with --heads that share it out, or a wider --base"
+            f"a student of width {shape.width} is wider than its base, which has {whole.width}: lower --width, to a "
+            "multiple of --heads, or choose a wider --base"
         )
     if shape.width % shape.heads:
-        raise UsageError(f"{shape.heads} heads cannot share out a width of {shape.width}: change --heads")
+        raise UsageError(
+            f"a width of {shape.width} is not a multiple of {shape.heads} heads: change --width or --heads"
+        )
     return replace(shape, vocabulary=min(shape.vocabulary, whole.vocabulary))
 
 
@@ -87,8 +89,8 @@ def make_student(
         base: where its weights come from.
         shape: from `student_shape`.
         labels: names of its logits.
-        texts: what it will learn from; decides which tokens are kept.
-        settings: how texts are read, and the seed.
+        texts: those it will be trained on; they decide which tokens are kept.
+        settings: how texts are cut, and the seed.
 
     Raises:
         UsageError: the vocabulary cannot be reduced, or the base cannot be read.
@@ -102,7 +104,7 @@ def make_student(
         config.pad_token_id = rows.index(config.pad_token_id) if config.pad_token_id in rows else None
     config.num_hidden_layers, config.hidden_size, config.num_attention_heads = shape.layers, shape.width, shape.heads
     setattr(config, _inner_width(config), shape.feed_forward)
-    if hasattr(config, "pooler_hidden_size"):  # DeBERTa has a width of its own for what the encoder gives to the pooler
+    if hasattr(config, "pooler_hidden_size"):  # DeBERTa: width of the input of the pooler
         config.pooler_hidden_size = shape.width
     source = load_classifier(base, labels, settings.seed)
     from transformers import AutoModelForSequenceClassification
@@ -116,13 +118,13 @@ def make_student(
 def take_over(
     student: Any, source: Any, rows: Sequence[int] | None = None, take_layers: LayerChoice = "spread"
 ) -> None:
-    """Give `student`, in place, the weights of `source` that fit it; see the top of this file.
+    """Copy the weights of `source` that fit into `student`, in place; see the top of this file.
 
     Args:
         student: a sequence classifier.
-        source: another of the same family; its head is taken over too where the shapes are equal.
-        rows: which rows of the token embeddings the student has; None: all of them.
-        take_layers: which layers of `source` the layers of the student take over.
+        source: another of the same family; its head is taken over too if the shapes match.
+        rows: the rows of the token embeddings that the student keeps; None: all of them.
+        take_layers: how layers of `source` are chosen for the layers of the student.
     """
     theirs = _renamed(student, source, take_layers)
     tables = {name: theirs[name] for name in _embedding_tables(student) if name in theirs}
@@ -142,16 +144,16 @@ def take_over(
 
 
 def reduced(tables: dict[str, torch.Tensor], width: int) -> dict[str, torch.Tensor]:
-    """`tables`, each (rows, old width), in those `width` dimensions that keep most of them: each (rows, width)."""
+    """`tables`, each (rows, old width), projected to the `width` dimensions that keep most: each (rows, width)."""
     stacked = torch.cat(list(tables.values()))
     basis = torch.linalg.svd(stacked, full_matrices=False).Vh[:width]
     return {name: table @ basis.T for name, table in tables.items()}
 
 
 def matched_layers(count: int, of: int, choice: LayerChoice = "spread") -> list[int]:
-    """Which of the `of` layers of the base, from 0, each of `count` layers of the student matches.
+    """For each of `count` layers of the student, the layer of the base, from 0 to `of` - 1, that it starts from.
 
-    Spread, the last one matches the last. There is no lowest one for a layer of a student that is deeper than its base.
+    With `spread` the last starts from the last. With `lowest` the extra layers of a deeper student match none.
     """
     if choice == "lowest":
         return list(range(min(count, of)))
@@ -159,7 +161,7 @@ def matched_layers(count: int, of: int, choice: LayerChoice = "spread") -> list[
 
 
 def _renamed(student: Any, source: Any, take_layers: LayerChoice) -> dict[str, torch.Tensor]:
-    """The weights of `source` under the names that the student has for them."""
+    """The weights of `source` under the names that they have in the student."""
     ours, theirs = layers_of(student), layers_of(source)
     path = next(name for name, module in source.named_modules() if module is theirs)
     weights = {name: tensor.detach() for name, tensor in source.named_parameters()}
@@ -175,12 +177,12 @@ def _renamed(student: Any, source: Any, take_layers: LayerChoice) -> dict[str, t
 
 
 def _embedding_tables(model: Any) -> list[str]:
-    """The tables that are as wide as that of the tokens; a relative position bias is not."""
+    """The tables as wide as the token embeddings; a relative position bias is not one of them."""
     width = model.get_input_embeddings().weight.shape[1]
     tables = ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Embedding))
     return [f"{name}.weight" for name, module in tables if module.embedding_dim == width]
 
 
 def _inner_width(config: Any) -> str:
-    """What the family calls the inner width of a layer."""
+    """The name of the inner width of a layer in this model family."""
     return "hidden_dim" if hasattr(config, "hidden_dim") else "intermediate_size"

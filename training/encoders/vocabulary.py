@@ -1,6 +1,6 @@
 """A smaller vocabulary for a student: the tokens that its training texts use, the most frequent first.
 
-The worker needs nothing new for it: the bundle has another `tokenizer.json`, and the model fewer rows in its embedding
+The worker needs no change for it: the bundle has another `tokenizer.json`, and the model fewer rows in its embedding
 table. Factorised embeddings (Lan et al. 2020, "ALBERT") would keep all tokens, but need another model class and one
 more multiplication per token.
 """
@@ -24,7 +24,7 @@ CHUNK = 1024
 
 
 def count_used(texts: Sequence[str], encoder: Encoder) -> Counter[int]:
-    """How often each token id occurs in what a model would read of `texts`."""
+    """Occurrences of each token id in the part of `texts` that a model would read."""
     counts: Counter[int] = Counter()
     with ProgressBar("counting the tokens in use", len(texts)) as bar:
         for start in range(0, len(texts), CHUNK):
@@ -38,27 +38,27 @@ def count_used(texts: Sequence[str], encoder: Encoder) -> Counter[int]:
 def prune(tokenizer_json: str, used: Mapping[int, int], size: int) -> tuple[str, list[int]]:
     """Keep at most `size` tokens of a WordPiece tokenizer.
 
-    Kept are special tokens and single ASCII characters, so that an unknown word can still be spelt, then the tokens in
-    use, the most frequent first. Where all tokens in use are kept, every training text is cut as before: the longest
-    piece that matched is still there, and no longer one has come.
+    It keeps special tokens and single ASCII characters, so that an unknown word can still be spelt, then the tokens in
+    use, the most frequent first. If all tokens in use are kept, every training text is tokenised as before: the longest
+    piece that matched still exists, and there is no new, longer one.
 
     Args:
         tokenizer_json: the text of a `tokenizer.json`.
         used: how often each token id occurs in the training texts.
-        size: tokens at most.
+        size: largest number of tokens.
 
     Returns:
         The new `tokenizer.json`, and the old id of each new one.
 
     Raises:
-        UsageError: the tokenizer is of another kind, or `size` is too small for what is always kept.
+        UsageError: the tokenizer is of another kind, or `size` is too small for the tokens that are always kept.
     """
     told = json.loads(tokenizer_json)
     model: dict[str, Any] = told["model"]
     if model.get("type") != "WordPiece":
         raise UsageError(
-            f"a {model.get('type')} vocabulary cannot be reduced, only WordPiece can: name another --base, or give "
-            f"--vocabulary {size_of(tokenizer_json)}, which keeps it whole"
+            f"a {model.get('type')} vocabulary cannot be reduced, only WordPiece can: choose another --base, or keep "
+            f"all tokens with --vocabulary {size_of(tokenizer_json)}"
         )
     old: dict[str, int] = model["vocab"]
     always = {token["id"] for token in told["added_tokens"]} | set(Tokenizer.from_str(tokenizer_json).encode("").ids)
@@ -77,6 +77,11 @@ def prune(tokenizer_json: str, used: Mapping[int, int], size: int) -> tuple[str,
     return json.dumps(told, ensure_ascii=False), kept
 
 
+def check_tokenizer(tokenizer_json: str) -> None:
+    """Raise `UsageError` if the `tokenizer.json` cannot be read."""
+    size_of(tokenizer_json)
+
+
 def size_of(tokenizer_json: str) -> int:
     """Tokens of a `tokenizer.json`, special ones included.
 
@@ -90,12 +95,12 @@ def size_of(tokenizer_json: str) -> int:
 
 
 def cut_alike(one: str, other: str) -> bool:
-    """Whether two `tokenizer.json` cut every text into the same tokens; padding and truncation in them do not count."""
+    """Whether two `tokenizer.json` split every text into the same tokens, whatever their padding and truncation."""
     return bool(bare_tokenizer(one).to_str() == bare_tokenizer(other).to_str())
 
 
 def read_alike(texts: Sequence[str], whole: str, reduced: str, reading: Reading) -> npt.NDArray[np.bool_]:
-    """Of each text, whether `reduced`, the `tokenizer.json` that `prune` made of `whole`, reads the same tokens."""
+    """For each text, whether `reduced`, which `prune` made from the `tokenizer.json` `whole`, gives the same tokens."""
     ids, own_ids = (Tokenizer.from_str(text).get_vocab() for text in (whole, reduced))
     if ids == own_ids:
         return np.ones(len(texts), dtype=np.bool_)
@@ -112,7 +117,7 @@ def _is_character(token: str) -> bool:
 
 
 def _renumber(processor: dict[str, Any] | None, new: Callable[[int], int]) -> None:
-    """Put the new ids into the part of a tokenizer that adds special tokens."""
+    """Put the new ids into the part of the tokenizer that adds special tokens."""
     kind = processor and processor["type"]
     if processor is None or kind == "ByteLevel":
         return
@@ -127,5 +132,5 @@ def _renumber(processor: dict[str, Any] | None, new: Callable[[int], int]) -> No
             _renumber(part, new)
     else:
         raise UsageError(
-            f"the base has a tokenizer with {kind}, whose vocabulary cannot be reduced: name another --base"
+            f"the base has a tokenizer with {kind}, whose vocabulary cannot be reduced: choose another --base"
         )

@@ -1,7 +1,7 @@
-"""Where a run stands, in one safetensors file: weights, optimiser state and, in its header, what the run is.
+"""The state of a run in one safetensors file: weights and optimiser state, and in its header identity and progress.
 
-Beside it, where the best epoch is to be packaged, a second file with the weights of the best one so far. It is named
-after the step at its end: that of the epoch that was best before stays until a checkpoint knows of its successor.
+If the best epoch is to be packaged, a second file holds the weights of the best one so far. It is named after the step
+at the end of that epoch: the file of the previous best epoch stays until a checkpoint records its successor.
 """
 
 import json
@@ -22,10 +22,10 @@ from training.loop.state import Epoch, RunState
 
 CHECKPOINT = "checkpoint.safetensors"
 
-#: Names of the files with the weights of an epoch that was the best, and of such that a kill left half written.
+#: Names of the files with the weights of a best epoch, and of those that a kill left incomplete.
 _BEST = re.compile(r"best-\d+\.safetensors(\.partial)?")
 
-#: In the header; another one is of a version whose identities do not tell the same runs.
+#: In the header; the identities of another format cannot be compared with ours.
 FORMAT = "2"
 
 _STATE = TypeAdapter(RunState)
@@ -34,16 +34,20 @@ _STATE = TypeAdapter(RunState)
 def save(
     directory: Path, identity: dict[str, Any], progress: RunState, model: nn.Module, optimizer: optim.Optimizer
 ) -> None:
-    """Write the checkpoint of the run `identity` into `directory`; the one before stays whole until it is replaced."""
+    """Write the checkpoint of the run `identity` into `directory`; the previous one stays intact until then."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
-    header = {"format": FORMAT, "identity": json.dumps(identity), "progress": json.dumps(asdict(progress))}
-    _write(directory / CHECKPOINT, tensors, header)
+    _write(directory / CHECKPOINT, tensors, _header(identity, progress))
+
+
+def save_start(directory: Path, identity: dict[str, Any], progress: RunState) -> None:
+    """Write the checkpoint of a run that has trained nothing yet, without tensors, into `directory`."""
+    _write(directory / CHECKPOINT, {}, _header(identity, progress))
 
 
 def save_best(directory: Path, identity: dict[str, Any], epoch: Epoch, model: nn.Module) -> None:
-    """Write the weights that `model` has at the end of `epoch`, the best one so far, into `directory`."""
+    """Write the weights of `model` at the end of `epoch`, the best one so far, into `directory`."""
     _write(directory / best_file(epoch), model.state_dict(), _best_header(identity, epoch))
 
 
@@ -53,7 +57,7 @@ def best_file(epoch: Epoch) -> str:
 
 
 def keep_only(best: Epoch | None, directory: Path) -> None:
-    """Remove what `save_best` wrote of other epochs than `best`, which the checkpoint in `directory` knows as such."""
+    """Remove what `save_best` wrote except for `best`, the best epoch in the checkpoint in `directory`."""
     if not directory.is_dir():
         return
     for path in directory.iterdir():
@@ -65,7 +69,7 @@ def restore_best(directory: Path, identity: dict[str, Any], epoch: Epoch, model:
     """Load the weights of `epoch` that `save_best` wrote.
 
     Raises:
-        UsageError: they are not there any more.
+        UsageError: they are missing or damaged.
     """
     path = directory / best_file(epoch)
     try:
@@ -75,7 +79,11 @@ def restore_best(directory: Path, identity: dict[str, Any], epoch: Epoch, model:
                 return
     except (FileNotFoundError, SafetensorError):
         pass
-    raise UsageError(f"{path} does not hold the best epoch of this run: remove {directory} and train anew")
+    raise UsageError(f"{path} does not hold the best epoch of this run: remove {directory} and train again")
+
+
+def _header(identity: dict[str, Any], progress: RunState) -> dict[str, str]:
+    return {"format": FORMAT, "identity": json.dumps(identity), "progress": json.dumps(asdict(progress))}
 
 
 def _best_header(identity: dict[str, Any], epoch: Epoch) -> dict[str, str]:
@@ -84,27 +92,27 @@ def _best_header(identity: dict[str, Any], epoch: Epoch) -> dict[str, str]:
 
 def _write(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
     found = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with whole(path) as partial:  # of one name: a run that is killed again and again leaves one of them, not many
+    with whole(path) as partial:  # always the same name, so that repeated kills leave one file, not many
         save_file(found, partial, metadata=header)
 
 
 def read_header(directory: Path) -> tuple[dict[str, Any], RunState] | None:
-    """Identity and progress of the checkpoint in `directory`; None where there is none, or a damaged one.
+    """Identity and progress of the checkpoint in `directory`; None if it is missing or damaged.
 
     Raises:
-        UsageError: it cannot be opened, or is of another version.
+        UsageError: it cannot be opened, or was written by another version.
     """
     path = directory / CHECKPOINT
     try:
-        path.open("rb").close()  # safe_open says of every file that it cannot open that it is missing
-        # "np" opens the file once; "pt" opens it again by name, and may find its successor in its place.
+        path.open("rb").close()  # safe_open reports every file that it cannot open as missing
+        # "np" opens the file once; "pt" opens it again by name, when it may already have been replaced.
         with safe_open(path, "np") as file:
             header = file.metadata() or {}
     except (FileNotFoundError, SafetensorError):
         return None
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be read ({error.strerror}): mend it, or name another directory with --checkpoints"
+            f"{path} cannot be read ({error.strerror}): fix its directory, or name another one with --checkpoints"
         ) from error
     if header.get("format") != FORMAT:
         raise UsageError(
@@ -114,7 +122,7 @@ def read_header(directory: Path) -> tuple[dict[str, Any], RunState] | None:
 
 
 def restore(directory: Path, model: nn.Module, optimizer: optim.Optimizer) -> None:
-    """Load the weights and the optimiser state that `save` wrote."""
+    """Load the weights and the optimiser state that `save` wrote into `model` and `optimizer`."""
     weights: dict[str, torch.Tensor] = {}
     states: dict[int, dict[str, torch.Tensor]] = {}
     with safe_open(directory / CHECKPOINT, "pt") as file:
@@ -130,7 +138,7 @@ def restore(directory: Path, model: nn.Module, optimizer: optim.Optimizer) -> No
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Names of the entries, `settings` included, in which two identities differ."""
+    """Names of the entries, including those of `settings`, in which two identities differ."""
     flat_found, flat_wanted = ({**identity, **identity.get("settings", {})} for identity in (found, wanted))
     names = (flat_found.keys() | flat_wanted.keys()) - {"settings"}
     return sorted(name for name in names if flat_found.get(name) != flat_wanted.get(name))

@@ -1,4 +1,4 @@
-"""Learning-rate range test: how high may the rate be? (Smith 2017, "Cyclical Learning Rates", section 3.3)."""
+"""Learning-rate range test: which rates work? (Smith 2017, "Cyclical Learning Rates", section 3.3)."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -22,22 +22,22 @@ from training.io.progress import ProgressBar, say
 from training.loop.step import Stepper, TrainingRows, make_optimizer
 from training.settings import RateTestSettings
 
-#: The test ends where the smoothed loss is so many times its lowest value.
+#: The test ends when the smoothed loss reaches this multiple of its lowest value.
 DIVERGED = 4.0
 
 #: Share of the old value in the smoothed loss.
 SMOOTHING = 0.9
 
-#: Steps at the beginning whose slopes do not count: the smoothed loss rests on too few values yet.
+#: First steps whose slopes are ignored: their smoothed loss is the mean of too few values.
 UNSETTLED = 5
 
 
 @dataclass(frozen=True)
 class RateTest:
-    """Learning rates, the loss of each step (nats) and its running mean; and what they suggest as a peak rate.
+    """Learning rates, the loss of each step (nats) and its running mean; and the peak rates that they suggest.
 
-    `steepest` is the rate at which the smoothed loss falls fastest per decade, `tenth_of_lowest` a tenth of that of its
-    lowest value. Both are None where the loss hardly fell. `diverged`: the test ended before the highest rate.
+    `steepest` is the rate at which the smoothed loss falls fastest per decade, `tenth_of_lowest` a tenth of the rate of
+    its lowest value. Both are None if the loss hardly fell. `diverged`: the test ended before the highest rate.
     """
 
     rates: tuple[float, ...]
@@ -52,8 +52,8 @@ class RateTest:
         return asdict(self)
 
     def as_text(self) -> str:
-        """The same for people: what was tried, and the suggested rates."""
-        end = "where it diverged" if self.diverged else "the highest one tried"
+        """The same for people: the rates that were tried, and the suggested ones."""
+        end = "where the loss diverged" if self.diverged else "the highest one"
         tried = f"{len(self.rates)} steps, rates from {self.rates[0]:.1e} to {self.rates[-1]:.1e}, {end}"
         if self.steepest is None:
             return f"{tried}\nno suggestion: the loss hardly fell; try a higher --highest-rate or more --steps"
@@ -64,7 +64,7 @@ class RateTest:
 
 
 def find_rate(train_file: Path, base_name: str, settings: RateTestSettings, columns: Columns = USUAL) -> RateTest:
-    """Run the test for `base_name` on `columns` of `train_file`; nothing of the model is kept.
+    """Run the test for `base_name` on `columns` of `train_file`; the model is discarded.
 
     Raises:
         UsageError: file or base cannot be used.
@@ -95,10 +95,10 @@ def range_test(
     """Raise the rate by the same factor each step until the smoothed loss diverges; `model` gets its weights back.
 
     Args:
-        model: a sequence classifier, on the device where it is to be trained.
-        rows: what it learns.
+        model: a sequence classifier; its device decides where the training runs.
+        rows: what it is trained on.
         settings: see `RateTestSettings`.
-        on_step: told the number of steps done, and the rate and the smoothed loss of the last one.
+        on_step: called with the number of steps done, and the rate and the smoothed loss of the last one.
 
     Raises:
         UsageError: the loss is not a number from the start.
@@ -121,7 +121,9 @@ def range_test(
             if diverged := smoothed[-1] > DIVERGED * min(smoothed):
                 break
     if not rates:
-        raise UsageError("the loss is not a number before the first step: are the weights of the base model damaged?")
+        raise UsageError(
+            "the loss is not a number before the first step: the weights of --base are damaged; use others"
+        )
     steepest, tenth = suggestions(rates, losses, smoothed)
     return RateTest(tuple(rates), tuple(losses), tuple(smoothed), steepest, tenth, diverged)
 
@@ -131,13 +133,13 @@ def suggestions(
 ) -> tuple[float | None, float | None]:
     """The rate of the steepest fall of the smoothed loss, and a tenth of the rate of its lowest value.
 
-    Only slopes before the lowest value count: behind it the loss is on its way to divergence. None, None: it is lowest
-    within the first `UNSETTLED` steps, or fell by no more than the standard deviation of the smoothed loss.
+    Only slopes before the lowest value count, since the loss diverges after it. None, None: the loss is lowest within
+    the first `UNSETTLED` steps, or fell by no more than the standard deviation of the smoothed loss.
     """
     lowest = int(np.argmin(smoothed))
     if lowest <= UNSETTLED:
         return None, None
-    # Of the difference of two steps it is sqrt(2) times that of one, of an exponential mean so much less.
+    # The difference of two steps has sqrt(2) times the deviation of one; that of an exponential mean is smaller.
     of_step = float(np.std(np.diff(losses[: lowest + 1]))) / math.sqrt(2)
     if smoothed[UNSETTLED] - smoothed[lowest] <= of_step * math.sqrt((1 - SMOOTHING) / (1 + SMOOTHING)):
         return None, None
@@ -147,7 +149,7 @@ def suggestions(
 
 
 def _running_mean(losses: Sequence[float]) -> float:
-    """Exponential mean of `losses`, without the pull of a start at 0 (Kingma & Ba 2015, "Adam", section 3)."""
+    """Exponential mean of `losses`, corrected for the start at 0 (Kingma & Ba 2015, "Adam", section 3)."""
     weights = SMOOTHING ** np.arange(len(losses))[::-1]
     return float(np.average(losses, weights=weights))
 

@@ -1,4 +1,4 @@
-"""The picture of a learning-rate range test, drawn without a display and without matplotlib's global state."""
+"""The plot of a learning-rate range test, drawn without a display and without matplotlib's global state."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ from consumer.errors import UsageError
 from training.io.output import check_file, writing
 from training.loop.lr_find import RateTest
 
-#: Formats that matplotlib writes without further programs.
+#: Formats that matplotlib writes without other programs.
 FORMATS = (".png", ".svg", ".pdf")
 
 GREY, BLUE, ORANGE, GREEN = "#b8b8b8", "#1f5fa8", "#d9730d", "#2b8a3e"
 
 
 def check_plot(path: Path) -> None:
-    """Raise `UsageError` where no plot can be written to `path`: better before a long test than after it."""
+    """Raise `UsageError` if no plot can be written to `path`: better before a long test than after it."""
     if path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path} is no picture: end its name in {', '.join(FORMATS)}")
+        raise UsageError(f"--out {path} is not a picture: end its name in {', '.join(FORMATS)}")
     check_file("--out", path)
 
 
@@ -38,7 +38,7 @@ def plot_rate_test(test: RateTest, path: Path) -> None:
         if rate is not None:
             axes.axvline(rate, color=color, linestyle="--", label=f"{name}: {rate:.1e}")
     axes.set_xscale("log")
-    # What the loss falls from sets the height: the divergence behind it, many times higher, may leave the picture.
+    # The loss before its lowest value sets the height: the divergence after it, many times higher, is cut off.
     lowest = test.smoothed.index(min(test.smoothed))
     axes.set_ylim(0, 1.4 * max(test.smoothed[: lowest + 1]))
     axes.set_xlabel("learning rate")

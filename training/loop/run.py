@@ -1,8 +1,11 @@
-"""One training run: it starts or goes on, shows how far it is, saves its state, and stops on a signal."""
+"""One training run: it starts or resumes, trains step by step, saves its state, and stops on a signal."""
 
+import math
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -10,173 +13,217 @@ from typing import Any
 import torch
 
 from consumer.errors import UsageError
+from training.encoders.device import decide_precision, device_name
 from training.encoders.objective import Objective
 from training.encoders.parallel import Ranks
 from training.io.progress import ProgressBar, say
 from training.loop import checkpoint
-from training.loop.batches import total_steps
-from training.loop.loop import train
-from training.loop.state import RunState, Validation, best_epoch, out_of_patience
-from training.loop.step import TrainingRows, make_optimizer, micro_batch_tokens
+from training.loop.batches import ends_epoch, total_steps
+from training.loop.schedule import rate_factor
+from training.loop.state import Decided, Epoch, Machine, RunState, best_epoch, is_over
+from training.loop.step import Stepper, TrainingRows, make_optimizer, micro_batch_tokens
 from training.loop.validation import validate
-from training.settings import FitSettings
+from training.settings import FitSettings, StepSettings
 
 
 class Interrupted(KeyboardInterrupt):
-    """Stopped by a signal after a checkpoint was written; the same command goes on from there."""
+    """A signal stopped the run after its work was saved; the same command resumes it."""
 
 
-def run_training(
-    model: Any,
-    rows: TrainingRows,
-    held_out: TrainingRows,
-    settings: FitSettings,
-    *,
-    identity: dict[str, Any],
-    directory: Path,
-    save_seconds: float,
-    ranks: Ranks,
-    objective: Objective | None = None,
-) -> RunState:
-    """Train `model` in place, from the checkpoint of the same run where there is one.
+@dataclass(frozen=True)
+class Lesson:
+    """Rows to train on, rows to validate on after each epoch (may be empty), and the loss; None: see `Stepper`."""
+
+    rows: TrainingRows
+    held_out: TrainingRows
+    objective: Objective | None = None
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Where a run saves its state, which run it is, and the seconds between two checkpoints.
+
+    `identity` is everything that tells the run from others; a run resumes only from a checkpoint with the same one.
+    """
+
+    directory: Path
+    identity: dict[str, Any]
+    every_seconds: float
+
+
+def begin(settings: FitSettings, saving: Saving, ranks: Ranks) -> RunState:
+    """Where the run starts: at its checkpoint, or at step 0. What is decided once for a run is decided and saved here.
 
     Args:
-        model: a sequence classifier, on the device where it is to be trained.
-        rows: what it learns.
-        held_out: what it is measured on after each epoch; nothing where it is empty.
         settings: see `FitSettings`.
-        identity: what tells this run from others; a checkpoint of another one is refused.
-        directory: where the run keeps its state; several processes share it.
-        save_seconds: time between two checkpoints.
+        saving: its directory is shared by all processes.
         ranks: the processes of the run.
-        objective: see `Stepper`.
-
-    Returns:
-        Where the run stands at its end; `model` has the weights of the best epoch where one is to be selected.
 
     Raises:
-        UsageError: the checkpoint cannot be gone on from, the loss is not a number any more, or memory lacks.
+        UsageError: the checkpoint belongs to another run or version, which may be hours of work, and is kept; or the
+            processes disagree, or are more than the reviews of a step.
+        GaveUp: the state of the run cannot be written.
+    """
+    if settings.batch_size < ranks.size:
+        raise UsageError(
+            f"{ranks.size} processes cannot share batches of {settings.batch_size}: start fewer, or raise --batch-size"
+        )
+    start = _saved_state(saving)
+    if not ranks.agree([asdict(start), saving.identity, micro_batch_tokens(settings, ranks.device)]):
+        raise UsageError(
+            "the processes have different checkpoints, files, settings or devices: start each with the same command, "
+            "on the same files and the same kind of device, and with --checkpoints in a directory that all share"
+        )
+    precision = start.decided.precision if start.decided else settings.precision
+    gpu = start.decided.gpu if start.decided else ranks.device.type == "cuda"
+    decided = Decided(decide_precision(precision, ranks.device, ranks), ranks.of_first(gpu))
+    if settings.precision == "auto":
+        say(f"--precision auto: the run computes in {decided.precision}{', as before' if start.decided else ''}")
+    start = replace(start, decided=decided)
+    if ranks.first and not start.step:
+        checkpoint.save_start(saving.directory, saving.identity, start)
+    return start
+
+
+def train(
+    model: Any, lesson: Lesson, settings: FitSettings, saving: Saving, *, start: RunState, ranks: Ranks
+) -> RunState:
+    """Train `model` in place, from where `begin` says that the run starts.
+
+    Args:
+        model: a sequence classifier on the device of `ranks`.
+        lesson: what it is trained and validated on.
+        settings: see `FitSettings`.
+        saving: where checkpoints go.
+        start: from `begin`.
+        ranks: the processes that share the work.
+
+    Returns:
+        Where the run stands at its end; `model` has the weights of the best epoch if one is to be selected.
+
+    Raises:
+        UsageError: the loss is not a number any more, or the GPU ran out of memory; the last checkpoint is from before.
+        GaveUp: a checkpoint cannot be written.
         Interrupted: SIGINT or SIGTERM came; a checkpoint has been written.
     """
-    steps = total_steps(len(rows.reviews), settings.epochs, settings.batch_size)
-    start = find_start(directory, identity, settings, ranks)
-    if start.step:
-        say(f"training goes on from step {start.step} of {steps}, the checkpoint in {directory}")
-    else:
-        say(f"training starts: {steps} steps, checkpoints in {directory}")
-    if not ranks.agree(start.step):
-        raise UsageError("the processes find different checkpoints: name a directory with --checkpoints that all share")
+    rows, count, directory = lesson.rows, len(lesson.rows.reviews), saving.directory
+    steps, per_epoch = total_steps(count, settings.epochs, settings.batch_size), count / settings.batch_size
+    settings = settings.model_copy(update={"precision": start.settled.precision})
     optimizer = make_optimizer(model, settings)
     if start.step:
+        say(f"training resumes at step {start.step} of {steps}, from the checkpoint in {directory}")
         checkpoint.restore(directory, model, optimizer)
-
-    _remove_superseded(directory, start, settings, ranks)  # what a kill before or behind the last checkpoint left
-
-    def save(state: RunState) -> None:
-        if ranks.first:
-            checkpoint.save(directory, identity, state, model, optimizer)
-        _remove_superseded(directory, state, settings, ranks)
-
-    def on_epoch(state: RunState) -> None:
-        _tell(state)
-        if ranks.first and state.epochs[-1] == best_epoch(state.epochs, settings.select):
-            checkpoint.save_best(directory, identity, state.epochs[-1], model)
-
+    else:
+        say(f"training starts: {steps} steps, checkpoints in {directory}")
+    ranks.take_from_first(model.state_dict().values())  # drawn or restored in each process, but maybe not alike
+    stepper = Stepper(model, optimizer, rows, settings, ranks, objective=lesson.objective)
+    state, stopped, saved_at = start, False, time.monotonic()
+    _remove_superseded(directory, state, settings, ranks)  # left by a kill around the last checkpoint
+    if not is_over(state, steps, settings):
+        state = replace(state, machine=Machine(device_name(ranks.device), ranks.size))
+    model.train()
     with (
         _signals() as received,
         within_memory(settings, ranks),
         ProgressBar("training", steps * settings.batch_size, start.step * settings.batch_size) as bar,
     ):
+        while not stopped and not is_over(state, steps, settings):
+            # 1. Rate: it depends on the number of the step alone.
+            started = time.monotonic()
+            rate = settings.learning_rate * rate_factor(settings, state.step, steps, per_epoch)
 
-        def on_step(state: RunState) -> bool:
+            # 2. Step: forward, backward and update; the processes share its reviews.
+            loss = stepper.step(state.step, rate)
+            if not math.isfinite(loss):
+                raise UsageError(
+                    f"the loss is not a number at step {state.step}: train again with a lower --learning-rate"
+                )
+            state = state.after_step(loss, time.monotonic() - started)
             bar.update(state.step * settings.batch_size, f"loss {state.loss:.3f}")
-            return not received
 
-        def measure(state: RunState) -> Validation:
-            bar.update(state.step * settings.batch_size, "validating")
-            return validate(model, held_out, settings, ranks)
+            # 3. Validate: at the end of an epoch, and keep its weights if they are the best so far.
+            if ended := ends_epoch(state.step, steps, count, settings.batch_size):
+                started, validation = time.monotonic(), None
+                if lesson.held_out.reviews:
+                    bar.update(state.step * settings.batch_size, "validating")
+                    validation = validate(model, lesson.held_out, settings, ranks)
+                epoch = settings.epochs if state.step == steps else state.step * settings.batch_size // count
+                state = state.after_epoch(epoch, rate, time.monotonic() - started, validation)
+                _report(state.epochs[-1])
+                if ranks.first and state.epochs[-1] == best_epoch(state.epochs, settings.select):
+                    checkpoint.save_best(directory, saving.identity, state.epochs[-1], model)
 
-        state = train(
-            model,
-            optimizer,
-            rows,
-            settings,
-            start=start,
-            on_step=on_step,
-            save=save,
-            save_seconds=save_seconds,
-            validate=measure if held_out.reviews else None,
-            on_epoch=on_epoch,
-            ranks=ranks,
-            objective=objective,
-        )
-    # One that came in the last step is heard too: what follows may take hours.
-    if received or (state.step < steps and not out_of_patience(state, settings)):
-        raise Interrupted(f"stopped at step {state.step} of {steps}; the same command goes on from there")
-    if best := best_epoch(state.epochs, settings.select):
-        say(f"the best of {len(state.epochs)} epochs by {settings.select} is that which ended at {best.epoch:g}")
-        if ranks.first:
-            checkpoint.restore_best(directory, identity, best, model)
+            # 4. Stop: a signal to any of the processes stops all of them.
+            stopped = ranks.any(bool(received))
+
+            # 5. Checkpoint: when time is up, after a validation, and before the loop ends.
+            due = state.step == steps or (ended and state.epochs[-1].validation is not None)
+            if due or stopped or time.monotonic() - saved_at >= saving.every_seconds:
+                if ranks.first:
+                    checkpoint.save(directory, saving.identity, state, model, optimizer)
+                _remove_superseded(directory, state, settings, ranks)
+                saved_at = time.monotonic()
+    # A signal that came during the last step or after it counts too: what follows may take hours.
+    if stopped or received:
+        raise Interrupted(f"stopped at step {state.step} of {steps}; the same command resumes there")
+    if ranks.first:
+        _load_best(model, state, settings, saving)
     return state
 
 
+def _saved_state(saving: Saving) -> RunState:
+    """The state in the checkpoint of the run; that of a new run if there is no checkpoint."""
+    header = checkpoint.read_header(saving.directory)
+    if header is None:
+        return RunState()
+    found, state = header
+    if found == saving.identity:
+        return state
+    if not state.step:  # another run, which was stopped before it had trained anything
+        return RunState()
+    differing = checkpoint.differences(found, saving.identity)
+    chosen = f"; it computes in {state.decided.precision}" if "precision" in differing and state.decided else ""
+    raise UsageError(
+        f"the checkpoint in {saving.directory} is of a run with another {', '.join(differing)}{chosen}: give the same "
+        "settings again, remove that directory, or name another one with --checkpoints"
+    )
+
+
 def _remove_superseded(directory: Path, state: RunState, settings: FitSettings, ranks: Ranks) -> None:
-    """Remove the weights of epochs that are not the best one of `state`, which is that of the checkpoint."""
+    """Remove the weights of all epochs except the best one of `state`, which is in the checkpoint."""
     if ranks.first:
         checkpoint.keep_only(best_epoch(state.epochs, settings.select), directory)
 
 
-def _tell(state: RunState) -> None:
-    epoch = state.epochs[-1]
+def _load_best(model: Any, state: RunState, settings: FitSettings, saving: Saving) -> None:
+    """Give `model` the weights of the best epoch, if one is to be selected."""
+    if best := best_epoch(state.epochs, settings.select):
+        say(f"best of {len(state.epochs)} epochs by {settings.select}: the one that ended at {best.epoch:g}")
+        checkpoint.restore_best(saving.directory, saving.identity, best, model)
+
+
+def _report(epoch: Epoch) -> None:
     line = f"epoch {epoch.epoch:g}: loss {epoch.train_loss:.4f}"
     if seen := epoch.validation:
-        line += f"; on the validation rows loss {seen.loss:.4f}, accuracy {seen.accuracy:.2%}, F1 {seen.f1:.4f}"
+        line += f"; validation rows: loss {seen.loss:.4f}, accuracy {seen.accuracy:.2%}, F1 {seen.f1:.4f}"
     say(line)
 
 
-def find_start(directory: Path, identity: dict[str, Any], settings: FitSettings, ranks: Ranks) -> RunState:
-    """Where the training starts: at the checkpoint in `directory`, or from the beginning where there is none.
-
-    Args:
-        directory: see `run_training`.
-        identity: see `run_training`.
-        settings: see `FitSettings`.
-        ranks: the processes of the run.
-
-    Raises:
-        UsageError: the checkpoint is of another run or version, which may be hours of work: it is not overwritten; or
-            the processes are more than the reviews of a step.
-    """
-    if settings.batch_size < ranks.size:
-        raise UsageError(f"{ranks.size} processes cannot share batches of {settings.batch_size}: start fewer of them")
-    header = checkpoint.read_header(directory)
-    if header is None:
-        return RunState()
-    found, state = header
-    if found != identity:
-        differing = ", ".join(checkpoint.differences(found, identity))
-        raise UsageError(
-            f"the checkpoint in {directory} is of a run with another {differing}: "
-            "remove that directory, or name another one with --checkpoints"
-        )
-    return state
-
-
 @contextmanager
-def within_memory(settings: FitSettings, ranks: Ranks) -> Iterator[None]:
-    """Raise `UsageError` where the GPU lacks memory."""
+def within_memory(settings: StepSettings, ranks: Ranks) -> Iterator[None]:
+    """Raise `UsageError` if the GPU runs out of memory."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise UsageError(
-            f"the GPU has too little memory: lower --micro-batch-tokens, which is "
-            f"{micro_batch_tokens(settings, ranks.device)}; the same command then goes on from the last checkpoint"
+            f"the GPU ran out of memory: lower --micro-batch-tokens, which is "
+            f"{micro_batch_tokens(settings, ranks.device)}; the command then resumes from the last checkpoint"
         ) from error
 
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM are noted in the list instead of ending the process."""
+    """Note SIGINT and SIGTERM in the list instead of ending the process."""
     received: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:

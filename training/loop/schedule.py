@@ -1,10 +1,10 @@
-"""The course of the learning rate: pure functions of the step, so that a resumed run goes on with the same rates."""
+"""The course of the learning rate: pure functions of the step, so that a resumed run has the same rates."""
 
 import math
 
 from training.settings import FitSettings
 
-#: Where a triangle begins and ends, as a share of the peak: that of ktrain's autofit.
+#: Start and end of a triangle, as a share of the peak, as in ktrain's autofit.
 TRIANGLE_BASE = 0.1
 
 
@@ -19,7 +19,7 @@ def rate_factor(settings: FitSettings, step: int, steps: int, steps_per_epoch: f
 
 
 def describe(settings: FitSettings) -> str:
-    """The policy of `settings` in words, as part of a sentence."""
+    """The policy of `settings` in words, to be used within a sentence."""
     if settings.policy == "triangular":
         return "up and down in every epoch"
     if settings.policy == "sgdr":
@@ -40,7 +40,7 @@ def one_cycle(step: int, steps: int, warmup: float) -> float:
 def linear(step: int, steps: int, warmup: float) -> float:
     """As `get_linear_schedule_with_warmup` of transformers: 0 at the first step of a warm-up, 1 at the first after it.
 
-    It is `one_cycle` one step later, for runs that are to be compared with the Trainer's.
+    It is `one_cycle` shifted by one step, for comparisons with the Trainer.
     """
     rise = math.ceil(warmup * steps)
     if step < rise:
@@ -58,7 +58,7 @@ def triangular(step: int, steps_per_epoch: float) -> float:
 
 
 def sgdr(step: int, first_cycle: float, multiplier: float) -> float:
-    """Cosine from 1 towards 0, started again each cycle (Loshchilov & Hutter 2017, "SGDR", equation 5, minimum 0).
+    """Cosine from 1 towards 0, restarted each cycle (Loshchilov & Hutter 2017, "SGDR", equation 5, minimum 0).
 
     Args:
         step: from 0.

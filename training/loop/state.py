@@ -1,17 +1,17 @@
-"""Where a run stands and how it went, epoch by epoch; which epoch was best, and whether the run is over, follow."""
+"""Where a run stands and how each epoch went; which epoch was best and whether the run is over follow from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from training.settings import FitSettings, Selection
+from training.settings import Arithmetic, FitSettings, Selection
 
-#: Share of the old value in the running mean of the loss that is shown.
+#: Share of the old value in the running mean of the loss that the progress bar shows.
 LOSS_SMOOTHING = 0.98
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Measured on rows that are never trained on: mean loss in nats, share of right labels, macro-averaged F1."""
+    """Measured on rows that are never trained on: mean loss in nats, accuracy, macro-averaged F1."""
 
     loss: float
     accuracy: float
@@ -20,10 +20,10 @@ class Validation:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training rows; the last one of a run may be a part of one.
+    """One pass over the training rows; the last one of a run may be partial.
 
-    `epoch` passes and `step` optimiser steps were done at its end, `learning_rate` is that of its last step,
-    `train_loss` the mean loss of its steps, in nats, and `seconds` what they and the validation took.
+    `epoch` counts the passes and `step` the optimiser steps up to its end. `learning_rate` is that of its last step,
+    `train_loss` the mean loss of its steps in nats, and `seconds` the duration of the steps and the validation.
     """
 
     epoch: float
@@ -35,10 +35,31 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class RunState:
-    """Where a run stands: optimiser steps done, seconds spent on them, and the epochs behind it.
+class Decided:
+    """What the first process decides when a run begins; a resumed run keeps it, on another machine too.
 
-    `loss` is a running mean for people, `epoch_loss` the sum over the steps since the last epoch ended.
+    `precision` is that of the products, in training and in teachers that transformers runs. `gpu`: bundles teach with
+    their torch weights, which suit a GPU, not with the variant that they serve.
+    """
+
+    precision: Arithmetic
+    gpu: bool
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run was last trained on: the processor of the first process, and the number of processes."""
+
+    device: str
+    processes: int
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run stands: optimiser steps done, seconds spent on them, and the epochs that have ended.
+
+    `loss` is a running mean for people, `epoch_loss` the sum over the steps since the last epoch ended. `decided` and
+    `machine` are None in checkpoints of versions that did not save them.
     """
 
     step: int = 0
@@ -46,6 +67,15 @@ class RunState:
     loss: float = 0.0
     epoch_loss: float = 0.0
     epochs: tuple[Epoch, ...] = ()
+    decided: Decided | None = None
+    machine: Machine | None = None
+
+    @property
+    def settled(self) -> Decided:
+        """`decided` of a run that has begun: `training.loop.run.begin` sets it."""
+        if self.decided is None:
+            raise ValueError("the run has not begun")
+        return self.decided
 
     def after_step(self, loss: float, seconds: float) -> "RunState":
         """One step further, which had the mean loss `loss`."""
@@ -76,9 +106,9 @@ class RunState:
 
 
 def best_epoch(epochs: Sequence[Epoch], select: Selection) -> Epoch | None:
-    """The epoch of the lowest validation loss, or of the highest accuracy or F1; of equals the first.
+    """The epoch with the lowest validation loss, or the highest accuracy or F1; the first one of equals.
 
-    None where nothing is selected, or before the first epoch ended.
+    None if nothing is to be selected, or before the first epoch has ended.
     """
     if select == "none" or not epochs:
         return None
@@ -91,6 +121,11 @@ def best_epoch(epochs: Sequence[Epoch], select: Selection) -> Epoch | None:
 
 
 def out_of_patience(state: RunState, settings: FitSettings) -> bool:
-    """Whether `patience` epochs have passed since the best one."""
+    """Whether `patience` epochs have ended since the best one."""
     best = best_epoch(state.epochs, settings.select)
     return bool(settings.patience and best and len(state.epochs) - 1 - state.epochs.index(best) >= settings.patience)
+
+
+def is_over(state: RunState, steps: int, settings: FitSettings) -> bool:
+    """Whether all `steps` are done, or patience has run out."""
+    return state.step >= steps or out_of_patience(state, settings)

@@ -1,4 +1,4 @@
-"""One optimiser step: its reviews in micro-batches, their gradients added up, clipped, applied."""
+"""One optimiser step: reviews in micro-batches, whose gradients are added up, clipped and applied."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,21 +15,21 @@ from consumer.errors import UsageError
 from consumer.model.encoder import Encoded, Encoder
 from consumer.model.engines.first_token import first_token_only
 from training.data.reviews import Reviews
-from training.encoders.device import CPU_MICRO_BATCH_TOKENS, GPU_MICRO_BATCH_TOKENS, autocast
+from training.encoders.device import CPU_MICRO_BATCH_TOKENS, GPU_MICRO_BATCH_TOKENS, autocast, decide_precision
 from training.encoders.objective import LabelLoss, Objective, Outputs, balanced_weights
 from training.encoders.parallel import Ranks
 from training.loop.batches import at_least, micro_batches, rows_of_step
-from training.settings import Precision, StepSettings
+from training.settings import Arithmetic, StepSettings
 
 MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Encoded reviews, the index of the label of each, and the token that fills up the shorter ones of a batch.
+    """Encoded reviews, the index of the label of each, and the padding token for the shorter ones of a batch.
 
-    A review of several windows is one row: its logits are the mean over them, as the worker computes them, and so is
-    what its loss is taken of. All its windows are in one micro-batch.
+    A review with several windows is one row, and its windows are in one micro-batch. Its logits are the mean over its
+    windows, as in the worker; the loss is that of the mean.
     """
 
     reviews: Sequence[Encoded]
@@ -44,12 +44,12 @@ class TrainingRows:
 
     @cached_property
     def lengths(self) -> list[int]:
-        """Tokens of the first window of each review, which is the longest."""
+        """Tokens of the first, longest window of each review."""
         return [len(review.windows[0]) for review in self.reviews]
 
     @cached_property
     def counts(self) -> list[int]:
-        """Windows of each review."""
+        """Number of windows of each review."""
         return [len(review.windows) for review in self.reviews]
 
     def groups(self, rows: Sequence[int], max_tokens: int) -> list[list[int]]:
@@ -57,11 +57,11 @@ class TrainingRows:
         return micro_batches(rows, self.lengths, max_tokens, self.counts)
 
     def cost(self, group: Sequence[int]) -> int:
-        """Padded tokens of a group, whose first review is its longest."""
+        """Padded tokens of a group; its first review is the longest."""
         return self.lengths[group[0]] * sum(self.counts[row] for row in group)
 
     def tensors(self, rows: Sequence[int], device: torch.device) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """`input_ids` (windows, longest), the mask only where a window is padded, and the labels (rows,)."""
+        """`input_ids` (windows, longest), a mask only if a window is padded, and the labels (rows,)."""
         windows = [window for row in rows for window in self.reviews[row].windows]
         ids = np.full((len(windows), max(map(len, windows))), self.pad_id, dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -78,14 +78,14 @@ class TrainingRows:
         model: nn.Module,
         rows: Sequence[int],
         device: torch.device,
-        precision: Precision,
+        precision: Arithmetic,
         *,
         hidden: bool = False,
         attention: bool = False,
     ) -> Outputs:
-        """What `model` answers to the reviews, with hidden states and attention only where they are asked for.
+        """The outputs of `model` for the reviews, with `hidden` states and `attention` only on request.
 
-        For `attention` the model has to be set to compute it (`attention_shown`), and each review has one window.
+        `attention` requires a model that exposes it (`attention_shown`), and reviews with one window.
         """
         inputs, labels = self.tensors(rows, device)
         alone = nullcontext() if attention else first_token_only(model)
@@ -96,14 +96,14 @@ class TrainingRows:
         return Outputs(self._means(found.logits.float(), rows), labels, states, attended)
 
     def _means(self, windows: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
-        """Of (windows, values) the mean over the windows of each review, (rows, values)."""
+        """From (windows, values) the mean over the windows of each review, (rows, values)."""
         if len(windows) == len(rows):
             return windows
         return torch.stack([part.mean(dim=0) for part in torch.split(windows, [self.counts[row] for row in rows])])
 
 
 def make_optimizer(model: nn.Module, settings: StepSettings) -> optim.AdamW:
-    """AdamW on what is not frozen; biases and norms, which have one dimension, do not decay."""
+    """AdamW for what is not frozen, without decay of biases and norms, which have one dimension."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
@@ -113,12 +113,12 @@ def make_optimizer(model: nn.Module, settings: StepSettings) -> optim.AdamW:
 
 
 def micro_batch_tokens(settings: StepSettings, device: torch.device) -> int:
-    """Padded tokens of one micro-batch: as set, or what suits the device."""
+    """Padded tokens of one micro-batch: as set, or the default for the device."""
     return settings.micro_batch_tokens or (CPU_MICRO_BATCH_TOKENS if device.type == "cpu" else GPU_MICRO_BATCH_TOKENS)
 
 
 def label_weights(model: nn.Module, rows: TrainingRows, settings: StepSettings) -> torch.Tensor | None:
-    """What each label counts in the loss, (labels,), on the device of `model`; None: all the same."""
+    """Weight of each label in the loss, (labels,), on the device of `model`; None: all the same."""
     if settings.class_weights == "none":
         return None
     labels: int = model.config.num_labels  # type: ignore[union-attr, assignment]
@@ -127,7 +127,7 @@ def label_weights(model: nn.Module, rows: TrainingRows, settings: StepSettings) 
 
 @contextmanager
 def attention_shown(model: Any, wanted: bool = True) -> Iterator[None]:
-    """Where `wanted`, let `model` compute attention in the way that gives it out, which fused kernels do not."""
+    """If `wanted`, compute attention in `model` without fused kernels, which do not return it."""
     before = model.config._attn_implementation
     if wanted:
         model.set_attn_implementation("eager")
@@ -139,7 +139,7 @@ def attention_shown(model: Any, wanted: bool = True) -> Iterator[None]:
 
 
 def check_attention(model: Any, name: str) -> None:
-    """Raise `UsageError` where `model`, which `name` tells, gives no shares of attention between all its tokens."""
+    """Raise `UsageError` if `model`, called `name`, does not return attention weights between all its tokens."""
     ids = torch.full((1, 8), 3, device=next(model.parameters()).device)
     training = model.training
     with torch.inference_mode(), attention_shown(model):
@@ -147,7 +147,7 @@ def check_attention(model: Any, name: str) -> None:
     model.train(training)
     shares = maps[-1] if maps else None
     if shares is None or shares.shape[-2:] != (8, 8) or (shares.float().sum(dim=-1) - 1).abs().max() > 0.01:
-        raise UsageError(f"{name} does not tell what its tokens attend to: leave out --attention-weight")
+        raise UsageError(f"{name} does not return what its tokens attend to: leave out --attention-weight")
 
 
 class Stepper:
@@ -156,9 +156,9 @@ class Stepper:
     Args:
         model: a sequence classifier; its device decides where the training runs.
         optimizer: from `make_optimizer`.
-        rows: what is learnt.
+        rows: what it is trained on.
         settings: see `StepSettings`.
-        ranks: the processes that share the work; every one of them takes every step.
+        ranks: the processes that share the work; each of them takes every step.
         objective: the loss; default: cross-entropy with the labels, weighted as `settings` say.
     """
 
@@ -175,11 +175,12 @@ class Stepper:
         self._model, self._optimizer, self._rows, self._settings, self._ranks = model, optimizer, rows, settings, ranks
         self._device = next(model.parameters()).device
         self._trained = [p for p in model.parameters() if p.requires_grad]
-        self._table = _token_table(model) if self._device.type == "cpu" else None  # on a GPU it is filled in no time
+        self._table = _token_table(model) if self._device.type == "cpu" else None  # a GPU fills it in no time
+        self._precision = decide_precision(settings.precision, self._device, ranks)
         self._objective = objective or LabelLoss(rows.labels, label_weights(model, rows, settings))
 
     def step(self, number: int, learning_rate: float) -> float:
-        """Take step `number` (from 0); returns its mean loss before the update, which is left out if not finite."""
+        """Take step `number` (from 0) and return its mean loss before the update, which is skipped if not finite."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         settings = self._settings
@@ -207,7 +208,7 @@ class Stepper:
             self._model,
             group,
             self._device,
-            self._settings.precision,
+            self._precision,
             hidden=objective.hidden,
             attention=objective.attention,
         )
@@ -218,10 +219,10 @@ class Stepper:
 
 @contextmanager
 def _rows_of_gradient(table: nn.Embedding) -> Iterator[None]:
-    """Within, each backward pass adds the rows that it looked up in `table` to one gradient, which is whole.
+    """Inside, each backward pass adds only the rows that it looked up in `table` to one dense gradient.
 
-    Otherwise each would make a table of zeros first, and add all of it: for the 28,996 x 768 of DistilBERT a tenth of a
-    step of eight micro-batches.
+    Otherwise each would fill and add a whole table of zeros: with the 28,996 x 768 of DistilBERT, that takes a tenth of
+    a step of eight micro-batches.
     """
     table.weight.grad = torch.zeros_like(table.weight)
     table.sparse = True
@@ -232,7 +233,7 @@ def _rows_of_gradient(table: nn.Embedding) -> Iterator[None]:
 
 
 def _token_table(model: Any) -> nn.Embedding | None:
-    """The token embeddings of `model` if they are trained, and are a table that takes single rows of a gradient."""
+    """The token embeddings of `model` if they are trained and accept a gradient of single rows."""
     try:
         table = model.get_input_embeddings()
     except NotImplementedError:
@@ -242,5 +243,5 @@ def _token_table(model: Any) -> nn.Embedding | None:
 
 
 def _seed_dropout(seed: int, step: int, index: int) -> None:
-    """Each micro-batch seeds its own dropout: neither a resumed run nor another process needs a generator's state."""
+    """Each micro-batch seeds its own dropout, so no generator state has to be saved or shared."""
     torch.manual_seed(int(np.random.SeedSequence((seed, step, index)).generate_state(1, np.uint64)[0]))

@@ -1,6 +1,6 @@
-"""The record of a run: from what the model was made, with what, how it went and how good it became, as JSON.
+"""The record of a run as JSON: what the model was made from, how, how the training went, and how good the result is.
 
-It holds names and sums of files, never their directories or texts.
+It holds names and hashes of files, never their directories or texts.
 """
 
 import platform
@@ -16,7 +16,7 @@ from consumer.model.manifest import Source
 from training.io.output import whole
 from training.loop.state import Epoch
 from training.measure.evaluate import Evaluation
-from training.settings import DistilSettings, FitSettings, PackageSettings
+from training.settings import Arithmetic, DistilSettings, FitSettings, PackageSettings
 
 #: Its name beside the checkpoints, and in the bundle.
 RECORD = "record.json"
@@ -32,9 +32,9 @@ class _Part(BaseModel):
 
 
 class BaseRecord(_Part):
-    """A model that the run started from or learnt from.
+    """A base or a teacher of the run.
 
-    `sha256` is that of the weights of a base, of the manifest of a bundle, and of all files of another checkpoint.
+    `sha256` is that of the weights of a base, of the manifest of a bundle, or of all files of another checkpoint.
     """
 
     name: str
@@ -42,22 +42,22 @@ class BaseRecord(_Part):
 
 
 class Machine(_Part):
-    """What the run was computed on. `precision` is that of the products while training."""
+    """What the run was last trained on; `precision` is that of the products in training, from its first step on."""
 
     device: str
-    precision: Literal["fp32", "bf16"]
+    precision: Arithmetic
     processes: int = Field(ge=1)
 
 
 class RunRecord(_Part):
     """One run of `review-training fit`, or of `distil`, which also has `teachers`.
 
-    `data` has the rows used: `train` is trained on, `unlabeled` too, `validation` (of the same file as `train`) chooses
-    the epoch, `test` measures.
-    `inherited` is what the base and the teachers had been trained on, as far as they tell.
-    `data_options` are how these files were read and compared, with the columns that were found.
-    `epochs` are the curves; the weights packaged are those at the end of `packaged_epoch`. `training_seconds` counts
-    every process that worked on the run, but not what a kill made it do again. `metrics` are of the variants in the
+    `data` has the rows used: `train` and `unlabeled` to train on, `validation` (of the same file as `train`) to choose
+    the epoch, `test` to measure.
+    `inherited` is what the base and the teachers were trained on, as far as they say.
+    `data_options` say how these files were read and compared, and which columns were found.
+    `epochs` are the curves; the packaged weights are those at the end of `packaged_epoch`. `training_seconds` adds up
+    all starts of the run, without the steps that were repeated after a kill. `metrics` are those of the variants in the
     bundle, on the test file; empty until they are measured.
     """
 
@@ -81,18 +81,18 @@ class RunRecord(_Part):
     metrics: dict[str, dict[str, Any]] = {}
 
     def measured(self, evaluations: Mapping[str, Evaluation]) -> "RunRecord":
-        """The same record with the final metrics, of now."""
+        """The same record with the final metrics and the current time."""
         metrics = {name: evaluation.as_json() for name, evaluation in evaluations.items()}
         return self.model_copy(update={"metrics": metrics, "created": datetime.now(UTC)})
 
     def write(self, path: Path) -> None:
-        """Write it to `path`; what was there stays whole until it is replaced."""
+        """Write it to `path`; an older record there stays intact until it is replaced."""
         with whole(path) as partial:
             partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide what comes out."""
+    """Versions of Python and of the packages that affect the result."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

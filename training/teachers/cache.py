@@ -1,9 +1,9 @@
-"""What teachers said, kept on disk in shards: a run that is killed asks on where it stopped, and no text twice.
+"""Answers of teachers, kept on disk in shards: a killed run resumes after its last shard and asks no text twice.
 
-A shard is a safetensors file with `logits` and, where wanted, `hidden` and `attention` of `SHARD` texts; its header is
-the key of what it holds: the teacher's digest, the texts' SHA-256 (with that of their file, for people) and what they
-depend on. The name of the directory is the sum of that key, so that another teacher, text or setting never finds these
-answers; a shard with another key in its header, or damaged, is asked for anew.
+A shard is a safetensors file with `logits` and, if needed, `hidden` and `attention` of `SHARD` texts. Its header is the
+key of its contents: the teacher's digest, the texts' SHA-256 (with that of their file, for people) and everything else
+that the answers depend on. The directory is named after the hash of that key, so another teacher, text, setting or
+precision never finds these answers. A shard that is damaged, or has another key in its header, is asked for again.
 """
 
 import json
@@ -26,18 +26,18 @@ from training.teachers.teacher import Answers, Teacher
 #: Texts of one shard: a minute or so of a large teacher on a CPU.
 SHARD = 256
 
-#: Seconds between two looks at whether the other processes have written their shards.
+#: Seconds between two checks for the shards of the other processes.
 LOOK_SECONDS = 1.0
 
 
 def answers_of(teacher: Teacher, texts: Sequence[str], file_sha256: str, directory: Path, ranks: Ranks) -> Answers:
-    """The teacher's answers to `texts`; those that are not in `directory` yet are asked for and kept there.
+    """The teacher's answers to `texts`; those that are missing in `directory` are asked for and kept there.
 
     Args:
-        teacher: loaded only where something is missing.
+        teacher: loaded only if an answer is missing.
         texts: in the order of their file.
         file_sha256: of that file, in hex.
-        directory: of the caches of all teachers and files; several processes share it.
+        directory: holds the caches of all teachers and files; all processes share it.
         ranks: the processes, which share the work.
 
     Raises:
@@ -48,7 +48,7 @@ def answers_of(teacher: Teacher, texts: Sequence[str], file_sha256: str, directo
     cache = directory / key_sha256(key)[:16]
     starts = range(0, len(texts), SHARD)
     missing = [start for start in starts if _read(_shard(cache, start), key) is None]
-    # By the number of the shard, not by its place among the missing: another process may find fewer of these.
+    # By the number of the shard, not its index among the missing: another process may find fewer missing.
     if mine := [start for start in missing if start // SHARD % ranks.size == ranks.rank]:
         done = len(texts) - _rows(texts, missing)
         title = f"asking the teacher {teacher.name}"
@@ -58,7 +58,7 @@ def answers_of(teacher: Teacher, texts: Sequence[str], file_sha256: str, directo
                 _write(_shard(cache, start), key, ask(part))
                 done = min(done + len(part) * ranks.size, len(texts))
                 bar.update(done)
-    # Not a collective call: one process may wait for hours for another, and those give up after minutes.
+    # Not a collective call, which times out after minutes: one process may wait for hours for another.
     while any(_read(_shard(cache, start), key) is None for start in missing):
         time.sleep(LOOK_SECONDS)
     shards = [_read(_shard(cache, start), key) for start in starts]
@@ -75,12 +75,12 @@ def _shard(cache: Path, start: int) -> Path:
 
 def _write(path: Path, key: dict[str, Any], answers: Answers) -> None:
     tensors = {name: tensor for name, tensor in vars(answers).items() if tensor is not None}
-    with whole(path, f".{os.getpid()}.partial") as partial:  # two runs may ask the same
+    with whole(path, f".{os.getpid()}.partial") as partial:  # two runs may ask the same texts
         save_file(tensors, partial, metadata={"key": json.dumps(key)})
 
 
 def _read(path: Path, key: dict[str, Any]) -> Answers | None:
-    """What a shard holds; None where it is not there, damaged, or of something else."""
+    """The answers in a shard; None if it is missing, damaged, or has another key."""
     try:
         with safe_open(path, "np") as file:
             if json.loads((file.metadata() or {}).get("key", "null")) != key:
@@ -92,6 +92,6 @@ def _read(path: Path, key: dict[str, Any]) -> Answers | None:
 
 
 def joined_answers(shards: Sequence[Answers]) -> Answers:
-    """The answers of all `shards`, of which each has what the first one has."""
+    """The answers of all `shards`; each has the same tensors as the first."""
     names = [name for name, tensor in vars(shards[0]).items() if tensor is not None]
     return Answers(**{name: np.concatenate([getattr(shard, name) for shard in shards]) for name in names})

@@ -1,21 +1,21 @@
 """The loss of a student: its teacher's answers, the teacher's last hidden state and attention, and the labels.
 
     soft     T^2 x KL(softmax(teacher / T) || softmax(student / T))      Hinton, Vinyals, Dean 2015, "Distilling the
-             Knowledge in a Neural Network", section 2: T^2 keeps the gradients of the size that they have at T = 1
+             Knowledge in a Neural Network", section 2: T^2 keeps the gradients as large as they are at T = 1
     hidden   1 - cos(map(student), teacher) of the last layer at the first token, which is what the head reads. Cosine:
              Sanh et al. 2019, "DistilBERT", section 3. First token only: Sun et al. 2019, "Patient Knowledge
-             Distillation", section 3.2; so a teacher may cut texts into other tokens than the student, and its states
-             are few enough to be kept. The map, where the widths differ, is learnt with the student and thrown away
-             after it: Jiao et al. 2020, "TinyBERT", equation 8
+             Distillation", section 3.2; so teacher and student may have different tokenizers, and the states are few
+             enough to be kept. If the widths differ, a map is trained with the student and discarded afterwards: Jiao
+             et al. 2020, "TinyBERT", equation 8
     attention  KL(teacher || student) of what the first token attends to in the last layer, the mean over its heads:
              distributions over tokens, as in Wang et al. 2020, "MiniLM", section 3.1, but of that token and that mean
-             alone, for the reasons above; and so the numbers of heads may differ. It adds nothing for a row of which
-             the two read other tokens
-    label    cross-entropy, of the rows that have a label
+             alone, for the reasons above; so the numbers of heads may differ. It is 0 for a row that the two split
+             into different tokens
+    label    cross-entropy, for rows with a label
 
-The loss of a step is the mean over all its rows of the weighted sum; a row without a label adds no label term to it.
-Student and teacher each read a long text in as many windows as they are set to: logits and states of either are the
-means over its own windows. The map is linear, so that it may be applied to the mean.
+The loss of a step is the mean over all its rows of the weighted sum; a row without a label has no label term. Student
+and teacher each split a long text into their own windows, and their logits and states are the means over these. The map
+is linear, so it can be applied to the mean.
 """
 
 from collections.abc import Sequence
@@ -28,19 +28,19 @@ from torch import nn
 from training.encoders.objective import UNLABELED, Outputs
 from training.settings import DistilSettings
 
-#: The student's attribute that holds the learnt map: the checkpoints of the run hold it too, the bundle does not.
+#: The student's attribute that holds the trained map. It is in the checkpoints of the run, but not in the bundle.
 MAP = "hidden_map"
 
-#: Keeps the logarithm of a share of attention that was rounded to 0 finite.
+#: Keeps the logarithm of an attention weight that was rounded to 0 finite.
 _LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True)
 class Taught:
-    """Answers of the teacher to every row: `logits` (rows, labels) and, where wanted, the other two.
+    """Answers of the teacher to every row: `logits` (rows, labels) and, if needed, the other two.
 
-    `hidden` (rows, its width); `attention` (rows, tokens that are read at most), 0 where there is no token, and all 0
-    in a row that does not count.
+    `hidden` (rows, its width); `attention` (rows, most tokens read) is 0 where there is no token, and all 0 in a row
+    that teaches no attention.
     """
 
     logits: torch.Tensor
@@ -52,10 +52,10 @@ class Distillation:
     """The objective of a student.
 
     Args:
-        taught: what the teacher said of every row.
+        taught: the answers of the teacher to every row.
         settings: the weights of the terms, and the temperature.
         weights: of each label in the label term, (labels,); None: all count the same.
-        map_to_teacher: from the student's width to the teacher's; None: they are the same, or `hidden` is not used.
+        map_to_teacher: from the student's width to the teacher's; None: they are equal, or `hidden` is not used.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Distillation:
         self.attention = taught.attention is not None
 
     def divisor(self, rows: Sequence[int]) -> float:
-        """Every row counts the same, labelled or not."""
+        """The number of rows, labelled or not."""
         return len(rows)
 
     def total(self, outputs: Outputs, rows: Sequence[int]) -> torch.Tensor:
@@ -100,13 +100,13 @@ def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) 
 
 
 def attention_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """`attention` as above, summed over the rows; both are shares of attention, (rows, tokens)."""
+    """`attention` as above, summed over the rows; both are attention weights, (rows, tokens)."""
     ours = student.clamp(min=_LEAST_SHARE).log()
     return nn.functional.kl_div(ours, teacher, reduction="sum")
 
 
 def add_map(model: Any, teacher_width: int | None) -> nn.Module | None:
-    """Give `model` a learnt map to `teacher_width`, where its own width is another one; see `MAP`."""
+    """Give `model` a map to `teacher_width`, to be trained with it, if its own width differs; see `MAP`."""
     if teacher_width in (None, model.config.hidden_size):
         return None
     setattr(model, MAP, nn.Linear(model.config.hidden_size, teacher_width, bias=False))
@@ -114,6 +114,6 @@ def add_map(model: Any, teacher_width: int | None) -> nn.Module | None:
 
 
 def drop_map(model: Any) -> None:
-    """Take the map out of a model that is trained."""
+    """Remove the map from a trained model."""
     if hasattr(model, MAP):
         delattr(model, MAP)

@@ -1,8 +1,8 @@
-"""nbsvm as a teacher: the linear model of `compare`, learnt here from the rows that the student learns from.
+"""nbsvm as a teacher: the linear model of `compare`, trained here on the labelled rows of the student.
 
-It costs minutes where a transformer costs a night. A model knows the labels of its own rows by heart and would teach no
-doubt about them; so the answer to a training row comes from a model that has not seen it (cross-fitting), and that to
-any other text is the mean over all these models.
+It takes minutes instead of a transformer's night. A model memorises the labels of its own rows and is too sure of them,
+so a training row is answered by a model that has not seen it (cross-fitting), and any other text by the mean of all
+these models.
 """
 
 from collections import Counter
@@ -19,10 +19,10 @@ from training.measure.answers import Floats
 from training.measure.calibrate import fit_temperature
 from training.measure.evaluate import LEAST_PROBABILITY
 
-#: What `--teacher` calls it.
+#: Its name for `--teacher`.
 NBSVM = "nbsvm"
 
-#: Models; each has seen all training rows but one part in so many.
+#: Number of models; each is trained on all rows except one of so many parts.
 FOLDS = 5
 
 
@@ -30,8 +30,8 @@ def nbsvm_logits(train: Reviews, unlabeled: Sequence[str], seed: int) -> Logits:
     """Calibrated logits of nbsvm, up to a constant for each text: (training rows + `unlabeled`, labels).
 
     Args:
-        train: what is learnt; columns of the answer are in the order of its `label_names`.
-        unlabeled: texts that no model has seen.
+        train: the rows to train on; columns of the answer are in the order of its `label_names`.
+        unlabeled: texts that no model is trained on.
         seed: draws the parts.
 
     Raises:
@@ -40,7 +40,10 @@ def nbsvm_logits(train: Reviews, unlabeled: Sequence[str], seed: int) -> Logits:
     from sklearn.model_selection import StratifiedKFold
 
     if min(Counter(train.labels).values()) < FOLDS:
-        raise UsageError(f"the teacher {NBSVM} needs at least {FOLDS} training rows of each label")
+        raise UsageError(
+            f"the teacher {NBSVM} needs at least {FOLDS} training rows of each label: add rows to --train, "
+            "or choose another --teacher"
+        )
     names = train.label_names
     targets = np.array([names.index(label) for label in train.labels])
     texts = np.array(train.texts, dtype=object)

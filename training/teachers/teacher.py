@@ -1,11 +1,9 @@
-"""What a student learns from: bundles, through the worker's own classifier, and checkpoints of transformers.
+"""The teachers of a student: bundles, run by the worker's own classifier, and checkpoints, run by transformers.
 
-Answers are logits up to a constant for each text, which no softmax sees. Those of a calibrated bundle are calibrated:
-the mean over several teachers is then not ruled by the one that is surest of itself.
+Answers are logits up to a constant for each text, which no softmax sees. Calibrated bundles give calibrated logits, so
+that the most confident of several teachers does not dominate their mean.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,22 +13,16 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from consumer.errors import UsageError
 from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.classifier import Classifier, Scored
 from consumer.model.encoder import Encoder
 from consumer.model.engines import open_engine
-from consumer.model.manifest import MANIFEST
+from consumer.model.manifest import TOKENIZER
 from consumer.model.reading import Reading
-from training.data.reviews import file_sha256
-from training.encoders.base import FILES, check_whole, longest_of, readable
-from training.encoders.vocabulary import size_of
-from training.io.names import check_utf8
+from training.encoders.base import check_whole, readable
+from training.loop.state import Decided
 from training.loop.step import TrainingRows, attention_shown, check_attention, micro_batch_tokens
-from training.settings import DistilSettings, StepSettings
-
-#: Tokens that a checkpoint reads, if its positions allow: how long it was served nobody has written down.
-CHECKPOINT_LENGTH = 512
+from training.settings import Arithmetic, StepSettings
 
 #: Keeps the logarithm of a probability that was rounded to 0 finite.
 _LEAST = 1e-30
@@ -38,10 +30,10 @@ _LEAST = 1e-30
 
 @dataclass(frozen=True)
 class Answers:
-    """To texts: `logits` (texts, labels), NaN where the model failed; `hidden` (texts, width), the first token's.
+    """For each text: `logits` (texts, labels), NaN if the model failed; `hidden` (texts, width) of the first token.
 
-    `attention` (texts, tokens that are read at most): what the first token attends to in the last layer, the mean over
-    its heads; 0 behind the last token.
+    `attention` (texts, most tokens read): what the first token attends to in the last layer, the mean over its heads; 0
+    after the last token.
     """
 
     logits: npt.NDArray[np.float32]
@@ -59,11 +51,12 @@ class Asked(Protocol):
 
 @dataclass(frozen=True)
 class Teacher:
-    """A model that is not loaded yet: what its answers depend on.
+    """A model that is not loaded yet, and everything that its answers depend on.
 
-    `digest` is the SHA-256 of all its files, `labels[i]` names the i-th logit. `variant` is that of a bundle; None: its
-    torch weights are read by transformers, which alone gives hidden states and attention, `micro_batch_tokens` at once.
-    `temperature` divides the logits.
+    `digest` is the SHA-256 of all its files, `labels[i]` names the i-th logit. `variant` is that of a bundle, and
+    `on_gpu` the one that a run begun on a GPU takes instead. If `variant` is None, transformers runs the torch weights
+    in `precision`, `micro_batch_tokens` at a time; only it returns hidden states and attention. `temperature` divides
+    the logits.
     """
 
     path: Path
@@ -71,18 +64,26 @@ class Teacher:
     labels: tuple[str, ...]
     reading: Reading
     variant: str | None = None
+    on_gpu: str | None = None
     hidden: bool = False
     attention: bool = False
     temperature: float = 1.0
     micro_batch_tokens: int | None = None
+    precision: Arithmetic = "fp32"
 
     @property
     def name(self) -> str:
         """Its name for people: that of its directory."""
         return self.path.resolve().name
 
+    def of_run(self, decided: Decided) -> "Teacher":
+        """This teacher as a run asks it that has `decided` its precision and its device."""
+        if self.variant is None:
+            return replace(self, precision=decided.precision)
+        return replace(self, variant=(self.on_gpu if decided.gpu else None) or self.variant)
+
     def key(self) -> dict[str, Any]:
-        """What tells its answers from others'."""
+        """What distinguishes its answers from others."""
         key = {
             "teacher": self.digest,
             "labels": list(self.labels),
@@ -92,14 +93,15 @@ class Teacher:
             "hidden": self.hidden,
         }
         key |= {"windows": self.reading.windows.model_dump()} if self.reading.windows else {}
+        key |= {} if self.variant else {"precision": self.precision}
         return key | ({"attention": True} if self.attention else {})
 
     @contextmanager
     def loaded(self, device: Any) -> Iterator[Asked]:
-        """The model itself, on `device` where transformers runs it.
+        """The model itself, on `device` if transformers runs it.
 
         Raises:
-            BundleError: it does not answer its golden texts.
+            BundleError: it fails its golden texts.
         """
         if self.variant is None:
             yield _transformer(self, device)
@@ -111,103 +113,6 @@ class Teacher:
             yield _classifier(bundle, engine, self)
         finally:
             engine.close()
-
-
-def find_teacher(
-    path: Path, labels: tuple[str, ...], settings: DistilSettings, *, hidden: bool, attention: bool = False
-) -> Teacher:
-    """Find the bundle or checkpoint directory `path`, which has to know `labels`.
-
-    Args:
-        path: of a bundle, or of a sequence classifier of transformers with config.json, tokenizer.json and
-            model.safetensors.
-        labels: those of the student.
-        settings: how much is read of a text, and by a checkpoint which part of it.
-        hidden: whether its hidden states are wanted.
-        attention: whether its attention is wanted; it then reads what the student reads while it is trained.
-
-    Raises:
-        UsageError: it is neither, answers with other labels, reads fewer tokens, or has no hidden states or attention
-            to give.
-        BundleError: the bundle is damaged.
-    """
-    check_exists(path)
-    inside = hidden or attention
-    teacher = _bundle(path, inside) if (path / MANIFEST).is_file() else _checkpoint(path, settings)
-    if set(teacher.labels) != set(labels):
-        raise UsageError(
-            f"the teacher {path} answers {', '.join(teacher.labels)}, but the training file has {', '.join(labels)}: "
-            "name a teacher that was trained for these labels"
-        )
-    most = teacher.reading.max_length
-    length = settings.train_max_length if attention else settings.teacher_max_length or most
-    if length > most:
-        option = "--train-max-length" if attention else "--teacher-max-length"
-        raise UsageError(f"the teacher {path} reads at most {most} tokens: lower {option}")
-    reading = settings.reading if attention else replace(teacher.reading, max_length=length)
-    return replace(
-        teacher,
-        reading=reading,
-        hidden=hidden,
-        attention=attention,
-        micro_batch_tokens=settings.micro_batch_tokens,
-    )
-
-
-def check_exists(path: Path) -> None:
-    """Raise `UsageError` where the directory of a teacher is not there, or has a name that no record can hold."""
-    check_utf8(path.resolve().name)
-    if not path.is_dir():
-        raise UsageError(f"the teacher {path} does not exist: name a bundle or a checkpoint directory")
-
-
-def _bundle(path: Path, inside: bool) -> Teacher:
-    """`inside`: hidden states or attention are wanted."""
-    import torch
-
-    bundle = load_bundle(path)
-    manifest = bundle.manifest
-    if inside and "torch" not in manifest.variants:
-        raise UsageError(
-            f"the bundle {path} has no torch weights, so no hidden states and no attention: make it with --keep torch, "
-            "name a checkpoint as the first teacher, or leave out --hidden-weight and --attention-weight"
-        )
-    # OpenVINO would leave a GPU idle.
-    variant = "torch" if torch.cuda.is_available() and "torch" in manifest.variants else manifest.served
-    return Teacher(
-        path,
-        bundle.digest,
-        manifest.labels,
-        manifest.reading,
-        None if inside else variant,
-        temperature=manifest.calibration.temperature if manifest.calibration else 1.0,
-    )
-
-
-def _checkpoint(path: Path, settings: DistilSettings) -> Teacher:
-    if missing := [file for file in FILES if not (path / file).is_file()]:
-        raise UsageError(f"the teacher {path} is no bundle, and as a checkpoint it lacks {', '.join(missing)}")
-    try:
-        config = json.loads((path / "config.json").read_bytes())
-        classifies = any("SequenceClassification" in name for name in config.get("architectures") or ())
-        names = {int(number): str(name) for number, name in config.get("id2label", {}).items()}
-    except (ValueError, AttributeError) as error:
-        raise UsageError(f"{path / 'config.json'} cannot be understood: name another teacher") from error
-    if not classifies or not names:
-        raise UsageError(f"the teacher {path} is no sequence classifier with id2label: fine-tune it first, with fit")
-    with readable(path):
-        from transformers import AutoConfig
-
-        size_of((path / "tokenizer.json").read_text(encoding="utf-8"))  # for what it raises
-        longest = longest_of(AutoConfig.from_pretrained(path)) or CHECKPOINT_LENGTH
-    _load(path)  # for what it raises: its turn may come after another teacher's night
-    sums = "".join(file_sha256(path / file) for file in FILES)
-    return Teacher(
-        path,
-        hashlib.sha256(sums.encode()).hexdigest(),
-        tuple(names[number] for number in sorted(names)),
-        replace(settings.reading, max_length=min(CHECKPOINT_LENGTH, longest)),
-    )
 
 
 def _classifier(bundle: Bundle, engine: Any, teacher: Teacher) -> Asked:
@@ -225,7 +130,12 @@ def _classifier(bundle: Bundle, engine: Any, teacher: Teacher) -> Asked:
     return ask
 
 
-def _load(path: Path) -> Any:
+def load_checkpoint(path: Path) -> Any:
+    """The sequence classifier of transformers in the directory `path`, fp32.
+
+    Raises:
+        UsageError: it cannot be read, or lacks weights.
+    """
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -240,8 +150,8 @@ def _load(path: Path) -> Any:
 def _transformer(teacher: Teacher, device: Any) -> Asked:
     import torch
 
-    model = _load(teacher.path).to(device).eval()
-    tokenizer_json = (teacher.path / "tokenizer.json").read_text(encoding="utf-8")
+    model = load_checkpoint(teacher.path).to(device).eval()
+    tokenizer_json = (teacher.path / TOKENIZER).read_text(encoding="utf-8")
     encoder = Encoder(tokenizer_json, teacher.reading)
     if teacher.attention:
         check_attention(model, teacher.name)
@@ -254,7 +164,9 @@ def _transformer(teacher: Teacher, device: Any) -> Asked:
         attention = np.zeros((len(texts), teacher.reading.max_length), dtype=np.float16)
         for group in rows.groups(range(len(texts)), budget):
             with torch.inference_mode(), attention_shown(model, teacher.attention):
-                outputs = rows.outputs(model, group, device, "auto", hidden=teacher.hidden, attention=teacher.attention)
+                outputs = rows.outputs(
+                    model, group, device, teacher.precision, hidden=teacher.hidden, attention=teacher.attention
+                )
             logits[group] = outputs.logits.cpu().numpy() / teacher.temperature
             if outputs.hidden is not None:
                 hidden[group] = outputs.hidden.cpu().numpy()

@@ -1,0 +1,35 @@
+"""What `fit` and `distil` share on the command line, besides their options."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from training.commands.options import read_data_options
+from training.settings import PackageSettings
+
+if TYPE_CHECKING:
+    from consumer.model.manifest import Manifest
+    from training.measure.evaluate import Evaluation
+    from training.plan import Job
+
+
+def job_of(arguments: argparse.Namespace, packaging: PackageSettings) -> "Job":
+    """Where the bundle and the state of the run go, and how files are read, as given on the command line."""
+    from training.plan import Job
+
+    return Job(
+        out=arguments.out,
+        packaging=packaging,
+        checkpoints=arguments.checkpoints,
+        checkpoint_minutes=arguments.checkpoint_minutes,
+        data_options=read_data_options(arguments),
+    )
+
+
+def show(arguments: argparse.Namespace, made: "tuple[Manifest, Evaluation] | None") -> None:
+    """Print how good the bundle is that was `made`; the processes of torchrun after the first have none."""
+    if made:
+        from training.measure.evaluate import as_text
+
+        manifest, evaluation = made
+        print(as_text(evaluation))  # noqa: T201
+        print(f"{arguments.out}: {manifest.name} {manifest.version}, serves {manifest.served}")  # noqa: T201

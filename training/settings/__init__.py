@@ -1,0 +1,21 @@
+"""The settings of `fit`, `distil` and `lr-find`: each field is a command-line option."""
+
+from training.settings.distil import DistilSettings, LayerChoice, StudentName
+from training.settings.fit import FitSettings, Policy, Selection
+from training.settings.package import PackageSettings
+from training.settings.rate_test import RateTestSettings
+from training.settings.step import Arithmetic, Precision, StepSettings
+
+__all__ = [
+    "Arithmetic",
+    "DistilSettings",
+    "FitSettings",
+    "LayerChoice",
+    "PackageSettings",
+    "Policy",
+    "Precision",
+    "RateTestSettings",
+    "Selection",
+    "StepSettings",
+    "StudentName",
+]
