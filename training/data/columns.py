@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.errors import UsageError
-from training.data.readers import FILE_TEXT, FOLDER
+from training.data.folders import FILE_TEXT, FOLDER
 from training.data.table import Table
 from training.io.names import check_utf8
 from training.io.terminal import printable

@@ -7,8 +7,9 @@ from pathlib import Path
 from consumer.errors import UsageError
 from consumer.model.bundle import MANIFEST, Manifest, Source
 from training.data.columns import USUAL, Columns, check_labels
+from training.data.duplicates import without_duplicates
 from training.data.leaks import Leaks, examples, find_leaks
-from training.data.reviews import Reviews, read_reviews, without_duplicates
+from training.data.reviews import Reviews, read_reviews
 from training.data.table import name_of
 
 #: Bad rows that are named one by one; a file with more of them has one fault, not many.

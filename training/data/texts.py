@@ -8,17 +8,9 @@ from typing import Any
 
 from consumer.errors import UsageError
 from training.data.columns import TEXT_NAMES, find_column
-from training.data.readers import (
-    check_encoding,
-    check_header,
-    csv_rows,
-    json_lines,
-    quoting_of,
-    read_table,
-    separator_of,
-    surplus,
-)
-from training.data.table import BadRow
+from training.data.readers import read_table
+from training.data.streams import check_encoding, csv_rows, json_lines, quoting_of, separator_of, surplus
+from training.data.table import BadRow, check_header
 from training.io.names import check_utf8
 
 STDIN = "-"
