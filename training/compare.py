@@ -11,17 +11,17 @@ import torch
 
 from consumer.errors import UsageError
 from consumer.model.bundle import Source, load_bundle
+from training.baselines.linear import NbSvm
 from training.baselines.models import NETWORKS
 from training.baselines.settings import BaselineSettings
 from training.comparison.contestants import measure_bundle, measure_encoder, measure_small
-from training.comparison.encoders import ENCODERS
+from training.comparison.encoders import ENCODERS, check_base
 from training.comparison.report import write_report
 from training.comparison.results import Comparison, Result, read_results, write_results
 from training.data.columns import MIN_ROWS_PER_LABEL
 from training.data.prepare import DEFAULTS, DataOptions, Prepared, check_unseen, prepare
 from training.data.reviews import draw, file_sha256
-from training.encoders.base import Base, check_length, find_base, load_classifier, quiet_transformers
-from training.encoders.freezing import check_layers
+from training.encoders.base import Base, find_base, quiet_transformers
 from training.io.names import check_utf8
 from training.io.output import check_directory, writing
 from training.io.progress import say
@@ -149,9 +149,7 @@ def plan_tasks(
                 continue
             base = find_base(base_name)
             read.append((f"--base-{name}", base.directory))
-            config = load_classifier(base, ("0", "1"), seed).config  # loaded for what it raises
-            check_length(config, encoder_settings.max_length, "--max-length")
-            check_layers(config, encoder_settings.freeze)
+            check_base(base, encoder_settings)
             identity |= {
                 "base_sha256": base.sha256,
                 "settings": encoder_settings.identity() | {"max_length": encoder_settings.max_length},
@@ -169,6 +167,8 @@ def plan_tasks(
                 checkpoints=models / f"{name}-{digest}.run",
             )
         else:
+            if name == "nbsvm":
+                identity["beta"] = NbSvm.BETA
             if name in NETWORKS:
                 identity |= settings.model_dump(mode="json", exclude={"models"})
             own_vectors = vectors if name == "bigru" else None

@@ -31,9 +31,13 @@ class NbSvm:
         labels: number of labels.
     """
 
-    #: Added to every count, and share of the learnt weights in the interpolation; both as in the paper.
+    #: Added to every count, as in the paper.
     ALPHA = 1.0
-    BETA = 0.25
+
+    #: Share of the trained weights in the interpolation. The paper's 0.25 is for its SVM. Of 0 to 1, 0.6 was the most
+    #: accurate in cross-validation on training rows of IMDB: 89.18 % with 5,000 of them (0.25: 87.36 %), 91.45 % with
+    #: all 24,900 (0.25: 90.76 %).
+    BETA = 0.6
 
     def __init__(self, labels: int) -> None:
         from sklearn.feature_extraction.text import CountVectorizer
