@@ -213,6 +213,8 @@ def load_bundle(path: Path) -> Bundle:
     Raises:
         BundleError: naming the file that is missing, changed or cannot be understood, and what to do.
     """
+    if not path.exists() and (aside := replaced_path(path)).is_dir():
+        raise BundleError(f"{path} was moved to {aside} by a command that was killed while replacing it; move it back")
     if not path.is_dir():
         raise BundleError(f"bundle {path} is not a directory; make one with review-training fit, or name another")
     path = path.resolve()  # a link that is moved on meanwhile would give the weights of another bundle
@@ -235,6 +237,11 @@ def load_bundle(path: Path) -> Bundle:
     except UnicodeDecodeError:
         raise BundleError(f"{path / TOKENIZER} is not UTF-8; make the bundle anew") from None
     return Bundle(path, manifest, golden, tokenizer_json, hashlib.sha256(manifest_bytes).hexdigest())
+
+
+def replaced_path(path: Path) -> Path:
+    """Where training keeps the bundle at `path` while it replaces it."""
+    return path.with_name(f".{path.name}.old") if path.name else path
 
 
 def _verify(path: Path, name: str, expected: FileSum) -> None:

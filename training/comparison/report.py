@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from training.comparison.results import Claims, Comparison, Result
+from training.io.output import storing, write_text
 
 TABLE, PICTURE = "compare.md", "compare.png"
 
@@ -13,9 +14,13 @@ PUBLISHED = {"parameters_less": 0.40, "speed_up": 668 / 410, "accuracy_kept": 0.
 
 
 def write_report(out: Path, comparison: Comparison) -> None:
-    """Write `compare.md` and `compare.png` into `out`."""
+    """Write `compare.md` and `compare.png` into `out`.
+
+    Raises:
+        GaveUp: one of them cannot be written, for example because the disk is full.
+    """
     draw_picture(out / PICTURE, comparison)
-    (out / TABLE).write_text(as_markdown(comparison), encoding="utf-8")
+    write_text(out / TABLE, as_markdown(comparison))
 
 
 def as_markdown(comparison: Comparison) -> str:
@@ -103,7 +108,8 @@ def draw_picture(path: Path, comparison: Comparison) -> None:
     _bars(panels[4], [result.bytes / 1e6 for result in results], "size on disk, MB")
     panels[0].set_yticks(places, [result.name for result in results])
     figure.suptitle(f"{comparison.train.rows:,} training rows, {comparison.test.rows:,} test rows")
-    figure.savefig(path, dpi=120)
+    with storing(path):
+        figure.savefig(path, dpi=120)
 
 
 def number(value: float | None) -> str:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from consumer.errors import UsageError
 from consumer.model.bundle import Source
+from training.io.output import whole
 
 RESULTS = "compare.json"
 
@@ -120,8 +121,11 @@ def read_results(directory: Path) -> Comparison | None:
 
 
 def write_results(directory: Path, comparison: Comparison) -> None:
-    """Write `compare.json`; the one before stays whole until it is replaced."""
-    partial = directory / f"{RESULTS}.partial"
+    """Write `compare.json`; an earlier one stays whole until it is replaced.
+
+    Raises:
+        GaveUp: it cannot be written, for example because the disk is full.
+    """
     content = json.dumps(comparison.model_dump(mode="json"), ensure_ascii=False, indent=1)
-    partial.write_text(content + "\n", encoding="utf-8")
-    partial.replace(directory / RESULTS)
+    with whole(directory / RESULTS) as partial:
+        partial.write_text(content + "\n", encoding="utf-8")

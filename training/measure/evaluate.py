@@ -54,7 +54,7 @@ def open_classifier(bundle: Path, variant: str | None) -> Iterator[Classifier]:
         yield classifier
 
 
-def refuse_unknown_labels(reviews: Reviews, labels: Sequence[str]) -> None:
+def check_known_labels(reviews: Reviews, labels: Sequence[str]) -> None:
     """See that a bundle that knows `labels` can be measured on `reviews`.
 
     Raises:

@@ -14,11 +14,11 @@ from training.io.terminal import printable
 from training.measure.answers import Answers, Bin, as_arrays, reliability
 from training.measure.evaluate import (
     Evaluation,
+    check_known_labels,
     confusion_lines,
     evaluate,
     open_classifier,
     probabilities_of,
-    refuse_unknown_labels,
     score_all,
 )
 from training.measure.metrics import Metric, Metrics, measure
@@ -144,7 +144,7 @@ def evaluate_file(
     loaded = load_bundle(bundle)
     manifest = loaded.manifest
     reviews, dropped = prepare_test(file, train_file, options, say)
-    refuse_unknown_labels(reviews, manifest.labels)
+    check_known_labels(reviews, manifest.labels)
     known = reviews.sha256 in {part.sha256 for part in manifest.learnt_from}
     if known:
         say(f"{file} is what {manifest.name} was trained on: these figures say nothing about other texts")
