@@ -1,5 +1,6 @@
 """`review-training compare`: the tutorial's models and any bundles, on the same rows, measured alike."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from training.baselines.settings import BaselineSettings
 from training.comparison.contestants import measure_bundle, measure_encoder, measure_small
 from training.comparison.encoders import ENCODERS, check_base
 from training.comparison.report import write_report
-from training.comparison.results import Comparison, Result, read_results, write_results
+from training.comparison.results import Comparison, Majority, Result, read_results, write_results
 from training.data.columns import MIN_ROWS_PER_LABEL
 from training.data.prepare import DEFAULTS, DataOptions, Prepared, check_unseen, prepare
 from training.data.reviews import draw, file_sha256
@@ -125,11 +126,10 @@ def plan_tasks(
     vectors: Path | None,
     options: DataOptions,
 ) -> tuple[list[Task], dict[str, str]]:
-    """What is to be done, and which models are left out for what reason.
+    """The models to measure, and why others are left out.
 
     Raises:
-        UsageError: a base or the vectors cannot be used, the base not with these settings, or a base or bundle is in
-            the place of a model that is trained here.
+        UsageError: a base or the vectors cannot be used, or a base or bundle is where a model of this command goes.
         BundleError: a bundle is refused.
     """
     tasks: list[Task] = []
@@ -223,6 +223,7 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
         UsageError: that one is of other rows: their results cannot stand in one table, and are not overwritten.
     """
     train, test = (Source(file=part.path.name, sha256=part.sha256, rows=len(part)) for part in (data.train, data.test))
+    label, count = Counter(data.test.labels).most_common(1)[0]
     new = Comparison(
         train=train,
         test=test,
@@ -233,6 +234,7 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
         limit=limit,
         seed=seed,
         skipped=skipped,
+        majority=Majority(label=label, accuracy=count / len(data.test)),
     )
     with writing("--out", out):
         out.mkdir(parents=True, exist_ok=True)
@@ -245,4 +247,4 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
             "another --out, or remove that directory"
         )
     skipped = {name: why for name, why in skipped.items() if found.find(name) is None}
-    return found.model_copy(update={"skipped": skipped})
+    return found.model_copy(update={"skipped": skipped, "majority": new.majority})

@@ -361,6 +361,39 @@ def test_int8_is_served_only_if_it_loses_little(
     assert rights == {name: right[name] for name in rights if name != on_gate} | {on_gate: int8_right}
 
 
+@pytest.mark.parametrize(("right", "warned"), [(538, True), (539, False)])
+def test_the_gate_says_that_a_model_is_guessing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], right: int, warned: bool
+) -> None:
+    """No points are lost between two useless models. Of 1,000 rows, 508 of one label, 539 right are more than chance.
+
+    Wilson's interval of 0.539 begins at 0.5080, that of 0.538 at 0.5070, which always answering one label reaches.
+    """
+    from training.data.reviews import Reviews
+    from training.measure import gate
+    from training.measure.evaluate import Answer
+    from training.settings import PackageSettings
+
+    labels = ("pos",) * 508 + ("neg",) * 492
+    test = Reviews(tmp_path / "test.xlsx", "0" * 64, tuple(map(str, range(1000))), labels)
+
+    def measured(_bundle: Path, _variant: str, reviews: Reviews, _kept: Path) -> gate.Measured:
+        answers: list[Answer] = []
+        for text, label in zip(reviews.texts, reviews.labels, strict=True):
+            is_pos = (label == "pos") == (int(text) < right)
+            answers.append({"neg": 0.4, "pos": 0.6} if is_pos else {"neg": 0.6, "pos": 0.4})
+        return gate.Measured(answers, reviews.labels)
+
+    monkeypatch.setattr(gate, "_measure", measured)
+    served, _ = gate.choose_served(
+        tmp_path, test, ("neg", "pos"), PackageSettings(gate_rows=1000), seed=1, kept=tmp_path
+    )
+    said = capsys.readouterr().err
+    assert served == "int8"
+    assert "0.00 points lost" in said
+    assert ("WARNING: not measurably better than always answering pos (50.80%)" in said) == warned
+
+
 def test_an_evaluation_counts_failures_as_wrong() -> None:
     """A text that the model failed on is no excuse: it lowers the accuracy and is told."""
     from training.measure.evaluate import evaluate

@@ -51,10 +51,15 @@ def table(comparison: Comparison) -> str:
         "| model | accuracy | 95 % interval | parameters | training | reviews/s | size | |",
         "|---|--:|--:|--:|--:|--:|--:|---|",
     ]
+    majority = comparison.majority
+    if majority:
+        lines.append(f"| (always {majority.label}) | {majority.accuracy:.2%} | | | | | | no model |")
     for result in comparison.results:
         low, high = result.interval
         speed = number(result.reviews_per_second)
-        note = result.note + (f", {result.failed} without an answer" if result.failed else "")
+        notes = [result.note, f"{result.failed} without an answer" if result.failed else ""]
+        notes.append("NOT MEASURABLY BETTER THAN GUESSING" if majority and low <= majority.accuracy else "")
+        note = ", ".join(filter(None, notes))
         lines.append(
             f"| {result.name} | {result.accuracy:.2%} | {low:.2%} to {high:.2%} | {result.parameters:,} | "
             f"{duration(result.training_seconds)} | {speed} | {result.bytes / 1e6:.1f} MB | "

@@ -40,6 +40,13 @@ class Result(_Part):
     note: str = ""
 
 
+class Majority(_Part):
+    """The most frequent label of the test rows, and the accuracy of a model that always answers it."""
+
+    label: str
+    accuracy: float = Field(ge=0, le=1)
+
+
 class Claims(_Part):
     """DistilBERT against BERT, as measured: shares of BERT's parameters, times and accuracy."""
 
@@ -65,6 +72,7 @@ class Comparison(_Part):
     limit: int | None
     seed: int
     skipped: dict[str, str] = {}
+    majority: Majority | None = None
     results: tuple[Result, ...] = ()
     distilbert_against_bert: Claims | None = None
 

@@ -66,7 +66,7 @@ class Reviews:
         )
 
 
-def read_reviews(path: Path, columns: Columns = USUAL) -> Reviews:
+def read_reviews(path: Path, columns: Columns = USUAL, *, learned: bool = True) -> Reviews:
     """Read `path`, a file or directory of labelled reviews, and replace HTML line breaks.
 
     Rows that cannot be used, for they lack text or label or hold bytes that are not UTF-8, are left out and listed in
@@ -75,6 +75,7 @@ def read_reviews(path: Path, columns: Columns = USUAL) -> Reviews:
     Args:
         path: in one of the formats of `training.data.readers`.
         columns: where texts and labels are; default: `Reviews` and `Sentiment`, or other usual names.
+        learned: whether there have to be enough labels and rows to learn from; one row is enough to measure on.
 
     Raises:
         UsageError: the file cannot be read, lacks a column, is of another encoding, or its labels cannot be learned.
@@ -85,7 +86,7 @@ def read_reviews(path: Path, columns: Columns = USUAL) -> Reviews:
     texts, labels, places, bad = _usable(table, chosen, path)
     if not texts:
         raise UsageError(f"{path} has no usable row" + (f" ({bad[0]})" if bad else ": it is empty"))
-    check_labels(path, labels, str(chosen.label))
+    check_labels(path, labels, str(chosen.label), learned=learned)
     remarks = table.remarks
     if chosen not in (columns, *EXPECTED):
         remarks += (f"texts are read from the column {chosen.text!r}, labels from {chosen.label!r}",)
