@@ -1,5 +1,6 @@
 """`review-training compare`: the tutorial's models and any bundles, on the same rows, measured alike."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,17 +13,17 @@ import torch
 from consumer.errors import UsageError
 from consumer.model.bundle import load_bundle
 from consumer.model.manifest import Source
+from training.baselines.linear import NbSvm
 from training.baselines.models import NETWORKS
 from training.baselines.settings import BaselineSettings
 from training.comparison.contestants import measure_bundle, measure_encoder, measure_small
-from training.comparison.encoders import ENCODERS
+from training.comparison.encoders import ENCODERS, check_base
 from training.comparison.report import write_report
-from training.comparison.results import Comparison, Result, read_results, write_results
+from training.comparison.results import Comparison, Majority, Result, read_results, write_results
 from training.data.columns import MIN_ROWS_PER_LABEL
 from training.data.prepare import DEFAULTS, DataOptions, Prepared, check_unseen, prepare
 from training.data.reviews import draw, file_sha256
-from training.encoders.base import Base, check_length, find_base, load_classifier, quiet_transformers
-from training.encoders.freezing import check_layers
+from training.encoders.base import Base, find_base, quiet_transformers
 from training.io.names import check_utf8
 from training.io.output import check_directory, writing
 from training.io.progress import say
@@ -126,11 +127,10 @@ def plan_tasks(
     vectors: Path | None,
     options: DataOptions,
 ) -> tuple[list[Task], dict[str, str]]:
-    """What is to be done, and which models are left out for what reason.
+    """The models to measure, and why others are left out.
 
     Raises:
-        UsageError: a base or the vectors cannot be used, the base not with these settings, or a base or bundle is in
-            the place of a model that is trained here.
+        UsageError: a base or the vectors cannot be used, or a base or bundle is where a model of this command goes.
         BundleError: a bundle is refused.
     """
     tasks: list[Task] = []
@@ -150,9 +150,7 @@ def plan_tasks(
                 continue
             base = find_base(base_name)
             read.append((f"--base-{name}", base.directory))
-            config = load_classifier(base, ("0", "1"), seed).config  # loaded for what it raises
-            check_length(config, encoder_settings.max_length, "--max-length")
-            check_layers(config, encoder_settings.freeze)
+            check_base(base, encoder_settings)
             identity |= {
                 "base_sha256": base.sha256,
                 "settings": encoder_settings.identity() | {"max_length": encoder_settings.max_length},
@@ -170,6 +168,8 @@ def plan_tasks(
                 checkpoints=models / f"{name}-{digest}.run",
             )
         else:
+            if name == "nbsvm":
+                identity["beta"] = NbSvm.BETA
             if name in NETWORKS:
                 identity |= settings.model_dump(mode="json", exclude={"models"})
             own_vectors = vectors if name == "bigru" else None
@@ -224,6 +224,7 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
         UsageError: that one is of other rows: their results cannot stand in one table, and are not overwritten.
     """
     train, test = (Source(file=part.path.name, sha256=part.sha256, rows=len(part)) for part in (data.train, data.test))
+    label, count = Counter(data.test.labels).most_common(1)[0]
     new = Comparison(
         train=train,
         test=test,
@@ -234,6 +235,7 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
         limit=limit,
         seed=seed,
         skipped=skipped,
+        majority=Majority(label=label, accuracy=count / len(data.test)),
     )
     with writing("--out", out):
         out.mkdir(parents=True, exist_ok=True)
@@ -246,4 +248,4 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
             "another --out, or remove that directory"
         )
     skipped = {name: why for name, why in skipped.items() if found.find(name) is None}
-    return found.model_copy(update={"skipped": skipped})
+    return found.model_copy(update={"skipped": skipped, "majority": new.majority})

@@ -11,6 +11,7 @@
 A text that cannot be labelled has no label (None), probabilities that are not numbers (NaN), and a reason.
 """
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -26,7 +27,7 @@ from consumer.model.classifier import Classifier, Failed
 from consumer.model.engines import open_engine
 from training.data.text_values import text_or_reason
 
-#: Texts handed to the classifier at once; it sorts them by length and cuts them into batches itself.
+#: Texts passed to the classifier at once; it sorts them by length and cuts them into batches itself.
 CHUNK = 256
 
 
@@ -34,7 +35,8 @@ CHUNK = 256
 class Outcome:
     """What became of one text: a label with the probability of each label, or, with none, the `reason`.
 
-    `score` is the probability of `label`; `tokens` counts what the model read, less than the text where `truncated`.
+    `score` is the probability of `label`; `tokens` counts what the model read, less than the text if `truncated`.
+    `unsure`: the score is below the threshold of the bundle; None if the bundle has none.
     """
 
     label: str | None = None
@@ -42,11 +44,14 @@ class Outcome:
     probabilities: dict[str, float] | None = None
     tokens: int = 0
     truncated: bool = False
+    unsure: bool | None = None
     reason: str | None = None
 
 
 class Predictor:
-    """The model of a bundle; make it with `load`. For one thread; close it, or use it as a context manager.
+    """The model of a bundle; make it with `load`, and close it, or use it as a context manager.
+
+    Several threads may share one: their texts are labelled in turn, `CHUNK` at a time. The model itself uses all cores.
 
     Args:
         classifier: closed with the predictor.
@@ -57,6 +62,15 @@ class Predictor:
         self._classifier = classifier
         self._classes = classes
         self._closed = False
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        manifest = self._classifier.bundle.manifest
+        state = ", closed" if self._closed else ""
+        return (
+            f"<Predictor {manifest.name} {manifest.version}, {self._classifier.variant}: "
+            f"{', '.join(self._classes)}{state}>"
+        )
 
     @classmethod
     def load(cls, bundle: str | Path, variant: str | None = None) -> "Predictor":
@@ -122,10 +136,12 @@ class Predictor:
             yield from self._outcomes(chunk)
 
     def _outcomes(self, chunk: list[Any]) -> list[Outcome]:
-        if self._closed:
-            raise ValueError("the predictor is closed: load the bundle again")
         readable = [text_or_reason(value) for value in chunk]
-        classified = iter(self._classifier.classify([text for text, _ in readable if text is not None]).results)
+        with self._lock:
+            if self._closed:
+                raise ValueError("the predictor is closed: load the bundle again")
+            results = self._classifier.classify([text for text, _ in readable if text is not None]).results
+        classified = iter(results)
         outcomes = []
         for text, reason in readable:
             if text is None:
@@ -136,14 +152,23 @@ class Predictor:
                 outcomes.append(Outcome(reason=f"the model fails on it ({result.kind})"))
             else:
                 outcomes.append(
-                    Outcome(result.label, result.score, result.probabilities, result.tokens, result.truncated)
+                    Outcome(
+                        result.label,
+                        result.score,
+                        result.probabilities,
+                        result.tokens,
+                        result.truncated,
+                        result.unsure,
+                    )
                 )
         return outcomes
 
     def close(self) -> None:
-        """Free the model; it labels nothing any more."""
-        self._closed = True
-        self._classifier.close()
+        """Free the model, after the chunk that another thread may be labelling; later calls raise `ValueError`."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._classifier.close()
 
     def __enter__(self) -> Self:
         return self

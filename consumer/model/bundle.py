@@ -71,6 +71,8 @@ def load_bundle(path: Path, digest: str | None = None) -> Bundle:
     Raises:
         BundleError: names the file that is missing, changed or invalid, and the remedy.
     """
+    if not path.exists() and (aside := replaced_path(path)).is_dir():
+        raise BundleError(f"{path} was moved to {aside} by a command that was killed while replacing it; move it back")
     if not path.is_dir():
         raise BundleError(
             f"bundle {path} is not a directory; name the directory of a bundle, or make one with review-training fit"
@@ -111,6 +113,11 @@ def _manifest_bytes(path: Path) -> bytes:
     if len(content) > most:
         raise BundleError(f"{path / MANIFEST} is larger than {most} bytes; rebuild the bundle")
     return content
+
+
+def replaced_path(path: Path) -> Path:
+    """Where training keeps the bundle at `path` while it replaces it."""
+    return path.with_name(f".{path.name}.old") if path.name else path
 
 
 def _verify(path: Path, name: str, expected: FileSum) -> None:

@@ -123,6 +123,16 @@ class Classifier:
         )
         return Classified([results[places[text]] for text in texts], stats)
 
+    def spans_read(self, text: str) -> list[tuple[int, int]]:
+        """Start and end of each part of `text`, which is `clean`, that the model reads, in characters.
+
+        All of it if the tokenizer fails on the text; `classify` reports that.
+        """
+        try:
+            return self._encoder.spans_read(text)
+        except Exception:  # tokenizers has no narrower kind
+            return [(0, len(text))]
+
     def self_check(self) -> None:
         """Replay the golden texts, as one batch and one by one, then compute batches of full size.
 

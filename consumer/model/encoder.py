@@ -91,6 +91,35 @@ class Encoder:
             encoded += [self._cut(encoding, cut) for encoding, (_, cut) in zip(encodings, group, strict=True)]
         return encoded
 
+    def spans_read(self, text: str) -> list[tuple[int, int]]:
+        """Start and end of each part of `text`, which is `clean`, that the model reads, in characters."""
+        bounded, cut = self._bounded(text)
+        encoding = self._tokenizer.encode(bounded)
+        offsets, middle = encoding.offsets, len(bounded) // 2
+        if self.reading.windows:
+            windows = [encoding, *encoding.overflowing]
+            offsets = [offset for window in windows[: self.reading.windows.most] for offset in window.offsets]
+            cut, gap = cut or len(windows) > self.reading.windows.most, len(offsets)
+        elif len(offsets) > self.reading.max_length:
+            cut, gap = True, self.reading.max_length - self._tail
+            offsets = offsets[:gap] + offsets[-self._tail :]
+        else:
+            gap = next((place for place, (start, _) in enumerate(offsets) if start > middle), len(offsets))
+        if not cut:
+            return [(0, len(text))]
+        # With `HEAD_TAIL`, `_bounded` takes characters out of the middle. What follows is further back in `text`.
+        shift = len(text) - len(bounded) if self.reading.truncation is Truncation.HEAD_TAIL else 0
+        parts = [
+            [at + shift * (at > middle) for start, end in part if start < end for at in (start, end)]
+            for part in (offsets[:gap], offsets[gap:])
+        ]
+        return [(min(part), max(part)) for part in parts if part]
+
+    @property
+    def _tail(self) -> int:
+        """Tokens kept at the end of a text that is too long, at least the closing special token."""
+        return 1 if self.reading.truncation is Truncation.HEAD else self.reading.max_length // 2
+
     def _bounded(self, text: str) -> tuple[str, bool]:
         """Remove characters from the middle or the end that truncation would remove as tokens anyway."""
         limit = self._most_tokens * CHARACTERS_PER_TOKEN
@@ -110,8 +139,7 @@ class Encoder:
             return Encoded(windows, tokens, already_cut or len(others) >= most)
         if len(whole) <= reading.max_length:
             return Encoded((whole,), len(whole), already_cut)
-        # The closing special token is always kept; with HEAD it is the only one kept from the end.
-        tail = 1 if reading.truncation is Truncation.HEAD else reading.max_length // 2
+        tail = self._tail
         kept = np.concatenate([whole[: reading.max_length - tail], whole[len(whole) - tail :]])
         return Encoded((kept,), len(kept), True)
 

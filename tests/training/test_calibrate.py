@@ -88,7 +88,7 @@ def test_an_out_without_a_name_is_refused_before_the_work(
     bundle = Path(shutil.copytree(pristine, tmp_path / "bundle"))
     monkeypatch.chdir(bundle)
     line = refusal(capsys, calibrated(bundle, tmp_path / "none.xlsx", Path(out)))
-    assert line.endswith(f"--out {out} stands for a directory: name the directory itself")
+    assert line.endswith(f"--out {out} stands for a directory: give the name of the directory itself")
 
 
 def test_the_temperature_of_an_overconfident_model_is_found() -> None:
@@ -354,7 +354,7 @@ def test_what_cannot_calibrate_is_refused(pristine: Path, tmp_path: Path, capsys
     assert not out.exists()
     out.mkdir()
     (out / "thesis.txt").write_text("years of work")
-    assert "is no bundle" in refusal(capsys, calibrated(pristine, good, out))
+    assert "is not a bundle" in refusal(capsys, calibrated(pristine, good, out))
     assert (out / "thesis.txt").exists()
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from consumer.errors import UsageError
 from tests.tiny_encoder import make_base, write_reviews, write_table
 from tests.training_run import interrupt_after
+from training.baselines.linear import NbSvm, log_count_ratios, word_pairs
 from training.baselines.models import LINEAR, NETWORKS, build, reviews_read
 from training.baselines.recurrent import BiGru, StandardGru
 from training.baselines.settings import BaselineSettings
@@ -134,11 +136,29 @@ def test_a_batch_of_more_reviews_than_there_are_spans_epochs() -> None:
 
 def test_log_count_ratios_are_those_of_the_paper() -> None:
     """Wang & Manning 2012 by hand: p = 1 + counts of the positive texts, q of the others, each over its sum."""
-    from training.baselines.linear import log_count_ratios
-
     present = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 1]])
     ratios = log_count_ratios(present, np.array([True, True, False]), 1.0)
     assert ratios == pytest.approx(np.log(np.array([3, 2, 1]) / 6 / (np.array([1, 2, 2]) / 5)))
+
+
+def test_nbsvm_interpolates_its_weights_with_their_mean_magnitude() -> None:
+    """Weights are ratios times 0.4 of the mean magnitude plus 0.6 of what logistic regression learns on the ratios."""
+    from sklearn.linear_model import LogisticRegression
+
+    texts = ["good film", "good plot", "bad film", "bad plot", "good good", "bad bad"] * 4
+    truth = np.array([1, 1, 0, 0, 1, 0] * 4)
+    model = NbSvm(2)
+    model.fit(texts, truth.tolist(), lambda _: None)
+    # All features: bad, bad bad, bad film, bad plot, film, good, good film, good good, good plot, plot; presence only.
+    features = sorted({feature for text in texts for feature in word_pairs(text)})
+    present = np.array([[feature in word_pairs(text) for feature in features] for text in texts], dtype=float)
+    ratios = log_count_ratios(present, truth == 1, 1.0)
+    learnt = LogisticRegression(C=1.0, max_iter=1000).fit(present * ratios, truth).coef_[0]
+    expected = ratios * (0.4 * np.abs(learnt).mean() + 0.6 * learnt)
+    answers = model.probabilities(["good film", "good plot", "bad film"])
+    logits = np.log(answers[:, 1] / answers[:, 0])
+    rows = [[feature in word_pairs(text) for feature in features] for text in ("good film", "good plot", "bad film")]
+    assert np.diff(logits) == pytest.approx(np.diff(np.array(rows) @ expected), abs=1e-5)
 
 
 def test_words_keep_apostrophes_and_punctuation() -> None:
@@ -389,6 +409,24 @@ def test_what_a_base_cannot_do_is_said_before_a_small_model_is_trained(
     base = make_base(tmp_path / "base")
     models = ["--models", "nbsvm,distilbert", "--base-distilbert", str(base), "--train-max-length", "24"]
     assert message in refusal(capsys, [*files, "--out", str(tmp_path / "out"), *models, *options])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("harm", "message"), [("lost", "lacks 1 tensors"), ("cut", "cannot be read")])
+def test_a_damaged_base_is_refused_before_a_small_model_is_trained(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: str, message: str
+) -> None:
+    """A missing or cut tensor is found without reading the weights."""
+    weights = make_base(tmp_path / "base") / "model.safetensors"
+    if harm == "cut":
+        weights.write_bytes(weights.read_bytes()[:-4])
+    else:
+        tensors = load_file(weights)
+        del tensors[next(name for name in tensors if "word_embeddings" in name)]
+        save_file(tensors, weights)
+    models = ["--models", "nbsvm,distilbert", "--base-distilbert", str(tmp_path / "base"), "--train-max-length", "24"]
+    options = [*models, "--max-length", "24"]
+    assert message in refusal(capsys, [*files, "--out", str(tmp_path / "out"), *options])
     assert not (tmp_path / "out").exists()
 
 

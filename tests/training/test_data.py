@@ -9,8 +9,9 @@ import pytest
 from consumer.errors import UsageError
 from tests.tiny_encoder import write_reviews, write_table
 from training.data.columns import Columns
+from training.data.duplicates import normalised, without_duplicates
 from training.data.prepare import DEFAULTS, DataOptions, prepare
-from training.data.reviews import normalised, read_reviews, without_duplicates
+from training.data.reviews import read_reviews
 from training.data.table import BadRow
 
 pytestmark = pytest.mark.training

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from consumer.model.classifier import Classified, Classifier
-from tests.tiny_bundle import POISON, WORTH, write_tiny_bundle
+from tests.tiny_bundle import POISON, WORTH, seal, write_tiny_bundle
 from training.cli import main
 from training.measure.evaluate import open_classifier
 from training.measure.explain import MAX_PARTS, Explanation, explain, windows
@@ -74,7 +74,7 @@ def test_a_text_of_one_word_is_explained(tiny: Path) -> None:
     assert marked(explained(tiny, " great\n")) == ["great"]
 
 
-def test_the_cost_of_a_long_text_is_bounded(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cost_of_a_long_text_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Words are left out window by window, and all of it is one call of the classifier."""
     calls: list[int] = []
     classify = Classifier.classify
@@ -84,13 +84,76 @@ def test_the_cost_of_a_long_text_is_bounded(tiny: Path, monkeypatch: pytest.Monk
         return classify(self, texts)
 
     monkeypatch.setattr(Classifier, "classify", counting)
-    explanation = explained(tiny, "the film " * 1000 + "great")
+    bundle = seal(write_tiny_bundle(tmp_path / "bundle"), max_length=1000)
+    explanation = explained(bundle, "the film " * 1000 + "great")
     assert calls == [explanation.evaluations]
-    assert explanation.evaluations <= 2 * MAX_PARTS + 2
+    assert explanation.evaluations <= 2 * MAX_PARTS + 3
+    assert sum(part.read for part in explanation.parts) <= MAX_PARTS
     assert explanation.truncated
-    assert "window" in headline(explanation)
+    assert "window of words; the model reads the first 499 and the last 499 of 2001 words" in headline(explanation)
     # The end, which the model reads, has the word that counts
     assert max(explanation.parts, key=lambda part: part.weight).words.endswith("great")
+
+
+#: For each way of truncating: changes of the manifest, and which of 100 words the model reads. With 2 special tokens,
+#: 20 tokens are 18 words; 3 windows of 20 that share 5 are 18 + 13 + 13.
+TRUNCATED = {
+    "head": ({"max_length": 20}, [*range(18)], "the first 18"),
+    "head_tail": ({"max_length": 20}, [*range(9), *range(91, 100)], "the first 9 and the last 9"),
+    "windows": ({"max_length": 20, "windows": {"overlap": 0.25, "most": 3}}, [*range(44)], "the first 44"),
+}
+
+
+@pytest.mark.parametrize("truncation", TRUNCATED)
+def test_words_that_the_model_does_not_read_have_no_weight(tmp_path: Path, truncation: str) -> None:
+    """They are grey and never marked, the headline says what is read, and other words in their place change nothing."""
+    changes, read, told = TRUNCATED[truncation]
+    bundle = seal(write_tiny_bundle(tmp_path / "bundle"), truncation=truncation, **changes)
+    words = ["bad" if place % 10 == 5 else "moving" if place % 10 == 2 else "the" for place in range(100)]
+    explanation = explained(bundle, " ".join(words), "pos")
+    # Given what is read, word by word
+    parts = [part for part in explanation.parts if part.read]
+    assert [part.words for part in parts] == [words[place] for place in read]
+    starts = [sum(len(word) + 1 for word in words[:place]) for place in read]
+    assert [part.start for part in parts] == starts
+    # Then each of these words has the weight that the model gives it, for windows a share of the mean of their logits
+    if truncation != "windows":
+        assert [part.weight for part in parts] == pytest.approx([2 * WORTH[part.words] for part in parts], abs=1e-3)
+    # And what is not read is one part without weight, not marked, grey on the terminal and on the page
+    (unread,) = [part for part in explanation.parts if not part.read]
+    assert unread.words.split() == [word for place, word in enumerate(words) if place not in read]
+    assert (unread.weight, unread.marked) == (0, False)
+    assert f"the model reads {told} of 100 words" in headline(explanation)
+    assert f'<span class="unread">{unread.words}</span>' in as_html(explanation, "m")
+    assert [span.style for span in as_rich(explanation).spans if span.end - span.start > 100] == ["bright_black"]
+    # And other words in its place change nothing
+    other = explanation.text[: unread.start] + "awful " * len(unread.words.split()) + explanation.text[unread.end :]
+    replaced = explained(bundle, other, "pos")
+    assert replaced.score == explanation.score
+    assert [part.weight for part in replaced.parts] == [part.weight for part in explanation.parts]
+
+
+def test_a_text_that_just_fits_is_read_to_the_end(tmp_path: Path) -> None:
+    """18 words and 2 special tokens fit 20 tokens; of 19 words, with `head`, the last one is not read."""
+    bundle = seal(write_tiny_bundle(tmp_path / "bundle"), truncation="head", max_length=20)
+    fits, longer = explained(bundle, "good " * 18), explained(bundle, "good " * 19)
+    assert (fits.truncated, [part.read for part in fits.parts]) == (False, [True] * 18)
+    assert "reads" not in headline(fits)
+    assert "unread" not in as_html(fits, "m").split("</style>")[1]
+    assert (longer.truncated, [part.read for part in longer.parts]) == (True, [True] * 18 + [False])
+
+
+@pytest.mark.parametrize("middle", ["", "bad "])
+def test_a_gap_of_thousands_of_blanks_is_located(tiny: Path, middle: str) -> None:
+    """Characters are cut before tokens are: with 40 tokens, 640 at each end of a text are looked at."""
+    blanks = " " * 2000
+    explanation = explained(tiny, f"good film{blanks}{middle}{blanks}great")
+    assert [(part.words, part.read) for part in explanation.parts] == [
+        *(("good", True), ("film", True)),
+        *([("bad", False)] if middle else []),
+        ("great", True),
+    ]
+    assert explanation.text[explanation.parts[-1].start :] == "great"
 
 
 @pytest.mark.parametrize(("words", "parts"), [(0, 0), (1, 1), (4, 4), (5, 3), (8, 4), (9, 3), (13, 4)])

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.tiny_bundle import write_tiny_bundle
+from tests.tiny_bundle import seal, write_tiny_bundle
 from tests.tiny_encoder import write_reviews, write_table
 from training.cli import main
-from training.measure.describe import detect_languages
+from training.data.describe import detect_languages
 
 pytestmark = pytest.mark.training
 
@@ -92,7 +92,24 @@ def test_the_share_that_a_limit_cuts_off_is_counted(
     assert found["max_length"] == 12
     assert found["truncated"] == pytest.approx((1 + 10) / 20)
     assert main(["inspect", str(file), option, str(source)]) == 0
-    assert "  truncated 0.00% of the texts are longer than 512 tokens" in capsys.readouterr().out
+    limit, share = (40, "5.00%") if option == "--base" else (512, "0.00%")
+    assert f"  truncated {share} of the texts are longer than {limit} tokens" in capsys.readouterr().out
+
+
+def test_a_bundle_counts_with_its_own_length_and_windows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """2 windows of 10 tokens that share 2 read 8 + 6 words: no text of 14 is cut, every text of 15 is."""
+    bundle = write_tiny_bundle(tmp_path / "bundle")
+    seal(bundle, max_length=10, truncation="windows", windows={"overlap": 0.2, "most": 2})
+    rows = [("good " * words + f"film {i}", "neg" if i % 2 else "pos") for words in (12, 13) for i in range(10)]
+    file = write_table(tmp_path / "r.xlsx", [("Reviews", "Sentiment"), *rows])
+    (found,) = inspected(capsys, file, "--base", bundle)["files"]
+    assert (found["max_length"], found["truncation"]) == (10, "windows")
+    assert found["windows"] == {"overlap": 0.2, "most": 2}
+    assert (found["tokens"]["mean"], found["tokens"]["max"]) == (16.5, 17)
+    assert found["truncated"] == 0.5
+    assert inspected(capsys, file, "--base", bundle, "--max-length", 11)["files"][0]["truncated"] == 0
+    assert main(["inspect", str(file), "--base", str(bundle)]) == 0
+    assert "50.00% of the texts are longer than 2 windows of 10 tokens" in capsys.readouterr().out
 
 
 def test_two_files_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,6 +137,7 @@ def test_columns_can_be_named_on_the_command_line(tmp_path: Path, capsys: pytest
         (("--tokenizer", "nowhere.json"), "nowhere.json cannot be read (FileNotFoundError): name a tokenizer.json"),
         (("--tokenizer", "{file}"), "name a tokenizer.json"),
         (("--tokenizer", "{no_tokenizer}"), "tokenizer.json cannot be read"),
+        (("--base", "{no_bundle}"), "manifest.json cannot be read (ValidationError): name another --base"),
         (("--label-column", "stars"), "lacks the column 'stars'"),
     ],
 )
@@ -129,6 +147,9 @@ def test_what_cannot_be_counted_is_refused(
     """Wrong files and options end in one line and exit code 2."""
     no_tokenizer = tmp_path / "empty.json"
     no_tokenizer.write_text("{}")
-    command = ["inspect", str(file), options[0], options[1].format(file=file, no_tokenizer=no_tokenizer)]
+    no_bundle = write_tiny_bundle(tmp_path / "bundle")
+    (no_bundle / "manifest.json").write_text("{}")
+    named = options[1].format(file=file, no_tokenizer=no_tokenizer, no_bundle=no_bundle)
+    command = ["inspect", str(file), options[0], named]
     assert main(command) == 2
     assert message in capsys.readouterr().err.strip().splitlines()[-1]

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from training.measure.answers import BINS, Answers, as_arrays, expected_calibration_error, reliability
+from training.measure.answers import (
+    BINS,
+    Answers,
+    as_arrays,
+    expected_calibration_error,
+    reliability,
+    squared_calibration_error,
+)
 from training.measure.evaluate import wilson_interval
-from training.measure.metrics import Metric, _resampled, measure
+from training.measure.metrics import Metric, _figures, _resampled, measure
 
 pytestmark = pytest.mark.training
 
@@ -58,11 +65,11 @@ def test_a_resample_gives_what_scikit_learn_gives_for_its_rows(labels: int, fail
     weights = np.stack([np.bincount(row, minlength=120) for row in rows]).astype(float)
     quick, quick_f1 = _resampled(answers, weights)
     for number, row in enumerate(rows):
-        slow = measure(Answers(given[row], answers.truth[row], threshold), NAMES[:labels], resamples=1)
-        for name, metric in slow.overall.items():
-            assert metric is not None
-            assert quick[name][number] == pytest.approx(metric.value, abs=1e-12), name
-        assert quick_f1[number] == pytest.approx([slow.f1[name].value for name in NAMES[:labels]], abs=1e-12)
+        slow, slow_f1 = _figures(Answers(given[row], answers.truth[row], threshold))
+        assert quick.keys() == slow.keys()
+        for name, value in slow.items():
+            assert quick[name][number] == pytest.approx(value, abs=1e-12), name
+        assert quick_f1[number] == pytest.approx(slow_f1, abs=1e-12)
 
 
 def test_a_label_that_a_resample_lacks_costs_no_interval() -> None:
@@ -89,13 +96,61 @@ def test_a_figure_without_any_resample_has_no_interval() -> None:
     assert any(measure(answers, NAMES[:2], seed=seed, resamples=1).overall["roc_auc"] is None for seed in range(20))
 
 
-def test_the_interval_of_an_accuracy_is_near_wilsons() -> None:
-    """Two ways to the same interval, on 2,000 rows."""
-    answers = drawn(2000, 2, seed=4)
-    accuracy = measure(answers, NAMES[:2]).overall["accuracy"]
-    assert accuracy is not None
-    low, high = wilson_interval(int(answers.right.sum()), 2000)
-    assert (accuracy.low, accuracy.high) == pytest.approx((low, high), abs=0.003)
+def test_shares_of_rows_have_the_one_interval_that_is_used_everywhere() -> None:
+    """Accuracy, unsure and the accuracy of the sure: Wilson's, as in the confusion, the slices and `compare`."""
+    answers = drawn(400, 2, seed=4, failed=10, threshold=0.7)
+    found = measure(answers, NAMES[:2], resamples=10).overall
+    sure = answers.sure
+    assert sure is not None
+    for name, count, rows in (
+        ("accuracy", answers.right.sum(), 400),
+        ("unsure", 390 - sure.sum(), 390),
+        ("accuracy_of_sure", (answers.right & sure).sum(), sure.sum()),
+    ):
+        assert found[name] == Metric(count / rows, *wilson_interval(int(count), int(rows)))
+
+
+def binary(rows: int, gap: float, seed: int) -> Answers:
+    """Answers with top probabilities of 0.6 to 0.9, each right with its probability minus `gap`."""
+    generator = np.random.default_rng(seed)
+    top = generator.uniform(0.6, 0.9, rows)
+    right = generator.random(rows) < top - gap
+    return Answers(np.column_stack([top, 1 - top]), np.where(right, 0, 1))
+
+
+@pytest.mark.parametrize(("gap", "rows"), [(0.0, 400), (0.0, 60), (0.1, 400), (0.1, 2000)])
+def test_the_interval_of_the_calibration_error_holds_the_true_one(gap: float, rows: int) -> None:
+    """A model whose accuracy is `gap` below its probability everywhere has just that error, on small files too."""
+    found = [measure(binary(rows, gap, seed), NAMES[:2], resamples=200).overall for seed in range(60)]
+    metrics = [metric for overall in found if (metric := overall["calibration_error"])]
+    assert len(metrics) == 60
+    covered = sum(metric.low <= gap <= metric.high for metric in metrics)
+    assert covered >= 51  # 57 of 60 expected; 51 or fewer of 60 have a chance of 0.4 % at 95 %
+    assert all(metric.low <= metric.value <= metric.high for metric in metrics)
+    # The mean of the squares is the square of the error: nothing of it is noise
+    squares = [squared_calibration_error(binary(rows, gap, seed), np.ones((1, rows)))[0] for seed in range(600)]
+    assert np.mean(squares) == pytest.approx(gap**2, abs=4 * np.std(squares) / 600**0.5)
+
+
+def test_chance_alone_explains_the_calibration_error_of_a_perfect_model() -> None:
+    """On 400 rows it is above 2 % on average, about as drawn, and at most the limit in about 95 of 100 files."""
+    found = [measure(binary(400, 0.0, seed), NAMES[:2], resamples=300).ece for seed in range(60)]
+    errors = [each for each in found if each is not None]
+    assert np.mean([each.value for each in errors]) == pytest.approx(
+        np.mean([each.by_chance for each in errors]), rel=0.1
+    )
+    assert 51 <= sum(each.value <= each.chance_limit for each in errors) <= 60
+    assert all(0.02 < each.by_chance < each.chance_limit for each in errors)
+    off = measure(binary(400, 0.15, 1), NAMES[:2], resamples=300).ece
+    assert off is not None
+    assert off.value > off.chance_limit
+
+
+def test_the_squared_calibration_error_is_the_mean_product_of_two_answers() -> None:
+    """By hand: right, wrong, right with 0.75 in one bin are gaps of 0.25, -0.75, 0.25; an answer alone counts 0."""
+    answers = Answers(np.array([[0.75, 0.25]] * 3 + [[0.95, 0.05]]), np.array([0, 1, 0, 0]))
+    products = (0.25 * -0.75 + 0.25 * 0.25 + -0.75 * 0.25) / 3
+    assert squared_calibration_error(answers, np.ones((1, 4)))[0] == pytest.approx(products * 3 / 4)
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:
@@ -113,7 +168,7 @@ def test_a_review_without_an_answer_is_wrong_and_nothing_else() -> None:
         np.concatenate([all_answered.truth, np.zeros(25, dtype=np.int64)]),
     )
     before, after = measure(all_answered, NAMES[:2]).overall, measure(failed, NAMES[:2]).overall
-    for name in ("log_loss", "brier", "ece", "roc_auc"):
+    for name in ("log_loss", "brier", "calibration_error", "roc_auc"):
         assert before[name] is not None
         assert after[name] is not None
         assert getattr(after[name], "value", 0) == pytest.approx(getattr(before[name], "value", 1))

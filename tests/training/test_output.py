@@ -1,21 +1,31 @@
 """Every command that writes a file refuses one that cannot be written in the same words, before its work."""
 
+import ast
 import errno
 import os
+import resource
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
 
+import training
 from consumer.errors import GaveUp, UsageError
+from consumer.model.bundle import load_bundle
+from consumer.model.manifest import Source
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_encoder import write_reviews
+from training.baselines.settings import BaselineSettings
 from training.cli import NOBODY_READS, main
+from training.comparison.report import write_report
+from training.comparison.results import Comparison, Result, write_results
 from training.io.output import check_file, whole, writing
+from training.packaging.golden import nothing_to_replay
+from training.packaging.sealing import write_golden
 
 pytestmark = pytest.mark.training
 
@@ -124,6 +134,129 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_one_before(tmp_path: Pat
     assert [(each.name, each.read_text()) for each in path.parent.iterdir()] == [("file", "old")]
     with pytest.raises(GaveUp, match=r"cannot be written \(Not a directory\)"), whole(path / "below" / "it"):
         pass
+
+
+def test_every_output_is_written_with_error_handling() -> None:
+    """Each call in `training/` that writes a file is inside `storing`, `writing` or `whole`, or catches OSError."""
+    found, unguarded = 0, []
+    for path in sorted(Path(training.__file__).parent.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        guarded = {id(node) for guard in ast.walk(tree) if guards(guard) for node in ast.walk(guard)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and writes(node):
+                found += 1
+                if id(node) not in guarded:
+                    unguarded.append(f"{path.name}:{node.lineno}")
+    assert found > 15
+    assert unguarded == []
+
+
+def guards(node: ast.AST) -> bool:
+    """Whether errors of the system inside `node` end in one line; a function that yields inside is checked as well."""
+    if isinstance(node, ast.With):
+        calls = [item.context_expr for item in node.items if isinstance(item.context_expr, ast.Call)]
+        return any(ast.unparse(call.func) in {"storing", "writing", "whole"} for call in calls)
+    return isinstance(node, ast.Try) and any(
+        handler.type and "OSError" in ast.unparse(handler.type) for handler in node.handlers
+    )
+
+
+def writes(call: ast.Call) -> bool:
+    """Whether `call` makes or changes a file, other than the null device."""
+    source = ast.unparse(call)
+    name = ast.unparse(call.func).rpartition(".")[2]
+    if name == "open":
+        modes = [arg.value for arg in [*call.args, *(k.value for k in call.keywords)] if isinstance(arg, ast.Constant)]
+        return "devnull" not in source and any(str(mode).strip("b+t") in {"w", "a", "x"} for mode in modes)
+    is_path = isinstance(call.func, ast.Attribute)
+    return (name in {"write_text", "write_bytes", "savefig", "savez"} and is_path) or name in {"save_file", "copyfile"}
+
+
+@pytest.mark.parametrize("module", ["results", "report", "linear", "networks", "kept answers", "bundle"])
+def test_a_file_that_does_not_fit_on_the_disk_is_one_line(tmp_path: Path, module: str) -> None:
+    """Under a limit to the size of files, as the system reports a full disk: exit code 5, and what to do."""
+    name, write = WRITERS[module](tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
+    try:
+        with pytest.raises(GaveUp, match=rf"{name} cannot be written .*: free some space"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("module", ["results", "report", "linear", "networks", "bundle"])
+def test_a_directory_that_has_gone_is_one_line(tmp_path: Path, module: str) -> None:
+    """It existed when the command began, hours ago; root, as whom tests may run, can write to read-only ones."""
+    directory = tmp_path / "gone"
+    directory.mkdir()
+    name, write = WRITERS[module](directory)
+    directory.rmdir()
+    directory.write_text("a file now")
+    with pytest.raises(GaveUp, match=rf"{name} cannot be written \(.*(Not a directory|File exists)"):
+        write()
+
+
+def comparison() -> Comparison:
+    """One result, 5 of 8 right."""
+    source = Source(file="r.xlsx", sha256="0" * 64, rows=8)
+    result = Result(
+        name="nbsvm",
+        identity={},
+        rows=8,
+        accuracy=0.625,
+        interval=(0.3, 0.86),
+        log_loss=0.6,
+        failed=0,
+        parameters=1,
+        training_seconds=1,
+        reviews_per_second=1,
+        bytes=1,
+        cores=1,
+    )
+    sums = {"train_rows_sha256": "0" * 64, "test_rows_sha256": "0" * 64}
+    given = {"train": source, "test": source, "labels": ("neg", "pos"), "limit": None, "seed": 1, **sums}
+    return Comparison.model_validate(given).with_result(result)
+
+
+def a_network(directory: Path) -> tuple[str, Callable[[], None]]:
+    """Trained on two words."""
+    from training.baselines.models import build
+
+    model = build("fasttext", 2, BaselineSettings(), seed=1, vectors=None)
+    model.fit(["good film", "bad film"] * 8, [0, 1] * 8, lambda _: None)
+    return "words.json", lambda: model.save(directory)
+
+
+def a_linear_model(directory: Path) -> tuple[str, Callable[[], None]]:
+    """Trained on two words."""
+    from training.baselines.linear import NbSvm
+
+    model = NbSvm(2)
+    model.fit(["good film", "bad film"] * 8, [0, 1] * 8, lambda _: None)
+    return "features.json", lambda: model.save(directory)
+
+
+def kept_answers(directory: Path) -> tuple[str, Callable[[], None]]:
+    """To one text, after the file was begun."""
+    from training.measure.kept_answers import KeptAnswers
+
+    bundle = load_bundle(write_tiny_bundle(directory / "bundle"))
+    kept = KeptAnswers(directory / "answers", bundle, "fp32", ["good"])
+    kept.read(1, 1)
+    kept.append([None])  # the first write that the limit meets is cut short, the second fails
+    return r".*\.jsonl", lambda: kept.append([None] * 100)
+
+
+#: Makes what is to be written to a directory: the name of the file that fails first, and the function that writes it.
+WRITERS: dict[str, Callable[[Path], tuple[str, Callable[[], None]]]] = {
+    "results": lambda directory: ("compare.json", lambda: write_results(directory, comparison())),
+    "report": lambda directory: ("compare.png", lambda: write_report(directory, comparison())),
+    "linear": a_linear_model,
+    "networks": a_network,
+    "kept answers": kept_answers,
+    "bundle": lambda directory: ("golden.json", lambda: write_golden(directory, nothing_to_replay())),
+}
 
 
 @pytest.mark.parametrize("command", ["evaluate", "explain"])

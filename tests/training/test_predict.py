@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.tiny_bundle import POISON, positive_probability, write_tiny_bundle
+from consumer.model.classifier import Classified
+from tests.tiny_bundle import POISON, positive_probability, seal, write_tiny_bundle
 from tests.tiny_encoder import write_table
 from training import Predictor
 from training.cli import NOBODY_READS, main
@@ -264,11 +267,161 @@ def test_an_out_file_is_written_whole_in_the_format_of_its_name(tiny: Path, tmp_
     assert main(["predict", "--bundle", str(tiny), str(tmp_path / "in.txt"), "--out", str(out)]) == 0
     with out.open(encoding="utf-8", newline="") as file:
         header, first, second = csv.reader(file)
-    assert header == ["file", "row", "label", "score", "neg", "pos", "reason"]
+    assert header == [
+        *("file", "row", "label", "score", "neg", "pos", "unsure", "tokens", "truncated", "reason"),
+    ]
     assert first[1:3] == ["1", "pos"]
     assert float(first[5]) == pytest.approx(positive_probability("great"), abs=1e-5)
-    assert second[2:] == ["", "", "", "", "no text"]
+    assert first[6:] == ["", "3", "False", ""]
+    assert second[2:] == ["", "", "", "", "", "0", "False", "no text"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.csv"]
+
+
+@pytest.fixture(scope="module")
+def unsure(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, whose answers below 0.9 are unsure."""
+    calibration = {
+        "temperature": 1.0,
+        "threshold": 0.9,
+        "target_precision": 0.95,
+        "unsure": 0.5,
+        "variant": "fp32",
+        "ece_before": 0.1,
+        "ece_after": 0.1,
+        "data": {"file": "held.xlsx", "sha256": "0" * 64, "rows": 100},
+    }
+    return seal(Path(shutil.copytree(tiny, tmp_path_factory.mktemp("unsure") / "bundle")), calibration=calibration)
+
+
+def table_of(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of predictions, as its own format says them; None of an empty cell."""
+    if path.suffix == ".jsonl":
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [line | line.pop("probabilities") | line.pop("columns") for line in lines]
+    if path.suffix == ".parquet":
+        import pyarrow.parquet
+
+        rows: list[dict[str, Any]] = pyarrow.parquet.read_table(path).to_pylist()
+        return rows
+    if path.suffix == ".xlsx":
+        import openpyxl
+
+        header, *cells = openpyxl.load_workbook(path)["predictions"].iter_rows()
+        assert {cell.data_type for row in cells for cell in row} <= {"n", "s", "b"}  # no formula
+        return [{str(name.value): cell.value for name, cell in zip(header, row, strict=True)} for row in cells]
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".xlsx", ".parquet"])
+@pytest.mark.parametrize("with_text", [False, True])
+def test_every_format_has_the_other_columns_and_what_is_unsure(
+    unsure: Path, tmp_path: Path, suffix: str, with_text: bool
+) -> None:
+    """Ids and whatever else a row has; the text only on request; a name of ours that an input column has is kept."""
+    data = [
+        ("id", "Reviews", "label"),
+        ("=7", "great great", "x"),
+        ("b", "the film was moving", "y"),
+        ("c", "bad", "z"),
+    ]
+    source = tmp_path / "in.csv"
+    source.write_text("\n".join(",".join(row) for row in data), encoding="utf-8")
+    out = tmp_path / f"out{suffix}"
+    options = ["--with-text"] if with_text else []
+    assert main(["predict", "--bundle", str(unsure), str(source), "--out", str(out), *options]) == 0
+    found = table_of(out)
+    taken = "label" if suffix == ".jsonl" else "input_label"  # in JSON the input has an object of its own
+    assert [str(row["id"]) for row in found] == ["=7", "b", "c"]
+    assert [row[taken] for row in found] == ["x", "y", "z"]
+    assert [int(row["row"]) for row in found] == [2, 3, 4]
+    assert [float(row["pos"]) for row in found] == pytest.approx(
+        [positive_probability(row[1]) for row in data[1:]], abs=1e-5
+    )
+    # 0.9975, 0.8176 and 0.8808
+    assert [str(row["unsure"]) for row in found] == ["False", "True", "True"]
+    assert [row.get("text") for row in found] == ([row[1] for row in data[1:]] if with_text else [None] * 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", out.name]
+
+
+def test_text_output_marks_what_is_unsure(unsure: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A third field, and only on such a line."""
+    source = write(tmp_path / "in.txt", b"great great\nbad\n")
+    assert main(["predict", "--bundle", str(unsure), source]) == 0
+    assert capsys.readouterr().out == "pos\t0.9975\nneg\t0.8808\tunsure\n"
+
+
+def test_columns_of_several_types_are_written_to_parquet_as_text(tiny: Path, tmp_path: Path) -> None:
+    """A spreadsheet has numbers and words in one column, and parquet has one type."""
+    table = [("text", "stars", "when"), ("great", 9, datetime(2026, 1, 2)), ("bad", "none", None)]
+    source = write_table(tmp_path / "in.xlsx", table)
+    for suffix in (".parquet", ".xlsx"):
+        out = tmp_path / f"out{suffix}"
+        assert main(["predict", "--bundle", str(tiny), str(source), "--out", str(out)]) == 0
+        first, second = table_of(out)
+        assert [str(first["stars"]), second["stars"]] == ["9", "none"]
+        assert (str(first["when"]), second["when"]) == ("2026-01-02 00:00:00", first["reason"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "out.json"], "out.json: name a file with .jsonl, .csv, .tsv, .txt, .xlsx, .parquet, or the format"),
+        (["--out", "out.xls"], "or the format with --format"),
+        (["--out", "out.xlsx", "--format", "csv"], "out.xlsx would hold csv under that name"),
+        (["--out", "out.csv", "--format", "parquet"], "out.csv would hold parquet under that name"),
+        (["--format", "xlsx"], "xlsx is written to a file: name one with --out"),
+    ],
+)
+def test_a_format_that_does_not_fit_the_name_of_the_file_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    """Before the model is loaded; a program that opens the file would fail on it."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "in.txt", b"great\n")
+    assert message in refusal(capsys, ["--bundle", "none", "in.txt", *options])
+    assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
+
+
+def test_several_threads_may_share_a_predictor(predictor: Predictor) -> None:
+    """Each gets the answers to its own texts."""
+    texts = [
+        [f"{'good ' * (thread % 4)}film {'bad ' * (number % 3)}".strip() for number in range(40)] for thread in range(8)
+    ]
+    alone = [predictor.predict_proba(part) for part in texts]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(predictor.predict_proba, texts * 5))
+    for found, expected in zip(together, alone * 5, strict=True):
+        assert found == pytest.approx(expected, abs=1e-5)
+    # And no two of them are ever inside of the classifier, which is for one thread
+    inside, most = 0, 0
+    classify = predictor._classifier.classify
+
+    def counting(texts: Sequence[str]) -> Classified:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        result = classify(texts)
+        inside -= 1
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictor._classifier, "classify", counting)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(predictor.predict, texts * 5))
+    assert most == 1
+
+
+def test_a_predictor_says_which_model_it_is(tiny: Path) -> None:
+    """In a notebook or a traceback."""
+    with Predictor.load(tiny) as predictor:
+        assert repr(predictor) == "<Predictor tiny 1, fp32: neg, pos>"
+    assert repr(predictor) == "<Predictor tiny 1, fp32: neg, pos, closed>"
+    predictor.close()  # a second time: nothing
 
 
 def test_ctrl_c_keeps_what_was_labelled_and_says_where(

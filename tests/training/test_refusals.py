@@ -57,7 +57,7 @@ def test_an_out_that_is_no_bundle_is_not_replaced(
     """A mistyped --out deletes nobody's files."""
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("years of work")
-    assert "is no bundle" in refusal(capsys, ["fit", *files, "--out", str(tmp_path / "home")])
+    assert "is not a bundle" in refusal(capsys, ["fit", *files, "--out", str(tmp_path / "home")])
     assert (tmp_path / "home" / "thesis.txt").exists()
 
 
@@ -69,7 +69,7 @@ def test_an_out_that_no_bundle_can_take_is_refused_before_anything_is_read(
     (tmp_path / "current").symlink_to(tmp_path / "v1")
     (tmp_path / "file").write_text("")
     for out, words in (
-        ("current", "current is a link: name the directory that it stands for"),
+        ("current", "current is a link: name the directory that it points to"),
         ("file/bundle", "cannot be written (File exists)"),
         ("my model", "'my model' cannot be the name of a model (1 to 64 of a-z A-Z 0-9 . _ -): give one with --name"),
     ):
@@ -151,24 +151,6 @@ def test_what_is_read_is_not_replaced_by_what_is_made_of_it(
         # When it would be replaced, then that is refused
         assert words in refusal(capsys, command)
     assert (out / "inner" / "manifest.json").is_file()
-
-
-def test_a_bundle_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
-    """The older one is whole until the new one is, and nothing is left beside it but what others have put there."""
-    from training.packaging.sealing import replacing
-
-    out = write_tiny_bundle(tmp_path / "out")
-    others = [tmp_path / f"out.{what}" / "thesis.txt" for what in ("old", "partial")]
-    for file in others:
-        file.parent.mkdir()
-        file.write_text("years of work")
-    with replacing(out) as new:
-        (new / "manifest.json").write_text("new")
-        assert (out / "golden.json").is_file()
-    assert (out / "manifest.json").read_text() == "new"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.old", "out.partial"]
-    assert all(file.exists() for file in others)
-    assert not (out / "golden.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -372,6 +354,39 @@ def test_int8_is_served_only_if_it_loses_little(
     assert found.keys() == {"fp32", "int8", on_gate, served}
     rights = {name: evaluate(each.answers, each.truth, labels).confusion["pos"]["pos"] for name, each in found.items()}
     assert rights == {name: right[name] for name in rights if name != on_gate} | {on_gate: int8_right}
+
+
+@pytest.mark.parametrize(("right", "warned"), [(538, True), (539, False)])
+def test_the_gate_says_that_a_model_is_guessing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], right: int, warned: bool
+) -> None:
+    """No points are lost between two useless models. Of 1,000 rows, 508 of one label, 539 right are more than chance.
+
+    Wilson's interval of 0.539 begins at 0.5080, that of 0.538 at 0.5070, which always answering one label reaches.
+    """
+    from training.data.reviews import Reviews
+    from training.measure import gate
+    from training.measure.evaluate import Answer
+    from training.settings import PackageSettings
+
+    labels = ("pos",) * 508 + ("neg",) * 492
+    test = Reviews(tmp_path / "test.xlsx", "0" * 64, tuple(map(str, range(1000))), labels)
+
+    def measured(_bundle: Path, _variant: str, reviews: Reviews, _kept: Path) -> gate.Measured:
+        answers: list[Answer] = []
+        for text, label in zip(reviews.texts, reviews.labels, strict=True):
+            is_pos = (label == "pos") == (int(text) < right)
+            answers.append({"neg": 0.4, "pos": 0.6} if is_pos else {"neg": 0.6, "pos": 0.4})
+        return gate.Measured(answers, reviews.labels)
+
+    monkeypatch.setattr(gate, "_measure", measured)
+    served, _ = gate.choose_served(
+        tmp_path, test, ("neg", "pos"), PackageSettings(gate_rows=1000), seed=1, kept=tmp_path
+    )
+    said = capsys.readouterr().err
+    assert served == "int8"
+    assert "0.00 points lost" in said
+    assert ("WARNING: not measurably better than always answering pos (50.80%)" in said) == warned
 
 
 def test_an_evaluation_counts_failures_as_wrong() -> None:

@@ -17,6 +17,7 @@ import pytest
 from tests.tiny_bundle import POISON, positive_probability, seal, write_tiny_bundle
 from tests.tiny_encoder import write_table
 from training.cli import main
+from training.measure.evaluate import wilson_interval
 
 pytestmark = pytest.mark.training
 
@@ -78,7 +79,12 @@ def test_the_json_has_every_part(bundle: Path, tmp_path: Path, capsys: pytest.Ca
     assert found["confusion"] == {"neg": {"neg": 24, "pos": 1}, "pos": {"neg": 0, "pos": 24}}
     metric = found["metrics"]["accuracy"]
     assert metric["low"] < metric["value"] == found["accuracy"] < metric["high"]
-    assert found["metrics"].keys() == {"accuracy", "f1_macro", "roc_auc", "log_loss", "brier", "ece"}
+    assert found["metrics"].keys() == {
+        *("accuracy", "f1_macro", "roc_auc", "log_loss", "brier", "calibration_error", "ece")
+    }
+    assert (found["majority"], found["majority_accuracy"]) == ("neg", 0.5)
+    assert (metric["low"], metric["high"]) == tuple(found["interval"]) == wilson_interval(48, 50)
+    assert found["metrics"]["ece"].keys() == {"value", "by_chance", "chance_limit"}
     assert found["f1"].keys() == {"neg", "pos"}
     assert found["calibration"] is None
     assert sum(each["rows"] for each in found["reliability"]) == 49
@@ -230,6 +236,47 @@ def test_rows_of_one_label_are_measured_as_far_as_they_go(
     assert found["rows"] == 1
     assert found["metrics"]["roc_auc"] is None
     assert "no meaning on these rows" in page.read_text()
+
+
+def test_a_model_that_guesses_is_reported_as_such(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half of the labels are wrong: 50 % accuracy, which always answering one label reaches as well."""
+    rows = [(f"{('great', 'awful')[i % 2]} unheard{i}", ("neg", "pos")[i // 2 % 2]) for i in range(40)]
+    page = tmp_path / "report.html"
+    data = write_table(tmp_path / "r.xlsx", [("Reviews", "Sentiment"), *rows])
+    assert main(["evaluate", "--bundle", str(bundle), "--data", str(data), "--report", str(page)]) == 0
+    warning = "WARNING: not measurably better than always answering neg (50.00%)"
+    out = capsys.readouterr().out
+    assert warning in out
+    assert re.search(r"Always neg +50.00%", out)
+    assert warning in Page(page.read_text()).text
+    # And a good model is compared with the same baseline, without the warning
+    assert main(["evaluate", "--bundle", str(bundle), "--data", str(write_data(tmp_path / "good.xlsx"))]) == 0
+    out = capsys.readouterr().out
+    assert "Always neg" in out
+    assert "WARNING" not in out
+
+
+@pytest.mark.parametrize("rows", [[("good", "pos")] * 10, [("good", "pos"), ("bad", "neg")] * 5, [("awful", "neg")]])
+def test_a_few_rows_or_one_label_can_be_measured(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[tuple[str, str]]
+) -> None:
+    """Training needs 8 rows of each label; an accuracy needs one row, and its interval says how little that is."""
+    table = [("Reviews", "Sentiment"), *((f"{text} unheard{i}", label) for i, (text, label) in enumerate(rows))]
+    data = write_table(tmp_path / "r.xlsx", table)
+    found = evaluated(bundle, data, capsys)
+    assert (found["rows"], found["accuracy"]) == (len(rows), 1)
+    assert tuple(found["interval"]) == wilson_interval(len(rows), len(rows))
+    # And compared with what the model was trained on, of which one text leaked
+    train = write_table(tmp_path / "train.xlsx", [*table[:2], ("another text", "pos")])
+    if len(rows) > 1:
+        options = ("--train", str(train), "--drop-leaked", "--near-duplicate", "1")
+        assert evaluated(bundle, data, capsys, *options)["rows"] < len(rows)
+    else:
+        command = ["evaluate", "--bundle", str(bundle), "--data", str(data), "--train", str(train), "--drop-leaked"]
+        assert main(command) == 2
+        assert "no row is left to measure on" in capsys.readouterr().err
 
 
 def test_nothing_answered_is_a_report_too(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

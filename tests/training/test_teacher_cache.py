@@ -238,7 +238,7 @@ def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(trained
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         (copy / name).write_bytes((trained / name).read_bytes())
     plain = find(copy)
-    assert (plain.labels, plain.max_length, plain.variant) == (LABELS, 64, None)
+    assert (plain.labels, plain.reading.max_length, plain.variant) == (LABELS, 64, None)
     assert np.allclose(answers(plain, tmp_path, texts).logits, found.logits, atol=1e-4)
 
 
@@ -296,7 +296,7 @@ def test_a_checkpoint_reads_no_more_tokens_than_it_has_positions(tmp_path: Path)
     tokenizer = (make_base(tmp_path / "base") / "tokenizer.json").read_bytes()
     (tmp_path / "roberta" / "tokenizer.json").write_bytes(tokenizer)
     teacher = find(tmp_path / "roberta")
-    assert teacher.max_length == 64
+    assert teacher.reading.max_length == 64
     assert np.isfinite(answers(teacher, tmp_path, ["the film was good " * 40]).logits).all()
 
 

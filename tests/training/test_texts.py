@@ -84,8 +84,8 @@ def test_the_field_of_texts_is_one_for_the_whole_file(tmp_path: Path) -> None:
     lines = [{"document": "a.txt"}, {"text": "fine", "document": "b.txt"}, {"text": None}]
     file = write(tmp_path / "r.jsonl", "\n".join(map(json.dumps, lines)))
     assert list(read_texts(file, None)) == [
-        Row(file, 1, None, "no field text"),
-        Row(file, 2, "fine"),
+        Row(file, 1, None, "no field text", {"document": "a.txt"}),
+        Row(file, 2, "fine", None, {"document": "b.txt"}),
         Row(file, 3, None),
     ]
     assert read_table(Path(file)).columns["text"] == [None, "fine", None]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from consumer.errors import UsageError
 from training.baselines.words import words_of
+from training.io.output import storing, write_text
 
 #: Texts that a feature must occur in; of the others a model could only learn that one text by heart.
 LEAST_TEXTS = 2
@@ -31,9 +32,13 @@ class NbSvm:
         labels: number of labels.
     """
 
-    #: Added to every count, and share of the learnt weights in the interpolation; both as in the paper.
+    #: Added to every count, as in the paper.
     ALPHA = 1.0
-    BETA = 0.25
+
+    #: Share of the trained weights in the interpolation. The paper's 0.25 is for its SVM. Of 0 to 1, 0.6 was the most
+    #: accurate in cross-validation on training rows of IMDB: 89.18 % with 5,000 of them (0.25: 87.36 %), 91.45 % with
+    #: all 24,900 (0.25: 90.76 %).
+    BETA = 0.6
 
     def __init__(self, labels: int) -> None:
         from sklearn.feature_extraction.text import CountVectorizer
@@ -168,6 +173,8 @@ def learn_features(vectorizer: Any, texts: Iterable[str]) -> Any:
 def save_linear(directory: Path, vectorizer: Any, **arrays: Floats) -> None:
     """Write `arrays` in fp32 and the features of `vectorizer`, in the order of their columns."""
     features = vectorizer.get_feature_names_out().tolist()
-    (directory / "features.json").write_text(json.dumps(features, ensure_ascii=False), encoding="utf-8")
+    write_text(directory / "features.json", json.dumps(features, ensure_ascii=False))
     as_fp32: dict[str, Any] = {name: array.astype(np.float32) for name, array in arrays.items()}
-    np.savez(directory / "weights.npz", **as_fp32)
+    path = directory / "weights.npz"
+    with storing(path):
+        np.savez(path, **as_fp32)

@@ -12,7 +12,7 @@ from torch import nn
 from training.baselines.settings import BaselineSettings
 from training.baselines.words import Vocabulary, WordIds, padded
 from training.encoders.device import best_device
-from training.io.output import storing
+from training.io.output import storing, write_text
 from training.loop.batches import rows_of_like_length, total_steps
 
 MAX_GRADIENT_NORM = 1.0
@@ -88,7 +88,7 @@ class Network:
         from safetensors.torch import save_file
 
         words = json.dumps(self._vocabulary.words, ensure_ascii=False)
-        (directory / "words.json").write_text(words, encoding="utf-8")
+        write_text(directory / "words.json", words)
         path = directory / "weights.safetensors"
         with storing(path):
             save_file(self._module.state_dict(), path)

@@ -10,14 +10,23 @@ from training.commands.options import DATA_HELP, add_data_options, count, read_d
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which files, how long a text may be, and how to tell."""
+    """Files, tokenizer and token limit, output format."""
     parser.add_argument("file", type=Path, metavar="FILE", help=DATA_HELP)
-    parser.add_argument("test", type=Path, nargs="?", metavar="FILE2", help="test file: what of it occurs in FILE")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--base", metavar="DIR_OR_NAME", help="count the tokens of this encoder (or bundle)")
-    source.add_argument("--tokenizer", type=Path, metavar="FILE", help="count the tokens of this tokenizer.json")
     parser.add_argument(
-        "--max-length", type=count, metavar="N", help="limit in tokens, to see what it cuts off (default: 512)"
+        "test", type=Path, nargs="?", metavar="FILE2", help="test file: report which of its texts also occur in FILE"
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--base",
+        metavar="DIR_OR_NAME",
+        help="count tokens as this encoder does; for a bundle, also with its length, truncation and windows",
+    )
+    source.add_argument("--tokenizer", type=Path, metavar="FILE", help="count tokens with this tokenizer.json")
+    parser.add_argument(
+        "--max-length",
+        type=count,
+        metavar="N",
+        help="token limit, to see how many texts are longer (default: that of the bundle, else 512)",
     )
     add_data_options(parser, leaks=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
@@ -25,17 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read, measure and print."""
+    from training.data.describe import as_text, describe
     from training.data.leaks import examples, find_leaks
     from training.data.prepare import read_and_report
+    from training.encoders.reading import find_reading
     from training.io.progress import say
-    from training.measure.describe import as_text, describe, find_tokenizer
 
     if arguments.max_length and not (arguments.base or arguments.tokenizer):
         raise UsageError("--max-length counts tokens: add --base or --tokenizer")
     options = read_data_options(arguments)
-    tokenizer = find_tokenizer(arguments.base, arguments.tokenizer)
+    reading = find_reading(arguments.base, arguments.tokenizer, arguments.max_length)
     files = [read_and_report(path, say, options.columns) for path in (arguments.file, arguments.test) if path]
-    described = [describe(reviews, tokenizer, arguments.max_length or 512) for reviews in files]
+    described = [describe(reviews, reading) for reviews in files]
     result: dict[str, Any] = {"files": [description.as_json() for description in described]}
     lines = [as_text(description) for description in described]
     if len(files) == 2:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which bundle, which texts, where to."""
-    parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="the bundle that labels")
+    """Bundle, texts, output."""
+    parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="the bundle to label with")
     parser.add_argument(
         "files",
         nargs="*",
@@ -23,14 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write to this file, whole or not at all")
     parser.add_argument(
         "--format",
-        choices=("jsonl", "csv", "text"),
-        help="jsonl and csv say file, row, label, score and probabilities; text is label, tab, score "
-        "(default: by the name of --out, else text)",
+        choices=("jsonl", "csv", "tsv", "xlsx", "parquet", "text"),
+        help="text is label, tab, score; the others have file, row, label, score, probabilities, unsure and the other "
+        "columns of the input (default: by the name of --out, else text)",
     )
+    parser.add_argument("--with-text", action="store_true", help="write the text as well")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Label and tell how many."""
+    """Label and report how many."""
     from training.io.progress import say
     from training.measure.labelling import label_files
 
@@ -42,5 +43,6 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.variant,
             out=arguments.out,
             format_name=arguments.format,
+            with_text=arguments.with_text,
         )
     )

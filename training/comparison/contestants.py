@@ -16,6 +16,7 @@ from training.comparison.results import Result
 from training.data.prepare import DataOptions, Prepared
 from training.data.reviews import Reviews
 from training.encoders.base import Base
+from training.io.output import storing
 from training.io.progress import ProgressBar, say
 from training.measure.evaluate import CHUNK, Answer, Evaluation, evaluate, open_classifier
 from training.settings import FitSettings
@@ -45,9 +46,10 @@ def measure_small(
     with ProgressBar(f"{name}: training", reviews_read(name, len(data.train), settings)) as bar:
         model.fit(data.train.texts, targets, bar.update)
     seconds = time.perf_counter() - started
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    model.save(directory)
+    with storing(directory):
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        model.save(directory)
     answers, speed = _timed(_answering(model, labels), data.test.texts, name)
     evaluation = evaluate(answers, data.test.labels, labels)
     size = sum(path.stat().st_size for path in directory.iterdir())

@@ -1,10 +1,12 @@
 """bert and distilbert: the very run of `review-training fit`, on the rows that the other models see."""
 
 from pathlib import Path
+from typing import Any
 
 from consumer.errors import UsageError
 from training.data.prepare import DataOptions, Prepared
-from training.encoders.base import Base
+from training.encoders.base import Base, check_encoder, check_length, classifier_config, readable
+from training.encoders.freezing import check_layers
 from training.fit import fit_prepared
 from training.loop import checkpoint
 from training.measure.evaluate import Evaluation
@@ -12,6 +14,32 @@ from training.plan import Job
 from training.settings import FitSettings, PackageSettings
 
 ENCODERS = ("bert", "distilbert")
+
+
+def check_base(base: Base, settings: FitSettings) -> None:
+    """Check that `base` can be fine-tuned with `settings`, from its configuration and the names of its tensors.
+
+    Raises:
+        UsageError: it cannot be read, lacks weights of the encoder, reads fewer tokens than `--max-length` or has fewer
+            layers than `--freeze`.
+    """
+    import torch
+    from safetensors import safe_open
+    from transformers import AutoModelForSequenceClassification
+
+    config = classifier_config(base, ("0", "1"))
+    check_length(config, settings.max_length, "--max-length")
+    check_layers(config, settings.freeze)
+    with readable(base.directory):
+        with safe_open(base.directory / "model.safetensors", "pt") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - it has no iterator
+        weights = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        with torch.device("meta"):
+            empty: Any = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        model, loaded = type(empty).from_pretrained(
+            None, config=config, state_dict=weights, device_map={"": "meta"}, output_loading_info=True
+        )
+    check_encoder(base.directory, model, loaded["missing_keys"])
 
 
 def fit_encoder(

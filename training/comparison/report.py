@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from training.comparison.results import Claims, Comparison, Result
+from training.io.output import storing, write_text
 
 TABLE, PICTURE = "compare.md", "compare.png"
 
@@ -13,9 +14,13 @@ PUBLISHED = {"parameters_less": 0.40, "speed_up": 668 / 410, "accuracy_kept": 0.
 
 
 def write_report(out: Path, comparison: Comparison) -> None:
-    """Write `compare.md` and `compare.png` into `out`."""
+    """Write `compare.md` and `compare.png` into `out`.
+
+    Raises:
+        GaveUp: one of them cannot be written, for example because the disk is full.
+    """
     draw_picture(out / PICTURE, comparison)
-    (out / TABLE).write_text(as_markdown(comparison), encoding="utf-8")
+    write_text(out / TABLE, as_markdown(comparison))
 
 
 def as_markdown(comparison: Comparison) -> str:
@@ -46,10 +51,15 @@ def table(comparison: Comparison) -> str:
         "| model | accuracy | 95 % interval | parameters | training | reviews/s | size | |",
         "|---|--:|--:|--:|--:|--:|--:|---|",
     ]
+    majority = comparison.majority
+    if majority:
+        lines.append(f"| (always {majority.label}) | {majority.accuracy:.2%} | | | | | | no model |")
     for result in comparison.results:
         low, high = result.interval
         speed = number(result.reviews_per_second)
-        note = result.note + (f", {result.failed} without an answer" if result.failed else "")
+        notes = [result.note, f"{result.failed} without an answer" if result.failed else ""]
+        notes.append("NOT MEASURABLY BETTER THAN GUESSING" if majority and low <= majority.accuracy else "")
+        note = ", ".join(filter(None, notes))
         lines.append(
             f"| {result.name} | {result.accuracy:.2%} | {low:.2%} to {high:.2%} | {result.parameters:,} | "
             f"{duration(result.training_seconds)} | {speed} | {result.bytes / 1e6:.1f} MB | "
@@ -103,7 +113,8 @@ def draw_picture(path: Path, comparison: Comparison) -> None:
     _bars(panels[4], [result.bytes / 1e6 for result in results], "size on disk, MB")
     panels[0].set_yticks(places, [result.name for result in results])
     figure.suptitle(f"{comparison.train.rows:,} training rows, {comparison.test.rows:,} test rows")
-    figure.savefig(path, dpi=120)
+    with storing(path):
+        figure.savefig(path, dpi=120)
 
 
 def number(value: float | None) -> str:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from consumer.errors import UsageError
 from consumer.model.manifest import Source
+from training.io.output import whole
 
 RESULTS = "compare.json"
 
@@ -39,6 +40,13 @@ class Result(_Part):
     note: str = ""
 
 
+class Majority(_Part):
+    """The most frequent label of the test rows, and the accuracy of a model that always answers it."""
+
+    label: str
+    accuracy: float = Field(ge=0, le=1)
+
+
 class Claims(_Part):
     """DistilBERT against BERT, as measured: shares of BERT's parameters, times and accuracy."""
 
@@ -64,6 +72,7 @@ class Comparison(_Part):
     limit: int | None
     seed: int
     skipped: dict[str, str] = {}
+    majority: Majority | None = None
     results: tuple[Result, ...] = ()
     distilbert_against_bert: Claims | None = None
 
@@ -120,8 +129,11 @@ def read_results(directory: Path) -> Comparison | None:
 
 
 def write_results(directory: Path, comparison: Comparison) -> None:
-    """Write `compare.json`; the one before stays whole until it is replaced."""
-    partial = directory / f"{RESULTS}.partial"
+    """Write `compare.json`; an earlier one stays whole until it is replaced.
+
+    Raises:
+        GaveUp: it cannot be written, for example because the disk is full.
+    """
     content = json.dumps(comparison.model_dump(mode="json"), ensure_ascii=False, indent=1)
-    partial.write_text(content + "\n", encoding="utf-8")
-    partial.replace(directory / RESULTS)
+    with whole(directory / RESULTS) as partial:
+        partial.write_text(content + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.errors import UsageError
-from training.data.readers import FILE_TEXT, FOLDER
+from training.data.folders import FILE_TEXT, FOLDER
 from training.data.table import Table
 from training.io.names import check_utf8
 from training.io.terminal import printable
@@ -109,12 +109,12 @@ def as_label(cell: str) -> str:
     return f"-{digits}" if sign == "-" and digits.strip("0") else digits
 
 
-def check_labels(path: Path, labels: Sequence[str], column: str) -> None:
-    """See that `labels` are two or more classes, one for each text, with enough rows.
+def check_labels(path: Path, labels: Sequence[str], column: str, *, learned: bool = True) -> None:
+    """Check that `labels` are classes, one for each text. To be `learned`, there must be two, with enough rows.
 
     Raises:
-        UsageError: they are continuous numbers, several labels in a cell, one label, too many, too rare, hold
-            control characters, differ in case or in what cannot be seen only, or are flags written in two ways.
+        UsageError: they are continuous numbers, several labels in a cell, or too many; they hold control characters,
+            differ only in case or in invisible characters, or are flags written in two ways; or they are too few.
     """
     counts = Counter(labels)
     if measure := _continuous(counts):
@@ -141,6 +141,8 @@ def check_labels(path: Path, labels: Sequence[str], column: str) -> None:
         raise UsageError(f"{path}: the labels {mixed} in {column!r} mix numbers with true and false: write them alike")
     if len(counts) > MAX_LABELS:
         raise UsageError(f"{path} has {len(counts)} different labels: is {column!r} the right column?")
+    if not learned:
+        return
     if len(counts) < 2:
         raise UsageError(f"{path} has {len(counts)} label(s) in {len(labels)} usable rows; needed: at least 2")
     if scarce := {label: count for label, count in counts.items() if count < MIN_ROWS_PER_LABEL}:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.data.reviews import Reviews, normalised_all
+from training.data.duplicates import normalised_all
+from training.data.reviews import Reviews
 from training.io.progress import ProgressBar
 from training.io.terminal import printable
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from consumer.errors import UsageError
 from consumer.model.manifest import MANIFEST, Manifest, Source
 from training.data.columns import USUAL, Columns, check_labels
+from training.data.duplicates import without_duplicates
 from training.data.leaks import Leaks, examples, find_leaks
-from training.data.reviews import Reviews, read_reviews, without_duplicates
+from training.data.reviews import Reviews, read_reviews
 from training.data.table import name_of
 
 #: Bad rows that are named one by one; a file with more of them has one fault, not many.
@@ -92,16 +93,18 @@ def prepare_test(
     Raises:
         UsageError: a file cannot be used, or they overlap by more than allowed.
     """
-    test = read_and_report(test_file, say, options.columns)
+    test = read_and_report(test_file, say, options.columns, learned=False)
     if train_file is None:
         if options.drop_leaked:
             raise UsageError("--drop-leaked needs --train, the file that the model was trained on")
         return test, 0
-    leaks = check_leaks(read_and_report(train_file, say, options.columns), test, options, say)
+    leaks = check_leaks(read_and_report(train_file, say, options.columns, learned=False), test, options, say)
     if not leaks or not options.drop_leaked:
         return test, 0
+    if len(leaks) == len(test):
+        raise UsageError(f"every text of {test_file} occurs in {train_file}: no row is left to measure on")
     say(f"{len(leaks)} test rows with these texts are left out")
-    return _without(test, leaks.test_rows), len(leaks)
+    return test.only(row for row in range(len(test)) if row not in leaks.test_rows), len(leaks)
 
 
 def check_leaks(
@@ -160,9 +163,11 @@ def check_unseen(models: Iterable[Path], data: Prepared, say: Callable[[str], No
     return tuple(found.values())
 
 
-def read_and_report(path: Path, say: Callable[[str], None], columns: Columns = USUAL) -> Reviews:
-    """Read `path`, tell what was guessed, and name the rows that cannot be used."""
-    reviews = read_reviews(path, columns)
+def read_and_report(
+    path: Path, say: Callable[[str], None], columns: Columns = USUAL, *, learned: bool = True
+) -> Reviews:
+    """Read `path`, report what was guessed, and list the rows that cannot be used; see `read_reviews`."""
+    reviews = read_reviews(path, columns, learned=learned)
     for remark in reviews.remarks:
         say(f"{path.name}: {remark}")
     for bad in reviews.bad_rows[:NAMED_BAD_ROWS]:

@@ -1,9 +1,6 @@
 """A file of labelled reviews, made fit for training: read, cleaned, checked, deduplicated."""
 
 import hashlib
-import re
-import unicodedata
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +10,8 @@ import numpy as np
 from consumer.errors import UsageError
 from consumer.model.text import clean, is_blank
 from training.data.columns import USUAL, Columns, as_label, check_labels, choose_columns
-from training.data.readers import FILE_TEXT, FOLDER, read_table
+from training.data.folders import FILE_TEXT, FOLDER
+from training.data.readers import read_table
 from training.data.table import BadRow, Place, Table, name_of
 
 #: Share of the rows that may be broken, as by a byte that is not UTF-8. Above it the file is of another encoding.
@@ -24,9 +22,6 @@ EXPECTED = (Columns("Reviews", "Sentiment"), Columns(FILE_TEXT, FOLDER))
 
 #: Columns, in any case, that hold how many stars a reviewer gave; only evaluating looks at them.
 STAR_COLUMNS = ("stars", "star", "rating", "score", "star rating", "star_rating")
-
-#: For `re` no part of a word are also marks, as the vowel signs of Hindi and Thai.
-_NO_WORD = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,7 @@ class Reviews:
         )
 
 
-def read_reviews(path: Path, columns: Columns = USUAL) -> Reviews:
+def read_reviews(path: Path, columns: Columns = USUAL, *, learned: bool = True) -> Reviews:
     """Read `path`, a file or directory of labelled reviews, and replace HTML line breaks.
 
     Rows that cannot be used, for they lack text or label or hold bytes that are not UTF-8, are left out and listed in
@@ -80,6 +75,7 @@ def read_reviews(path: Path, columns: Columns = USUAL) -> Reviews:
     Args:
         path: in one of the formats of `training.data.readers`.
         columns: where texts and labels are; default: `Reviews` and `Sentiment`, or other usual names.
+        learned: whether there have to be enough labels and rows to learn from; one row is enough to measure on.
 
     Raises:
         UsageError: the file cannot be read, lacks a column, is of another encoding, or its labels cannot be learned.
@@ -90,7 +86,7 @@ def read_reviews(path: Path, columns: Columns = USUAL) -> Reviews:
     texts, labels, places, bad = _usable(table, chosen, path)
     if not texts:
         raise UsageError(f"{path} has no usable row" + (f" ({bad[0]})" if bad else ": it is empty"))
-    check_labels(path, labels, str(chosen.label))
+    check_labels(path, labels, str(chosen.label), learned=learned)
     remarks = table.remarks
     if chosen not in (columns, *EXPECTED):
         remarks += (f"texts are read from the column {chosen.text!r}, labels from {chosen.label!r}",)
@@ -191,44 +187,6 @@ def _in_order(bad: Iterable[BadRow]) -> list[BadRow]:
     return sorted(bad, key=lambda row: (row.row if isinstance(row.row, int) else 0, str(row.row)))
 
 
-def normalised(text: str) -> str:
-    """What makes two texts the same review: letters, their marks and digits, whatever case, spacing and punctuation.
-
-    A text without any, as one of emoji, is itself.
-    """
-    folded = unicodedata.normalize("NFKC", clean(text)).casefold()
-    words = _NO_WORD.sub(" ", folded) if folded.isascii() else _NO_WORD.sub(_marks, folded)
-    return " ".join(words.split()) or " ".join(folded.split())
-
-
-def _marks(between: re.Match[str]) -> str:
-    """What is left of the characters between two runs of letters; how an emoji is drawn does not make another text."""
-    return "".join(character if _is_mark(character) else " " for character in between[0])
-
-
-def _is_mark(character: str) -> bool:
-    is_variation = "\N{VARIATION SELECTOR-1}" <= character <= "\N{VARIATION SELECTOR-16}"
-    return unicodedata.category(character)[0] == "M" and not is_variation
-
-
-def without_duplicates(reviews: Reviews) -> tuple[Reviews, int, int]:
-    """Keep the first of texts that repeat, and none where the same text carries two labels.
-
-    Returns:
-        The reviews left, the number of repeats removed, and the number of rows removed for contradicting labels.
-    """
-    keys = normalised_all(reviews.texts)
-    labels_of: defaultdict[str, set[str]] = defaultdict(set)
-    for key, label in zip(keys, reviews.labels, strict=True):
-        labels_of[key].add(label)
-    first: dict[str, int] = {}
-    for index, key in enumerate(keys):
-        if len(labels_of[key]) == 1:
-            first.setdefault(key, index)
-    contradicting = sum(len(labels_of[key]) > 1 for key in keys)
-    return reviews.only(first.values()), len(keys) - len(first) - contradicting, contradicting
-
-
 def draw(reviews: Reviews, limit: int | None, seed: int) -> Reviews:
     """`limit` of the rows, drawn with `seed`, in their order; not the first ones, for a file may be sorted by label."""
     return reviews if limit is None else reviews.only(drawn(len(reviews), limit, seed))
@@ -237,11 +195,6 @@ def draw(reviews: Reviews, limit: int | None, seed: int) -> Reviews:
 def drawn(rows: int, limit: int, seed: int) -> list[int]:
     """At most `limit` of the numbers of `rows` rows, drawn with `seed`, ascending."""
     return sorted(np.random.default_rng(seed).permutation(rows)[:limit].tolist())
-
-
-def normalised_all(texts: Sequence[str]) -> list[str]:
-    """`normalised` of each text, in order."""
-    return [normalised(text) for text in texts]
 
 
 def file_sha256(path: Path) -> str:

@@ -1,7 +1,10 @@
 """What every format of labelled reviews is read into."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from consumer.errors import UsageError
 
 #: Where a row stands: its number as a spreadsheet counts (the header is row 1), its line in a jsonl file, its number
 #: in a parquet file, or the name of its file below a directory.
@@ -43,3 +46,9 @@ class Table:
     formulas: Callable[[str], frozenset[int]] = _no_formulas
     remarks: tuple[str, ...] = ()
     sha256: str | None = None
+
+
+def check_header(path: Path, names: Sequence[str]) -> None:
+    """Raise `UsageError` where two columns have the same name: which of them is meant?"""
+    if repeated := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
+        raise UsageError(f"{path} has the column {repeated[0]!r} twice: rename one of them")

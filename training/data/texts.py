@@ -2,23 +2,15 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
 from training.data.columns import TEXT_NAMES, find_column
-from training.data.readers import (
-    check_encoding,
-    check_header,
-    csv_rows,
-    json_lines,
-    quoting_of,
-    read_table,
-    separator_of,
-    surplus,
-)
-from training.data.table import BadRow
+from training.data.readers import read_table
+from training.data.streams import check_encoding, csv_rows, json_lines, quoting_of, separator_of, surplus
+from training.data.table import BadRow, check_header
 from training.io.names import check_utf8
 
 STDIN = "-"
@@ -30,13 +22,15 @@ SUFFIXES = (".xlsx", ".csv", ".tsv", ".jsonl", ".parquet", ".txt")
 class Row:
     """One text and where it stands: `row` counts lines from 1, in a table as a spreadsheet does (the header is 1).
 
-    `text` is None where the row holds none, and `reason` says why where it is not simply empty.
+    `text` is None if the row has none; `reason` says why if it is not simply empty. `others` are the other cells of the
+    row, by the names of their columns.
     """
 
     source: str
     row: int
     text: Any
     reason: str | None = None
+    others: dict[str, Any] = field(default_factory=dict)
 
 
 def read_texts(source: str, column: str | None, say: Callable[[str], None] = lambda _: None) -> Iterator[Row]:
@@ -116,31 +110,35 @@ def _jsonl(source: str, column: str | None, say: Callable[[str], None]) -> Itera
     """
     path = Path(source)
     names = dict.fromkeys(name for _, value in json_lines(path) if isinstance(value, dict) for name in value)
-    field = _guessed(source, list(names), column, say)
-    absent = f"no field {column or field or 'of texts (as Reviews)'}"
+    name = _guessed(source, list(names), column, say)
+    absent = f"no field {column or name or 'of texts (as Reviews)'}"
     for number, value in json_lines(path):
-        text, reason = value, None
+        text, reason, others = value, None, dict[str, Any]()
         if isinstance(value, BadRow):
             text, reason = None, "not JSON"
         elif isinstance(value, dict):
-            text, reason = (value[field], None) if field in value else (None, absent)
-        yield Row(source, number, text, reason)
+            others = {key: cell for key, cell in value.items() if key != name}
+            text, reason = (value[name], None) if name in value else (None, absent)
+        yield Row(source, number, text, reason, others)
 
 
 def _csv(source: str, column: str | None, say: Callable[[str], None]) -> Iterator[Row]:
     path = Path(source)
-    place, columns = None, 0
+    place, names = None, list[str]()
     rows = csv_rows(path, separator_of(path), quoting_of(path))
     for number, cells in enumerate(rows, start=1):
         if place is None:
             if not any(cells):
                 continue
             check_header(path, cells)
-            place, columns = text_column(source, cells, column, say), len(cells)
-        elif bad := surplus(number, cells, columns):
-            yield Row(source, number, None, bad.reason)
+            place, names = text_column(source, cells, column, say), cells
         else:
-            yield Row(source, number, cells[place] if place < len(cells) else None)
+            bad = surplus(number, cells, len(names))
+            text = cells[place] if place < len(cells) and not bad else None
+            others = {} if bad else dict(zip(names, cells, strict=False))
+            others.pop(names[place], None)
+            others.pop("", None)
+            yield Row(source, number, text, bad.reason if bad else None, others)
     if place is None:
         raise UsageError(f"{source} is empty: needed is a header row")
 
@@ -149,7 +147,9 @@ def _table(source: str, column: str | None, say: Callable[[str], None]) -> Itera
     """Read at once; of a workbook the first sheet, where a formula without a stored result is an empty cell."""
     table = read_table(Path(source))
     names = list(table.columns)
-    texts = table.columns[names[text_column(source, names, column, say)]]
+    chosen = names[text_column(source, names, column, say)]
+    others = [name for name in names if name != chosen]
     formula = "no text, or a formula" if source.lower().endswith(".xlsx") else None
-    for place, text in zip(table.places, texts, strict=True):
-        yield Row(source, int(place), text, formula if text in ("", None) else None)
+    for index, (place, text) in enumerate(zip(table.places, table.columns[chosen], strict=True)):
+        cells = {name: None if (cell := table.columns[name][index]) == "" else cell for name in others}
+        yield Row(source, int(place), text, formula if text in ("", None) else None, cells)

@@ -102,6 +102,15 @@ def check_whole(checkpoint: Path, missing: Iterable[str]) -> None:
         )
 
 
+def check_encoder(checkpoint: Path, model: Any, missing: Iterable[str]) -> None:
+    """Raise `UsageError` if tensors of the encoder inside `model` are `missing` in `checkpoint`.
+
+    The pooler is trained like the head: encoders trained on masked words, or to embed sentences, have none.
+    """
+    encoder, pooler = f"{model.base_model_prefix}.", f"{model.base_model_prefix}.pooler."
+    check_whole(checkpoint, (name for name in missing if name.startswith(encoder) and not name.startswith(pooler)))
+
+
 def longest_of(config: Any) -> int | None:
     """The most tokens that a model of `config` can read; None: no limit."""
     positions: int | None = getattr(config, "max_position_embeddings", None)
@@ -159,8 +168,5 @@ def load_classifier(base: Base, labels: tuple[str, ...], seed: int) -> Any:
         model, loaded = type(empty).from_pretrained(
             None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
         )
-    # A pooler is trained like the head: encoders trained on masked words, or to embed sentences, have none.
-    encoder, pooler = f"{model.base_model_prefix}.", f"{model.base_model_prefix}.pooler."
-    missing = (name for name in loaded["missing_keys"] if name.startswith(encoder) and not name.startswith(pooler))
-    check_whole(base.directory, missing)
+    check_encoder(base.directory, model, loaded["missing_keys"])
     return model

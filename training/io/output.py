@@ -1,4 +1,4 @@
-"""Files that a command writes: what cannot be written is said in one line, if possible before the work."""
+"""Files that a command writes. If one cannot be written, one line says so, before the work if possible."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -10,33 +10,33 @@ from safetensors import SafetensorError
 from consumer.errors import GaveUp, UsageError
 from training.io.names import check_utf8
 
-#: What Python and safetensors raise where a file cannot be written.
+#: What Python and safetensors raise if a file cannot be written.
 UNWRITTEN = (OSError, SafetensorError)
 
 
 def check_file(option: str, path: Path) -> None:
-    """See that a file can be written to `path`, which `option` names.
+    """Check that a file can be written to `path`, the value of `option`.
 
     Raises:
-        UsageError: it is a directory, stands in none, or may not be written.
+        UsageError: it is a directory, its directory does not exist, or it may not be written.
     """
-    with writing(option, path):  # a name that is too long is heard of at the first look at it
+    with writing(option, path):  # even `is_dir` fails for a name that is too long
         if path.is_dir():
             raise UsageError(f"{option} {path} is a directory: name a file in it")
         if not path.parent.is_dir():
             raise UsageError(f"{option} {path}: its directory does not exist")
         if path.is_file():
             path.open("ab").close()
-        elif not path.exists():  # a pipe would lose its reader again
+        elif not path.exists():  # opening and closing a pipe would end its reader
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
 
 
 def check_not_read(option: str, path: Path, read: Iterable[tuple[str, Path | None]]) -> None:
-    """See that writing `path`, which `option` names, spoils nothing of `read`, each with the option that names it.
+    """Check that writing `path`, the value of `option`, overwrites nothing in `read`: pairs of an option and its value.
 
     Raises:
-        UsageError: it is one of these files, or would be in one of these directories.
+        UsageError: `path` is one of these files, or is inside one of these directories.
     """
     for name, each in read:
         if each is None or not each.exists():
@@ -47,12 +47,12 @@ def check_not_read(option: str, path: Path, read: Iterable[tuple[str, Path | Non
 
 
 def check_directory(option: str, path: Path) -> None:
-    """See that files can be written to the directory `path`, which `option` names and which need not be there yet.
+    """Check that files can be written to the directory `path`, the value of `option`, which need not exist yet.
 
     Raises:
-        UsageError: it cannot be made, nothing can be written to it, or its path is not UTF-8.
+        UsageError: it cannot be created or written to, or its path is not UTF-8.
     """
-    check_utf8(str(path.resolve()))  # the library that reads weights opens no other
+    check_utf8(str(path.resolve()))  # the library that reads weights opens no other path
     with writing(option, path):
         there = next(each for each in (path, *path.parents) if each.exists())
         with tempfile.TemporaryFile(dir=there):
@@ -61,7 +61,7 @@ def check_directory(option: str, path: Path) -> None:
 
 @contextmanager
 def writing(option: str, path: Path) -> Iterator[None]:
-    """Raise `UsageError` where writing `path`, which `option` names, fails after all, as on a full disk."""
+    """Raise `UsageError` if writing `path`, the value of `option`, fails, for example because the disk is full."""
     try:
         yield
     except OSError as error:
@@ -70,28 +70,28 @@ def writing(option: str, path: Path) -> Iterator[None]:
 
 @contextmanager
 def storing(path: Path, failures: tuple[type[Exception], ...] = UNWRITTEN) -> Iterator[None]:
-    """Around a library that writes `path`, and raises one of `failures` where it cannot.
+    """Turn the `failures` of code that writes `path` into one line.
 
     Raises:
-        GaveUp: in the place of these, as on a full disk.
+        GaveUp: it cannot be written, for example because the disk is full.
     """
     try:
         yield
     except failures as error:
         raise GaveUp(
-            f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): free some space or mend its "
-            "directory; the same command then goes on from what is there"
+            f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): free some space or fix its "
+            "directory, then run the same command again; it resumes from what is already there"
         ) from error
 
 
 @contextmanager
 def whole(path: Path, suffix: str = ".partial") -> Iterator[Path]:
-    """A file beside `path`, whose directory is made, that takes its place at the end.
+    """A file beside `path` that replaces it at the end; the directory of `path` is created.
 
-    `suffix` is added to its name; where several processes write to `path`, it has to differ between them.
+    `suffix` is added to the name of the file. It must differ between processes that write to the same `path`.
 
     Raises:
-        GaveUp: it cannot be written, as on a full disk; what was at `path` is still there.
+        GaveUp: the file cannot be written, for example because the disk is full. What was at `path` is unchanged.
     """
     partial = path.with_name(f"{path.name}{suffix}")
     with storing(path):
@@ -103,3 +103,13 @@ def whole(path: Path, suffix: str = ".partial") -> Iterator[Path]:
             with suppress(OSError):
                 partial.unlink()
             raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` in UTF-8.
+
+    Raises:
+        GaveUp: it cannot be written, for example because the disk is full.
+    """
+    with storing(path):
+        path.write_text(text, encoding="utf-8")

@@ -13,8 +13,8 @@ from torch import nn
 from consumer.errors import UsageError
 from consumer.model.encoder import Encoder
 from training.data.columns import USUAL, Columns
+from training.data.duplicates import without_duplicates
 from training.data.prepare import REPEATED, check_left, read_and_report
-from training.data.reviews import without_duplicates
 from training.encoders.base import check_length, find_base, load_classifier, quiet_transformers
 from training.encoders.device import best_device
 from training.encoders.freezing import freeze

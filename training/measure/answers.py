@@ -77,6 +77,11 @@ class Answers:
         return gaps
 
     @cached_property
+    def in_bins(self) -> Floats:
+        """Shape (rows, bins): 1 in the bin of each answer; a row without one is in none."""
+        return np.equal.outer(self.bins, np.arange(BINS)) * self.answered[:, None].astype(float)
+
+    @cached_property
     def ranked(self) -> list[int]:
         """Labels whose ROC curve counts: one of two, or each of several that has rows for and against it."""
         counts = np.bincount(self.truth[self.answered], minlength=self.labels)
@@ -93,8 +98,42 @@ def as_arrays(answers: Sequence[Answer], truth: Sequence[str], labels: Sequence[
 
 
 def expected_calibration_error(answers: Answers) -> float:
-    """Mean distance between top probability and accuracy over `BINS` bins (Guo et al. 2017, equation 5); 0 to 1."""
+    """Mean distance between top probability and accuracy over `BINS` bins (Guo et al. 2017, equation 5); 0 to 1.
+
+    It is biased: chance alone keeps it above 0, the more so the fewer answers there are.
+    """
     return float(np.abs(answers.gaps.sum(axis=0)).sum() / max(answers.answered.sum(), 1))
+
+
+def squared_calibration_error(answers: Answers, weights: Floats) -> Floats:
+    """Mean squared gap between top probability and accuracy over `BINS` bins, without the part that is chance.
+
+    The gap of a bin is measured on few rows, and the square of its noise would add to the mean. The mean of products of
+    two different rows is free of that, so that the estimate is unbiased within the bins, and negative about as often as
+    positive for a perfectly calibrated model (after Kumar, Liang, Ma 2019, "Verified Uncertainty Calibration", section
+    4, which debiases the same figure).
+
+    Args:
+        answers: at least one.
+        weights: how often each row counts, shape (resamples, rows).
+
+    Returns:
+        Shape (resamples,). A bin with a single answer counts as 0.
+    """
+    rows, sums, squares = (weights @ each for each in (answers.in_bins, answers.gaps, answers.gaps**2))
+    pairs = np.where(rows > 1, (sums**2 - squares) / np.maximum(rows - 1, 1), 0.0)
+    return np.asarray(pairs.sum(axis=1) / np.maximum(rows.sum(axis=1), 1))
+
+
+def calibration_error_by_chance(answers: Answers, draws: int, seed: int = 0) -> Floats:
+    """Expected calibration errors of a perfectly calibrated model with the same probabilities, ascending; (draws,).
+
+    Each draw makes an answer right with its top probability.
+    """
+    generator = np.random.default_rng(seed)
+    top, bins = answers.top[answers.answered], answers.in_bins[answers.answered]
+    errors = [np.abs(((generator.random(len(top)) < top) - top) @ bins).sum() / len(top) for _ in range(draws)]
+    return np.sort(np.array(errors))
 
 
 def reliability(answers: Answers) -> list[Bin]:

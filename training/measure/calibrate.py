@@ -9,11 +9,22 @@ from consumer.model.manifest import Calibration, Source
 from training.data.holdout import held_out_rows
 from training.data.reviews import Reviews
 from training.io.progress import say
-from training.measure.answers import Answers, Flags, Floats, Indices, as_arrays, expected_calibration_error
+from training.measure.answers import (
+    Answers,
+    Flags,
+    Floats,
+    Indices,
+    as_arrays,
+    calibration_error_by_chance,
+    expected_calibration_error,
+)
 from training.measure.evaluate import Answer
 
 #: Fewest reviews that a temperature is fitted on.
 MIN_ROWS = 100
+
+#: Times that the calibration error of a perfect model is drawn; its mean is then known to three digits.
+DRAWS = 200
 
 #: A temperature outside of these is a sign of something else than an over- or underconfident model.
 TEMPERATURES = (0.1, 10.0)
@@ -63,6 +74,8 @@ def calibrate(
     probabilities, truth = probabilities[some], truth[some]
     factor = fit_temperature(probabilities, truth, before)
     calibrated = Answers(tempered(probabilities, factor), truth)
+    by_chance = calibration_error_by_chance(calibrated, DRAWS).mean()
+    say(f"a perfectly calibrated model would have a calibration error of {by_chance:.2%} on {len(truth)} reviews")
     threshold = find_threshold(calibrated.top, calibrated.right, precision)
     return Calibration(
         temperature=before * factor,

@@ -1,4 +1,4 @@
-"""How often the model is right, measured through the worker's own classifier: what is reported is what is served."""
+"""The accuracy of a model, measured through the worker's own classifier: what is reported is what is served."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,13 +16,13 @@ from training.data.reviews import Reviews
 from training.io.progress import ProgressBar
 from training.measure.kept_answers import KeptAnswers
 
-#: Reviews handed to the classifier at once; it sorts them by length and cuts them into batches itself.
+#: Reviews passed to the classifier at once; it sorts them by length and cuts them into batches itself.
 CHUNK = 256
 
 #: Probabilities below this count as this in the log loss, which a single 0 would make infinite.
 LEAST_PROBABILITY = 1e-12
 
-#: Probability of each label for one text; None where the classifier failed on it.
+#: Probability of each label for one text; None if the classifier failed on it.
 Answer = Mapping[str, float] | None
 
 
@@ -30,13 +30,16 @@ Answer = Mapping[str, float] | None
 class Evaluation:
     """Measured on `rows` reviews.
 
-    `interval` is the 95 % Wilson interval of the accuracy; `log_loss` is in nats, over the rows with an answer;
-    `confusion[true][predicted]` counts rows; `failed` rows got no answer and count as wrong.
+    `interval` is the 95 % Wilson interval of the accuracy; `majority` is the most frequent label of the rows, and
+    `majority_accuracy` the accuracy of a model that always answers that; `log_loss` is in nats, over the rows with an
+    answer; `confusion[true][predicted]` counts rows; `failed` rows got no answer and count as wrong.
     """
 
     rows: int
     accuracy: float
     interval: tuple[float, float]
+    majority: str
+    majority_accuracy: float
     log_loss: float
     confusion: dict[str, dict[str, int]]
     failed: int
@@ -44,6 +47,13 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         """The fields, ready for `json.dumps`."""
         return asdict(self)
+
+    @property
+    def warning(self) -> str | None:
+        """What to say of a model that is not measurably better than its majority label; None if it is better."""
+        if self.interval[0] > self.majority_accuracy:
+            return None
+        return f"WARNING: not measurably better than always answering {self.majority} ({self.majority_accuracy:.2%})"
 
 
 @contextmanager
@@ -54,8 +64,8 @@ def open_classifier(bundle: Path, variant: str | None) -> Iterator[Classifier]:
         yield classifier
 
 
-def refuse_unknown_labels(reviews: Reviews, labels: Sequence[str]) -> None:
-    """See that a bundle that knows `labels` can be measured on `reviews`.
+def check_known_labels(reviews: Reviews, labels: Sequence[str]) -> None:
+    """Check that a bundle that knows `labels` can be measured on `reviews`.
 
     Raises:
         UsageError: they have labels that the bundle does not know.
@@ -69,9 +79,9 @@ def refuse_unknown_labels(reviews: Reviews, labels: Sequence[str]) -> None:
 def score_all(
     classifier: Classifier, texts: Sequence[str], title: str, keep: Path | None = None
 ) -> list[Scored | None]:
-    """What the classifier says of every text, in order, with a progress bar; None where it failed.
+    """The answer of the classifier to each text, in order, with a progress bar; None if it failed.
 
-    With `keep`, a directory, answers are kept there, and those that are there already are not asked for again.
+    With `keep`, a directory, answers are kept there, and those that are there already are not computed again.
     """
     kept = KeptAnswers(keep, classifier.bundle, classifier.variant, texts) if keep else None
     answers = kept.read(CHUNK, len(texts)) if kept else []
@@ -105,10 +115,13 @@ def evaluate(answers: Sequence[Answer], truth: Sequence[str], labels: Sequence[s
             confusion[true][max(answer, key=answer.__getitem__)] += 1
             losses.append(-math.log(max(answer[true], LEAST_PROBABILITY)))
     right = sum(confusion[label][label] for label in labels)
+    majority = max(labels, key=list(truth).count)
     return Evaluation(
         rows=len(truth),
         accuracy=right / len(truth),
         interval=wilson_interval(right, len(truth)),
+        majority=majority,
+        majority_accuracy=list(truth).count(majority) / len(truth),
         log_loss=sum(losses) / max(len(losses), 1),
         confusion=confusion,
         failed=len(truth) - len(losses),
@@ -129,8 +142,10 @@ def as_text(evaluation: Evaluation) -> str:
     low, high = evaluation.interval
     lines = [
         f"accuracy {evaluation.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) on {evaluation.rows} reviews",
+        f"always answering {evaluation.majority}: {evaluation.majority_accuracy:.2%}",
         f"log loss {evaluation.log_loss:.4f}; {evaluation.failed} without an answer",
     ]
+    lines += [evaluation.warning] if evaluation.warning else []
     return "\n".join(lines + confusion_lines(evaluation.confusion))
 
 

@@ -16,40 +16,59 @@ body { font: 17px/1.6 system-ui, sans-serif; max-width: 48em; margin: 2em auto; 
 .text { white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid #ddd; border-radius: 6px; padding: 1em }
 mark { color: inherit; border-radius: 3px; padding: 0 2px }
 .against { text-decoration: underline dotted }
+.unread { color: #767676 }
 td { padding: 0 1em 0 0 }
 td:first-child { text-align: right; font-variant-numeric: tabular-nums }
 """
 
 
 class Terminal(Console):
-    """One that leaves it to the program how to end where nobody reads any more."""
+    """A console that leaves the handling of a closed pipe to the program."""
 
     def on_broken_pipe(self) -> None:
-        """Let it hear of it."""
+        """Raise what rich would turn into an exit."""
         raise BrokenPipeError
 
 
 def headline(explanation: Explanation) -> str:
-    """What was found and what it cost, in one line."""
-    windowed = len(explanation.parts) < len(explanation.text.split())
+    """What was found, what it cost and, of a text that is too long, what was read; in one line."""
+    windowed = any(len(part.words.split()) > 1 for part in explanation.parts if part.read)
     unit = "window of words" if windowed else "word"
     line = f"{explanation.label} {explanation.score:.4f}; {explanation.evaluations} evaluations: "
     line += f"with and without each {unit}"
     if explanation.truncated:
-        line += "; the model does not read the middle or the end of a text this long"
+        line += f"; {what_is_read(explanation)}"
     return line + (f"; {explanation.failed} failed" if explanation.failed else "")
 
 
+def what_is_read(explanation: Explanation) -> str:
+    """Which words of a text that is too long the model reads: those at its start, and at its end if there are any."""
+    counts = [0, 0]  # before and after the first words that are not read
+    unread = 0
+    for part in explanation.parts:
+        words = len(part.words.split())
+        if part.read:
+            counts[unread > 0] += words
+        else:
+            unread += words
+    parts = " and ".join(f"the {name} {count}" for name, count in zip(("first", "last"), counts, strict=True) if count)
+    return f"the model reads {parts} of {sum(counts) + unread} words"
+
+
 def top_lines(explanation: Explanation) -> list[str]:
-    """The weightiest words, one a line; what to read where there are no colours."""
+    """The words that weigh most, one a line, for terminals without colours."""
     return [f"{part.weight:+8.3f}  {printable(part.words)}" for part in explanation.top()] or ["no word stands out"]
 
 
 def as_rich(explanation: Explanation) -> Text:
-    """The text with its marked words coloured: green carried the label, red spoke against it."""
+    """The text with its marked words coloured: green carried the label, red spoke against it, grey was not read."""
     coloured = Text()
     for piece, part in _pieces(explanation):
-        style = "" if part is None or not part.marked else "bold black on green" if part.weight > 0 else "white on red"
+        style = ""
+        if part is not None and not part.read:
+            style = "bright_black"
+        elif part is not None and part.marked:
+            style = "bold black on green" if part.weight > 0 else "white on red"
         coloured.append(printable(piece), style=style)
     return coloured
 
@@ -66,6 +85,7 @@ def as_html(explanation: Explanation, model: str) -> str:
     rows = "".join(
         f"<tr><td>{part.weight:+.3f}</td><td>{html.escape(part.words)}</td></tr>" for part in explanation.top()
     )
+    unread = ' &nbsp;\n<span class="unread">was not read</span>' if explanation.truncated else ""
     label, name = html.escape(explanation.label), html.escape(model)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Why {label}?</title>
@@ -74,9 +94,9 @@ def as_html(explanation: Explanation, model: str) -> str:
 <h1>Why {label}?</h1>
 <p>{name}: {html.escape(headline(explanation))}.</p>
 <p><mark style="background:{_colour(1, 1)}">carried the label</mark> &nbsp;
-<mark class="against" style="background:{_colour(-1, 1)}">spoke against it</mark></p>
+<mark class="against" style="background:{_colour(-1, 1)}">spoke against it</mark>{unread}</p>
 <div class="text">{body}</div>
-<h2>Weightiest words</h2>
+<h2>Words that weigh most</h2>
 <p>Weight: what the words add to the log-odds of {label}.</p>
 <table>{rows or "<tr><td></td><td>no word stands out</td></tr>"}</table>
 </body></html>
@@ -84,7 +104,7 @@ def as_html(explanation: Explanation, model: str) -> str:
 
 
 def _pieces(explanation: Explanation) -> list[tuple[str, Part | None]]:
-    """The whole text cut into its parts and what stands between them."""
+    """The whole text, cut into its parts and what is between them."""
     pieces: list[tuple[str, Part | None]] = []
     at = 0
     for part in explanation.parts:
@@ -94,6 +114,8 @@ def _pieces(explanation: Explanation) -> list[tuple[str, Part | None]]:
 
 
 def _html_piece(piece: str, part: Part | None, largest: float) -> str:
+    if part is not None and not part.read:
+        return f'<span class="unread">{html.escape(piece)}</span>'
     if part is None or not part.marked:
         return html.escape(piece)
     against = ' class="against"' if part.weight < 0 else ""
@@ -102,6 +124,6 @@ def _html_piece(piece: str, part: Part | None, largest: float) -> str:
 
 
 def _colour(weight: float, largest: float) -> str:
-    """Blue for, orange against (told apart by colour-blind readers too); the fuller, the weightier."""
+    """Blue for, orange against (colour-blind readers can tell them apart); the heavier, the fuller."""
     red, green, blue = (86, 160, 233) if weight > 0 else (230, 140, 0)
     return f"rgba({red},{green},{blue},{0.2 + 0.7 * abs(weight) / largest:.2f})"

@@ -16,7 +16,7 @@ FALLBACK = "bf16"
 
 @dataclass(frozen=True)
 class Measured:
-    """The answers of a variant, and the right labels of the rows that they are to."""
+    """The answers of a variant, and the right labels of the rows that it answered."""
 
     answers: list[Answer]
     truth: Sequence[str]
@@ -33,11 +33,11 @@ def choose_served(
         labels: those of the model.
         settings: how many gate rows, and how much may be lost.
         seed: draws the gate rows.
-        kept: directory where answers are kept, from which a killed run goes on.
+        kept: directory where answers are kept, from which a killed run resumes.
 
     Returns:
         The served variant, and what each measured variant answered: to all rows of `test` for int8 and for the served
-        variant, to the gate rows for fp32 and, to be compared with it, for int8 once more.
+        variant, to the gate rows for fp32 and, for comparison with it, for int8 again.
     """
     # Drawn, not the first ones: a file may be sorted by label.
     rows = drawn(len(test), settings.gate_rows, seed)
@@ -51,6 +51,8 @@ def choose_served(
         f"int8 gate on {len(rows)} rows: fp32 {slow.accuracy:.2%}, int8 {quick.accuracy:.2%}: "
         f"{lost:.2f} points lost, {settings.max_int8_drop:.2f} allowed, so {served} is served"
     )
+    if slow.warning:
+        say(f"{slow.warning}: the gate has compared two models that are guessing")
     measured = {REFERENCE: reference, FAST: fast, f"{FAST}, on the rows of {REFERENCE}": fast_on_gate}
     if served == FALLBACK:
         measured[FALLBACK] = _measure(bundle, FALLBACK, test, kept)
@@ -58,7 +60,7 @@ def choose_served(
 
 
 def points_lost(reference: Evaluation, other: Evaluation) -> float:
-    """Percentage points of accuracy that `other` is below `reference`; negative where it is above."""
+    """Percentage points of accuracy that `other` is below `reference`; negative if it is above."""
     return round(100 * (reference.accuracy - other.accuracy), 6)
 
 

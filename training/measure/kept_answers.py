@@ -18,7 +18,7 @@ from consumer.errors import UsageError
 from consumer.model.bundle import Bundle
 from consumer.model.classifier import Scored
 from consumer.model.manifest import TOKENIZER
-from training.io.output import whole
+from training.io.output import storing, whole
 
 
 class KeptAnswers:
@@ -66,7 +66,8 @@ class KeptAnswers:
 
     def append(self, answers: Sequence[Scored | None]) -> None:
         """Keep the answers to the next texts; None where the model failed."""
-        with self._path.open("ab", buffering=0) as file:  # in one piece, not among the lines of another process
+        # Unbuffered: one write, so that lines of another process never end up inside.
+        with storing(self._path), self._path.open("ab", buffering=0) as file:
             file.write(_as_lines(answers, self._rows))
         self._rows += len(answers)
 

@@ -15,11 +15,11 @@ from training.io.terminal import printable
 from training.measure.answers import Answers, Bin, as_arrays, reliability
 from training.measure.evaluate import (
     Evaluation,
+    check_known_labels,
     confusion_lines,
     evaluate,
     open_classifier,
     probabilities_of,
-    refuse_unknown_labels,
     score_all,
 )
 from training.measure.metrics import Metric, Metrics, measure
@@ -38,7 +38,10 @@ FIGURES = {
     "roc_auc": ("ROC-AUC", False, "how often a review of a label is ranked above one that is not; 0.5 is guessing"),
     "log_loss": ("Log loss", False, "mean of -ln of the probability given to the true label; lower is better"),
     "brier": ("Brier score", False, "mean squared error of the probabilities; lower is better"),
-    "ece": ("ECE", True, "mean gap between probability and accuracy over 15 bins; lower is better"),
+    "calibration_error": (
+        *("Calibration error", True),
+        "root mean square gap between probability and accuracy over 15 bins, without the bias of small files",
+    ),
     "unsure": ("Unsure", True, "share of the answers whose probability is below the threshold of the bundle"),
     "accuracy_of_sure": ("Accuracy of the sure", True, "share of right labels among the other answers"),
 }
@@ -84,7 +87,8 @@ class Report:
             "dropped": self.dropped,
             "created": self.created.isoformat(timespec="seconds"),
             "calibration": calibration,
-            "metrics": {name: metric and asdict(metric) for name, metric in self.metrics.overall.items()},
+            "metrics": {name: metric and asdict(metric) for name, metric in self.metrics.overall.items()}
+            | {"ece": self.metrics.ece and asdict(self.metrics.ece)},
             "f1": {label: asdict(metric) for label, metric in self.metrics.f1.items()},
             "reliability": [asdict(each) | {"accuracy": each.accuracy} for each in self.bins],
             "slices": [asdict(each) for each in self.slices],
@@ -92,10 +96,18 @@ class Report:
         }
 
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
-        """Of each figure its name, value, 95 % interval and meaning, as text."""
+        """Name, value, 95 % interval and meaning of each figure, as text."""
         for key, metric in self.metrics.overall.items():
             name, share, meaning = FIGURES[key]
             yield name, *_shown(metric, share), meaning
+            if key == "accuracy":
+                seen = self.evaluation
+                meaning = f"accuracy of a model that always answers {seen.majority}"
+                yield f"Always {seen.majority}", f"{seen.majority_accuracy:.2%}", "", meaning
+            if key == "calibration_error" and (ece := self.metrics.ece):
+                chance = f"by chance {ece.by_chance:.2%}, up to {ece.chance_limit:.2%}"
+                meaning = "mean gap over 15 bins; by chance: what a perfectly calibrated model would show on these rows"
+                yield "ECE", f"{ece.value:.2%}", chance, meaning
             if key == "f1_macro":
                 for label, of_label in self.metrics.f1.items():
                     yield f"F1, {label}", *_shown(of_label, share=True), f"the same for {label} alone"
@@ -105,6 +117,8 @@ class Report:
         lines = [f"{self.name} {self.version}, {self.variant}, on {self.evaluation.rows} reviews of {self.file}"]
         if self.dropped:
             lines.append(f"{self.dropped} reviews that occur in the training file were left out")
+        if self.evaluation.warning:
+            lines.append(self.evaluation.warning)
         lines.append("")
         width = max(len(name) for name, *_ in self.rows())
         lines += [f"{name:<{width}}  {value:>7}  {interval}" for name, value, interval, _ in self.rows()]
@@ -145,7 +159,7 @@ def evaluate_file(
     loaded = load_bundle(bundle)
     manifest = loaded.manifest
     reviews, dropped = prepare_test(file, train_file, options, say)
-    refuse_unknown_labels(reviews, manifest.labels)
+    check_known_labels(reviews, manifest.labels)
     known = reviews.sha256 in {part.sha256 for part in manifest.learnt_from}
     if known:
         say(f"{file} is what {manifest.name} was trained on: these figures say nothing about other texts")

@@ -9,9 +9,10 @@ from consumer.model.bundle import load_bundle
 from consumer.model.manifest import Manifest
 from training.data.prepare import DEFAULTS, DataOptions, prepare_test
 from training.data.reviews import Reviews
+from training.io.output import storing, write_text
 from training.io.progress import say
 from training.measure.calibrate import MIN_ROWS, calibrate
-from training.measure.evaluate import classify_all, open_classifier, refuse_unknown_labels
+from training.measure.evaluate import check_known_labels, classify_all, open_classifier
 from training.packaging.card import CARD, with_calibration
 from training.packaging.golden import ask
 from training.packaging.sealing import check_outside, check_replaceable, replacing, seal, write_golden
@@ -40,15 +41,15 @@ def calibrated_copy(
             holds one of the others.
         BundleError: the bundle is refused.
     """
+    check_replaceable(out)  # first: it puts back a bundle that is to be calibrated in its place
     source = load_bundle(bundle)
     manifest = source.manifest
-    check_replaceable(out)
     # The bundle itself may be replaced, but not be lost in another one.
     other = None if bundle.resolve() == out.resolve() else bundle
     check_outside("--out", out, [("--bundle", other), ("--data", file), ("--train", train_file)])
     reviews, _ = prepare_test(file, train_file, options, say)
-    refuse_unknown_labels(reviews, manifest.labels)
-    _refuse_known(manifest, reviews)
+    check_known_labels(reviews, manifest.labels)
+    _check_new(manifest, reviews)
     if len(reviews) < MIN_ROWS:
         raise UsageError(f"{file} has {len(reviews)} usable rows; needed to calibrate: at least {MIN_ROWS}")
     with open_classifier(bundle, None) as classifier:
@@ -70,12 +71,13 @@ def calibrated_copy(
     }
     with replacing(out) as draft:
         for name in manifest.files:
-            (draft / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(bundle / name, draft / name)
+            with storing(draft / name):
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(bundle / name, draft / name)
         seal(draft, facts)
         write_golden(draft, ask(draft, [golden.text for golden in source.golden.texts], source.golden.tolerance))
         if (card := draft / CARD).is_file():
-            card.write_text(with_calibration(card.read_text(encoding="utf-8"), calibration), encoding="utf-8")
+            write_text(card, with_calibration(card.read_text(encoding="utf-8"), calibration))
         copied = seal(draft, facts)
         for variant in copied.variants:
             with open_classifier(draft, variant) as classifier:
@@ -83,7 +85,7 @@ def calibrated_copy(
     return copied
 
 
-def _refuse_known(manifest: Manifest, reviews: Reviews) -> None:
+def _check_new(manifest: Manifest, reviews: Reviews) -> None:
     """Raise `UsageError` where the bundle was trained or measured on `reviews`."""
     if any(reviews.sha256 == known.sha256 for known in manifest.training_data):
         raise UsageError(

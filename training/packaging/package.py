@@ -13,6 +13,7 @@ from consumer.model.manifest import Accuracy, Manifest, Source, Variant
 from training.data.prepare import Prepared
 from training.data.reviews import Reviews, draw
 from training.encoders.base import Base
+from training.io.output import write_text
 from training.io.progress import say
 from training.measure.calibrate import as_line, calibrate, tempered_answers
 from training.measure.evaluate import Evaluation, classify_all, evaluate, open_classifier
@@ -95,7 +96,7 @@ def package(
         seal(bundle, facts)
         write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), data.train))
         manifest = seal(bundle, facts)
-        (bundle / CARD).write_text(model_card(manifest, evaluations[served], record), encoding="utf-8")
+        write_text(bundle / CARD, model_card(manifest, evaluations[served], record))
         record.measured(evaluations).write(bundle / BUNDLE_RECORD)
         manifest = seal(bundle, facts)
         for variant in manifest.variants:

@@ -1,9 +1,8 @@
-"""What a file of labelled reviews holds: labels, languages, lengths, and what a token limit would cut off."""
+"""What a file of labelled reviews holds: labels, languages, lengths, and how much of it a model would not read."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,11 @@ import numpy as np
 from consumer.errors import BundleError, UsageError
 from consumer.model.encoder import Encoder
 from consumer.model.reading import Reading, Truncation
-from training.data.reviews import Reviews, without_duplicates
+from training.data.duplicates import without_duplicates
+from training.data.reviews import Reviews
 from training.io.progress import ProgressBar
 
-#: Languages that are told apart; each one more makes short texts less certain (names of lingua).
+#: Languages that are distinguished (names of lingua). Each additional one makes short texts less certain.
 LANGUAGES = (
     *("ARABIC", "BOKMAL", "CHINESE", "CZECH", "DANISH", "DUTCH", "ENGLISH", "FINNISH", "FRENCH", "GERMAN", "GREEK"),
     *("HEBREW", "HINDI", "HUNGARIAN", "INDONESIAN", "ITALIAN", "JAPANESE", "KOREAN", "POLISH", "PORTUGUESE"),
@@ -24,13 +24,13 @@ LANGUAGES = (
 #: Texts whose language is detected, the seed that draws them, and characters read of each.
 LANGUAGE_SAMPLE, LANGUAGE_SEED, LANGUAGE_CHARACTERS = 64, 42, 1000
 
-#: What a text counts as where no language is likelier than the others.
+#: The language of a text for which none is likelier than the others.
 UNKNOWN = "unknown"
 
 #: Texts tokenised at once.
 CHUNK = 1024
 
-#: Tokens that no text reaches: the encoder counts all of them instead of cutting.
+#: Tokens that no text reaches, so that the encoder counts all of them instead of cutting.
 _UNLIMITED = 2**24
 
 
@@ -46,12 +46,22 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class TextReading:
+    """How a model reads a text: the text of its tokenizer.json, and what it keeps of a text that is too long."""
+
+    tokenizer_json: str
+    reading: Reading
+
+
+@dataclass(frozen=True)
 class Description:
     """What a file holds.
 
     `rows` are all rows, `usable` those with text and label; `repeated` and `contradicting` rows are usable but would
-    be removed before training. `labels` counts usable rows; `languages` are shares of `language_sample` texts drawn.
-    `truncated` is the share of texts with more than `max_length` tokens; None, as `tokens`, without a tokenizer.
+    be removed before training. `labels` counts usable rows; `languages` are shares of `language_sample` drawn texts.
+    `tokens` are those of the whole texts, special tokens included; `truncated` is the share of the texts that a model
+    with `max_length` and `truncation` (and `windows`) does not read to the end. All of these are None without a
+    tokenizer.
     """
 
     file: str
@@ -65,6 +75,8 @@ class Description:
     words: Lengths
     tokens: Lengths | None = None
     max_length: int | None = None
+    truncation: str | None = None
+    windows: dict[str, Any] | None = None
     truncated: float | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -72,12 +84,11 @@ class Description:
         return asdict(self)
 
 
-def describe(reviews: Reviews, tokenizer_json: str | None = None, max_length: int = 512) -> Description:
-    """Count and measure `reviews`; `tokenizer_json` is the text of a tokenizer.json, `max_length` a limit in tokens."""
+def describe(reviews: Reviews, model: TextReading | None = None) -> Description:
+    """Count and measure `reviews`; with `model`, their tokens, and the texts that are too long for a model."""
     _, repeated, contradicting = without_duplicates(reviews)
     languages = detect_languages(reviews.texts)
-    tokens = count_tokens(reviews.texts, tokenizer_json) if tokenizer_json else None
-    return Description(
+    description = Description(
         file=str(reviews.path),
         rows=len(reviews) + len(reviews.bad_rows),
         usable=len(reviews),
@@ -87,9 +98,18 @@ def describe(reviews: Reviews, tokenizer_json: str | None = None, max_length: in
         languages={name: count / languages.total() for name, count in languages.most_common()},
         language_sample=languages.total(),
         words=_lengths([len(text.split()) for text in reviews.texts]),
-        tokens=_lengths(tokens) if tokens else None,
-        max_length=max_length if tokens else None,
-        truncated=sum(count > max_length for count in tokens) / len(tokens) if tokens else None,
+    )
+    if model is None:
+        return description
+    tokens, truncated = count_tokens(reviews.texts, model)
+    reading = model.reading
+    return replace(
+        description,
+        tokens=_lengths(tokens),
+        max_length=reading.max_length,
+        truncation=reading.truncation.value,
+        windows=reading.windows.model_dump() if reading.windows else None,
+        truncated=truncated / len(tokens),
     )
 
 
@@ -105,39 +125,30 @@ def detect_languages(texts: Sequence[str]) -> Counter[str]:
     return Counter(language.name.capitalize() if language else UNKNOWN for language in found)
 
 
-def count_tokens(texts: Sequence[str], tokenizer_json: str) -> list[int]:
-    """Tokens of each text, special ones included, as the worker's own encoder makes them before it cuts.
+def count_tokens(texts: Sequence[str], model: TextReading) -> tuple[list[int], int]:
+    """Tokens of each whole text, special tokens included, and how many texts `model` does not read to the end.
+
+    Both are counted by the worker's own encoder: once with its limits, and once without for the texts that it cuts.
 
     Raises:
-        UsageError: the tokenizer cannot be read.
+        UsageError: the tokenizer cannot be read, or the windows are too short for it.
     """
     try:
-        encoder = Encoder(tokenizer_json, Reading(_UNLIMITED, Truncation.HEAD))
+        encoder = Encoder(model.tokenizer_json, model.reading)
+        unlimited = Encoder(model.tokenizer_json, Reading(_UNLIMITED, Truncation.HEAD))
     except BundleError as error:
         raise UsageError(str(error)) from error
     counts: list[int] = []
+    truncated = 0
     with ProgressBar("counting tokens", len(texts)) as bar:
         for start in range(0, len(texts), CHUNK):
-            counts += [encoded.tokens for encoded in encoder.encode(texts[start : start + CHUNK])]
+            chunk = texts[start : start + CHUNK]
+            read = encoder.encode(chunk)
+            whole = iter(unlimited.encode([text for text, each in zip(chunk, read, strict=True) if each.truncated]))
+            counts += [next(whole).tokens if each.truncated else each.tokens for each in read]
+            truncated += sum(each.truncated for each in read)
             bar.update(len(counts))
-    return counts
-
-
-def find_tokenizer(base: str | None, tokenizer: Path | None) -> str | None:
-    """The text of the tokenizer.json `tokenizer`, or of that in the directory or hub checkpoint `base`, if any.
-
-    Raises:
-        UsageError: it is not there or is no text.
-    """
-    if base is not None and not (Path(base) / "tokenizer.json").is_file():
-        from training.encoders.base import find_base
-
-        return find_base(base).tokenizer_json
-    path = Path(base) / "tokenizer.json" if base is not None else tokenizer
-    try:
-        return path.read_text(encoding="utf-8") if path else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({type(error).__name__}): name a tokenizer.json") from error
+    return counts, truncated
 
 
 def as_text(description: Description) -> str:
@@ -160,9 +171,11 @@ def as_text(description: Description) -> str:
         f"  words     {_as_text(description.words)}",
     ]
     if description.tokens:
+        windows = f"{description.windows['most']} windows of " if description.windows else ""
+        limit = f"{windows}{description.max_length} tokens"
         lines += [
             f"  tokens    {_as_text(description.tokens)}",
-            f"  truncated {description.truncated:.2%} of the texts are longer than {description.max_length} tokens",
+            f"  truncated {description.truncated:.2%} of the texts are longer than {limit}",
         ]
     return "\n".join(lines)
 
