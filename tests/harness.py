@@ -11,13 +11,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from kafka.errors import KafkaError
-
 from consumer.errors import GaveUp
 from consumer.local.cluster import LocalCluster
 from tests import oracle
 from tests.fake_bundle import write_bundle
 from tests.fake_worker import Script
+from tests.foreign_reader import NoAnswerError
 from tests.kafka_helpers import Record, Topics, committed_offsets, internal, produce
 from tests.live_reader import LiveReader, Source
 from tests.worker_process import WorkerProcess, wait_until
@@ -177,7 +176,7 @@ class Harness:
         """Records of the input that are committed; 0 while no broker can say."""
         try:
             return sum(self.committed_by_partition().values())
-        except KafkaError:
+        except NoAnswerError:
             return 0
 
     def committed_by_partition(self) -> dict[int, int]:
@@ -195,7 +194,7 @@ class Harness:
             assert left, f"no worker is left; the last one said:\n{self.workers[-1].log}"
             try:
                 committed = self.committed_by_partition()
-            except KafkaError:
+            except NoAnswerError:
                 return False
             return all(committed.get(partition, 0) >= end for partition, end in ends.items())
 

@@ -1,13 +1,13 @@
 """A reader of committed results that runs while the faults happen."""
 
 import threading
-from typing import Any, Self
-
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from collections.abc import Iterable
+from typing import Self
 
 from consumer.local.cluster import LocalCluster
-from tests.kafka_helpers import Record, Topics, internal
+from tests.foreign_reader import ForeignReader
+from tests.kafka_helpers import Topics, internal
+from tests.record import Record
 from tests.worker_process import wait_until
 
 #: How long it may take to see what is there, seconds.
@@ -22,22 +22,8 @@ class LiveReader:
     def __init__(self, kafka: LocalCluster, topics: Topics) -> None:
         self._seen: dict[str, list[tuple[int, Source]]] = {topics.output: [], topics.dead_letter: []}
         self._ended = threading.Event()
-        self._error: Exception | None = None
-        self._consumer: Any = KafkaConsumer(
-            bootstrap_servers=internal(kafka),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            reconnect_backoff_max_ms=1000,
-        )
-        self._consumer.assign(
-            [
-                TopicPartition(topic, number)
-                for topic in self._seen
-                for number in self._consumer.partitions_for_topic(topic)
-            ]
-        )
+        self._error: BaseException | None = None
+        self._reader = ForeignReader(internal(kafka), self._seen)
         self._thread = threading.Thread(target=self._read, name="live-reader", daemon=True)
         self._thread.start()
 
@@ -47,7 +33,7 @@ class LiveReader:
         return sum(map(len, self._seen.values()))
 
     def agrees_with(self, results: dict[str, list[Record]]) -> None:
-        """Assert that it saw, partition by partition, what is there now; ends it.
+        """Assert that it saw, partition by partition, what is there now, and stop it.
 
         Raises:
             AssertionError: it saw something that is gone, or in another order, or not all.
@@ -57,7 +43,7 @@ class LiveReader:
         }
         total = sum(map(len, results.values()))
         try:
-            wait_until(lambda: self.count >= total or self._ended.is_set(), CATCH_UP_SECONDS, f"a reader sees {total}")
+            wait_until(lambda: self.count >= total or self._error, CATCH_UP_SECONDS, f"a reader sees {total}")
         finally:
             self.close()
         assert self._error is None, f"the reader that ran during the faults failed: {self._error}"
@@ -68,7 +54,7 @@ class LiveReader:
         """Stop reading."""
         self._ended.set()
         self._thread.join(30)
-        self._consumer.close()
+        self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -78,19 +64,15 @@ class LiveReader:
             self.close()
 
     def _read(self) -> None:
-        while not self._ended.is_set():
-            try:
-                polled = self._consumer.poll(timeout_ms=100)
-            except KafkaError as error:
-                self._error = error
-                return
-            for where, records in polled.items():
-                self._seen[where.topic] += [
-                    (where.partition, Record(None, headers=tuple(each.headers)).source) for each in records
-                ]
+        try:
+            while not self._ended.is_set():
+                for record in self._reader.poll(0.1):
+                    self._seen[record.topic].append((record.partition or 0, record.source))
+        except Exception as error:
+            self._error = error
 
 
-def _by_partition(records: Any) -> dict[int, list[Source]]:
+def _by_partition(records: Iterable[tuple[int, Source]]) -> dict[int, list[Source]]:
     found: dict[int, list[Source]] = {}
     for partition, source in records:
         found.setdefault(partition, []).append(source)

@@ -1,21 +1,34 @@
 """Switch each protection off in turn, in a copy, and show that a named test notices: `python -m tests.mutants`.
 
-A test that cannot fail proves nothing. Every mutation here is one that a careless change could make; the checkout is
-never touched. Ends with exit code 0 if every mutation was caught.
+A test that cannot fail proves nothing. Every mutation here is one that a careless change could make. The checkout is
+never touched. A mutation is caught if its test passes in a copy without the mutation, and fails in a copy with it: in
+the test itself, not because the mutated code is broken. The exit code is 0 if every mutation was caught.
 """
 
 import argparse
+import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
+#: For one test; pytest's own timeout ends a test that hangs before that.
 TEST_TIMEOUT_SECONDS = 600
+#: What a copy is made of. Bundles are linked, because they are large and no test writes into them.
+COPIED, LINKED = ("consumer", "training", "tests", "docs", "deploy"), ("bundles",)
+COPIED_FILES = ("pyproject.toml", "README.md", "Makefile", "docker-compose.yml")
+#: Signs in a failed test's output that the mutated code is broken, where it should only lack a protection.
+BROKEN = re.compile(r"\b(NameError|UnboundLocalError|ImportError|ModuleNotFoundError|SyntaxError|IndentationError)\b")
 
 
 class Change(NamedTuple):
@@ -28,11 +41,16 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Mutation:
-    """What is switched off, how, and the test that has to notice."""
+    """What is switched off, how, and the test that has to notice: in tests/faults, or its path from the root."""
 
     name: str
     changes: tuple[Change, ...]
     test: str
+
+    @property
+    def test_id(self) -> str:
+        """What pytest calls the test."""
+        return self.test if self.test.startswith("tests/") else f"tests/faults/{self.test}"
 
 
 BROKER, PUBLISHER, CLIENT = "consumer/kafka/broker.py", "consumer/kafka/publisher.py", "consumer/kafka/client.py"
@@ -68,7 +86,7 @@ MUTATIONS = (
         "test_records.py::test_reviews_of_an_aborted_transaction_are_not_labelled",
     ),
     Mutation(
-        "the client commits by itself",
+        "the client commits on its own",
         (
             Change(CLIENT, "enable_auto_commit=False,\n        auto", "enable_auto_commit=True,\n        auto"),
             Change(START, '"autocommit": False, ', ""),
@@ -113,12 +131,12 @@ MUTATIONS = (
         "test_workers_end.py::test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind[offsets_sent]",
     ),
     Mutation(
-        "the offset committed is that of the last record, not of the next one",
+        "the committed offset is that of the last record, not of the next one",
         (Change(BROKER, "last.offset + 1", "last.offset"),),
         "test_workers_end.py::test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind[polled]",
     ),
     Mutation(
-        "a group without commits begins at the end",
+        "a group without commits starts at the end",
         (
             Change(CLIENT, 'auto_offset_reset="earliest"', 'auto_offset_reset="latest"'),
             Change(ASSIGNMENT, "seek_to_beginning", "seek_to_end"),
@@ -126,7 +144,7 @@ MUTATIONS = (
         "test_topics.py::test_row_22_partitions_that_are_added_are_read_from_their_start",
     ),
     Mutation(
-        "a leader forgets that it joins anew",
+        "a leader forgets that it is joining again",
         (
             Change(
                 "consumer/kafka/fixes/group.py",
@@ -147,7 +165,7 @@ MUTATIONS = (
         "test_topics.py::test_row_21_a_topic_that_is_deleted_under_a_worker_stays_deleted",
     ),
     Mutation(
-        "batches are larger than the topic takes",
+        "batches exceed the size limit of the topic",
         (Change(CLIENT, "min(131_072, settings.max_request_bytes)", "131_072"),),
         "test_sizes.py::test_row_15_many_results_for_one_partition_fit_a_small_limit",
     ),
@@ -163,7 +181,7 @@ MUTATIONS = (
         "test_workers_end.py::test_row_08_workers_of_one_group_leave_each_other_alone",
     ),
     Mutation(
-        "a mark is believed although it came with another offset",
+        "a lineage is trusted although its commit names another offset",
         (Change(LINEAGE, "if found and int(found[2]) == commit.offset:", "if found:"),),
         "test_commits_lost.py::test_row_31_offsets_that_somebody_set_are_labelled_again[True]",
     ),
@@ -183,12 +201,12 @@ MUTATIONS = (
         "test_workers_late.py::test_row_30_a_partition_that_is_never_read_again_is_noticed_under_load",
     ),
     Mutation(
-        "a partition without a leader is asked for its end like any other",
+        "the end offsets of a partition without a leader are requested like those of any other",
         (Change(FIXES, "    positions.return_known_offsets,\n", ""),),
         "test_brokers.py::test_row_05_a_partition_without_a_leader_holds_up_no_other",
     ),
     Mutation(
-        "what a consumer notes of positions out of range is counted before it is ours",
+        "positions out of range of an earlier assignment are counted",
         (Change(BROKER, "            self._losses.forget()\n", ""),),
         "test_topics.py::test_row_23_records_that_retention_deleted_are_counted",
     ),
@@ -215,7 +233,7 @@ MUTATIONS = (
         "test_logs.py::test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there",
     ),
     Mutation(
-        "a committed offset is read on from without its leader epoch",
+        "reading resumes at a committed offset without its leader epoch",
         (
             Change(
                 ASSIGNMENT,
@@ -226,7 +244,7 @@ MUTATIONS = (
         "test_logs.py::test_row_31_a_log_that_lost_its_end_between_two_workers_is_read_on_from_there",
     ),
     Mutation(
-        "a committed offset behind the results is not asked for again",
+        "a committed offset behind the results is not fetched again",
         (Change(ASSIGNMENT, "self._committed(suspected)", "commits"),),
         "test_commits_lost.py::test_row_31_offsets_that_the_next_owner_committed_are_not_lost",
     ),
@@ -236,7 +254,7 @@ MUTATIONS = (
         "test_logs.py::test_row_31_an_answer_without_records_does_not_hide_that_a_log_loses_its_end",
     ),
     Mutation(
-        "an emptied control batch is asked for its marker",
+        "a marker is read from an emptied control batch",
         (
             Change(
                 "consumer/kafka/fixes/records.py",
@@ -252,7 +270,7 @@ MUTATIONS = (
         "test_logs.py::test_row_31_a_drain_is_not_done_where_the_committed_offset_is_beyond_the_end",
     ),
     Mutation(
-        "a committed offset does not go back with the end of a log",
+        "a committed offset does not move back with the end of a log",
         (
             Change(
                 BROKER,
@@ -263,7 +281,7 @@ MUTATIONS = (
         "test_logs.py::test_row_31_a_drain_is_not_done_where_the_committed_offset_is_beyond_the_end",
     ),
     Mutation(
-        "a position that went back is committed before a new lineage begins",
+        "a position that moved back is committed before a new lineage begins",
         (Change(BROKER, "if losses.has_lost_records(self._consumer):", "if False:"),),
         "test_logs.py::test_row_31_no_position_goes_back_before_a_new_lineage_begins",
     ),
@@ -286,54 +304,147 @@ MUTATIONS = (
 )
 
 
-def check_fit(mutation: Mutation) -> None:
-    """Raise `SystemExit` if the code has changed so that `mutation` would change something else, or nothing."""
-    for file, old, _ in mutation.changes:
-        if (ROOT / file).read_text().count(old) != 1:
-            raise SystemExit(f"mutation {mutation.name!r} no longer fits {file}; bring tests/mutants.py up to date")
+@dataclass(frozen=True)
+class Outcome:
+    """What pytest said of some tests: which ones passed and failed, its exit code and its output."""
+
+    passed: frozenset[str]
+    failed: frozenset[str]
+    exit_code: int
+    output: str
+
+    @property
+    def reason(self) -> str:
+        """The first line that says what failed."""
+        lines = (line for line in self.output.splitlines() if line.startswith("E  "))
+        return next(lines, "").removeprefix("E").strip()[:150]
 
 
-def caught(mutation: Mutation) -> bool:
-    """Apply the mutation to a copy, run its test there, and say whether the test failed."""
+def misfits(mutations: Sequence[Mutation]) -> list[str]:
+    """One line for each change whose text does not occur exactly once: it would change nothing, or something else."""
+    found = []
+    for mutation in mutations:
+        for file, old, _ in mutation.changes:
+            path = ROOT / file
+            count = path.read_text().count(old) if path.is_file() else 0
+            if count != 1:
+                found.append(f"{mutation.name!r}: its text occurs {count} times in {file}; update tests/mutants.py")
+    return found
+
+
+def unknown_tests(mutations: Sequence[Mutation]) -> str:
+    """What pytest says if it does not find one of the tests; empty if it finds all."""
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", *_tests(mutations)]
+    ended = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+    return "" if ended.returncode == 0 else ended.stdout + ended.stderr
+
+
+def verdict(test: str, outcome: Outcome) -> str:
+    """Why this run of a mutated copy does not count as caught; empty if it does."""
+    if outcome.exit_code == 0:
+        return "the test passes"
+    if outcome.exit_code != 1 or test not in outcome.failed:  # usage, collection, a fixture, a hang
+        return f"the test did not fail, it did not run to its end (exit code {outcome.exit_code})"
+    if broken := BROKEN.search(outcome.output):
+        return f"the mutated code is broken ({broken[0]})"
+    return ""
+
+
+@contextmanager
+def copied(changes: Sequence[Change] = ()) -> Iterator[Path]:
+    """A copy of everything that tests need, with these changes."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
         copy = Path(directory)
-        for name in ("consumer", "tests"):
+        for name in COPIED:
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", copy)
-        for file, old, new in mutation.changes:
+        for name in LINKED:
+            (copy / name).symlink_to(ROOT / name)
+        for name in COPIED_FILES:
+            shutil.copy(ROOT / name, copy)
+        for file, old, new in changes:
             (copy / file).write_text((copy / file).read_text().replace(old, new))
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/faults/{mutation.test}"]
-        ended = subprocess.run(
-            command, check=False, cwd=copy, capture_output=True, text=True, timeout=TEST_TIMEOUT_SECONDS
-        )
-        if ended.returncode not in {0, 1}:  # neither passed nor failed: the test did not run
-            raise SystemExit(f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}")
-        why = next((line for line in ended.stdout.splitlines() if line.startswith("E  ")), "")
-        print(f"   {why.removeprefix('E').strip()[:150]}", flush=True)
-        return ended.returncode == 1
+        yield copy
 
 
-def main() -> int:
-    """Run all mutations, or those whose numbers are given."""
+def run_tests(copy: Path, tests: Sequence[str]) -> Outcome:
+    """Run these tests in a copy, in one pytest."""
+    command = [sys.executable, "-m", "pytest", "-q", "-rpf", "-p", "no:cacheprovider", *tests]
+    ended = subprocess.run(
+        command,
+        check=False,
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        timeout=TEST_TIMEOUT_SECONDS * len(tests),
+        env={**os.environ, "PYTHONPATH": str(copy)},
+    )
+    output = ended.stdout + ended.stderr
+
+    def those(word: str) -> frozenset[str]:
+        return frozenset(re.findall(rf"^{word} (\S+)", output, re.MULTILINE))
+
+    return Outcome(those("PASSED"), those("FAILED"), ended.returncode, output)
+
+
+def green_tests(mutations: Sequence[Mutation]) -> frozenset[str]:
+    """The tests that pass in a copy without a mutation; one that fails beside the others gets a second try alone."""
+    tests = _tests(mutations)
+    with copied() as copy:
+        passed = run_tests(copy, tests).passed
+        for test in tests:
+            if test not in passed:
+                again = run_tests(copy, [test])
+                passed |= again.passed
+                if test not in again.passed:
+                    print(f"red without a mutation: {test}\n{again.output[-3000:]}", flush=True)
+    return passed
+
+
+def caught(number: int, green: frozenset[str]) -> bool:
+    """Apply a mutation to a copy, run its test there, and print and return whether that caught it."""
+    mutation = MUTATIONS[number - 1]
+    began = time.monotonic()
+    if mutation.test_id in green:
+        with copied(mutation.changes) as copy:
+            outcome = run_tests(copy, [mutation.test_id])
+        why, reason = verdict(mutation.test_id, outcome), outcome.reason
+    else:
+        why, reason = "the test fails without the mutation as well", ""
+    found = f"NOT CAUGHT, {why}" if why else f"caught: {reason}"
+    seconds = time.monotonic() - began
+    print(f"{number}. {mutation.name}\n   {mutation.test} ({seconds:.0f} s)\n   {found}", flush=True)
+    return not why
+
+
+def _tests(mutations: Sequence[Mutation]) -> list[str]:
+    return list(dict.fromkeys(mutation.test_id for mutation in mutations))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run all mutations, or the chosen ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     numbers = range(1, len(MUTATIONS) + 1)
-    parser.add_argument("numbers", nargs="*", type=int, metavar="NUMBER", help=f"1 to {len(MUTATIONS)} (all)")
-    chosen = parser.parse_args().numbers or numbers
-    if unknown := set(chosen) - set(numbers):
+    parser.add_argument("--only", nargs="+", type=int, metavar="N", default=numbers, help=f"1 to {len(MUTATIONS)}")
+    parser.add_argument("--fits", action="store_true", help="only check that every mutation and its test still exist")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="mutations at a time; each has its own copy and brokers (1)"
+    )
+    chosen = parser.parse_args(arguments)
+    if unknown := set(chosen.only) - set(numbers):
         parser.error(f"there is no mutation {min(unknown)}, only 1 to {len(MUTATIONS)}")
-    for mutation in MUTATIONS:
-        check_fit(mutation)
-    found = 0
-    for number in chosen:
-        mutation = MUTATIONS[number - 1]
-        print(f"{number}. {mutation.name}", flush=True)
-        began = time.monotonic()
-        is_caught = caught(mutation)
-        found += is_caught
-        verdict = "caught by" if is_caught else "NOT CAUGHT by"
-        print(f"   {verdict} {mutation.test} ({time.monotonic() - began:.0f} s)", flush=True)
-    print(f"{found} of {len(chosen)} mutants caught")
-    return 0 if found == len(chosen) else 1
+    mutations = [MUTATIONS[number - 1] for number in chosen.only]
+    if wrong := misfits(mutations) or unknown_tests(mutations).splitlines():
+        print("\n".join(wrong))
+        return 1
+    if chosen.fits:
+        print(f"{len(mutations)} mutations fit")
+        return 0
+    green = green_tests(mutations)
+    print(f"{len(green)} of {len(_tests(mutations))} tests pass without a mutation", flush=True)
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        found = sum(pool.map(partial(caught, green=green), chosen.only))
+    print(f"{found} of {len(mutations)} mutants caught")
+    return 0 if found == len(mutations) else 1
 
 
 if __name__ == "__main__":

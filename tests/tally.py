@@ -1,14 +1,14 @@
-"""Accounts for hundreds of thousands of records in a byte each: which came, how often, and in which order."""
+"""Accounts for hundreds of thousands of records in a byte each: which arrived, how often, and in which order."""
 
 import json
 import threading
 import time
-from typing import Any, Self
-
-from kafka import KafkaConsumer, TopicPartition
+from typing import Self
 
 from tests.fake_model import label_and_score
-from tests.kafka_helpers import Record, Topics
+from tests.foreign_reader import ForeignReader
+from tests.kafka_helpers import Topics
+from tests.record import Record
 from tests.stream import review
 
 
@@ -27,19 +27,19 @@ class Tally:
         self._seen: dict[int, bytearray] = {}
         self._last: dict[tuple[str, int, int], int] = {}
 
-    def add(self, topic: str, partition: int, value: bytes | None, headers: Any, *, dead: bool) -> None:
+    def add(self, result: Record, *, dead: bool) -> None:
         """Note one result."""
-        _, source, offset = Record(None, headers=tuple(headers)).source
+        _, source, offset = result.source
         seen = self._seen.setdefault(source, bytearray())
         if len(seen) <= offset:
             seen.extend(bytes(offset + 1 - len(seen)))
         self.duplicated += seen[offset]
         self.records += not seen[offset]
         seen[offset] = 1
-        where = (topic, partition, source)
+        where = (result.topic, result.partition or 0, source)
         self.reordered += offset < self._last.get(where, -1)
         self._last[where] = offset
-        self.wrong += not _is_right(value or b"", source, offset, dead=dead)
+        self.wrong += not _is_right(result.value or b"", source, offset, dead=dead)
 
     def lost(self, ends: dict[int, int]) -> int:
         """Records below the `ends` of the input that have not been seen."""
@@ -73,21 +73,7 @@ class Watcher:
         self.expected = 0
         self._topics = topics
         self._ending = threading.Event()
-        self._consumer: Any = KafkaConsumer(
-            bootstrap_servers=bootstrap,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            reconnect_backoff_max_ms=1000,
-        )
-        self._consumer.assign(
-            [
-                TopicPartition(topic, number)
-                for topic in (topics.output, topics.dead_letter)
-                for number in self._consumer.partitions_for_topic(topic)
-            ]
-        )
+        self._reader = ForeignReader(bootstrap, (topics.output, topics.dead_letter))
         self._thread = threading.Thread(target=self._read, name="watcher", daemon=True)
         self._thread.start()
 
@@ -97,16 +83,14 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         self._thread.join(30)
-        self._consumer.close()
+        self._reader.close()
 
     def _read(self) -> None:
         moved = time.monotonic()
         while not self._ending.is_set():
-            polled = self._consumer.poll(timeout_ms=200)
-            for where, records in polled.items():
-                for record in records:
-                    dead = where.topic == self._topics.dead_letter
-                    self.tally.add(where.topic, where.partition, record.value, record.headers, dead=dead)
+            polled = self._reader.poll(0.2)
+            for record in polled:
+                self.tally.add(record, dead=record.topic == self._topics.dead_letter)
             now = time.monotonic()
             if polled or not self.tally.records or self.tally.records >= self.expected:
                 moved = now

@@ -14,14 +14,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from kafka import KafkaConsumer, TopicPartition
 
 from consumer.local.broker import LocalBroker
 from consumer.settings import WorkerSettings
+from tests.foreign_reader import ForeignReader
 from tests.harness import FAST, FakeWorker, Harness
-from tests.kafka_helpers import Record, internal
+from tests.kafka_helpers import internal
 from tests.stream import Stream
 
 PARTITIONS = 4
@@ -35,30 +33,21 @@ class Arrivals:
     def __init__(self, harness: Harness) -> None:
         self.latest: dict[int, tuple[float, int]] = {}
         self._ending = threading.Event()
-        self._consumer: Any = KafkaConsumer(
-            bootstrap_servers=internal(harness.kafka),
-            group_id=None,
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            reconnect_backoff_max_ms=100,
-        )
-        self._consumer.assign([TopicPartition(harness.topics.output, number) for number in range(PARTITIONS)])
+        self._reader = ForeignReader(internal(harness.kafka), [harness.topics.output])
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         while not self._ending.is_set():
-            for records in self._consumer.poll(timeout_ms=20).values():
-                for record in records:
-                    _, partition, offset = Record(None, headers=tuple(record.headers)).source
-                    self.latest[partition] = (time.monotonic(), offset)
+            for record in self._reader.poll(0.02):
+                _, partition, offset = record.source
+                self.latest[partition] = (time.monotonic(), offset)
 
     def close(self) -> None:
         """Stop reading."""
         self._ending.set()
         self._thread.join()
-        self._consumer.close()
+        self._reader.close()
 
     def wait_past(self, ends: dict[int, int], timeout_s: float = 120) -> float:
         """The moment at which each partition of `ends` had a result for an offset of `ends` or later."""
