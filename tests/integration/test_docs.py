@@ -151,7 +151,7 @@ def test_the_failure_table_is_complete() -> None:
     }
     assert len(tested) >= 31
     assert [int(number) for number, _ in table] == [int(row) for _, row in table] == sorted(tested)
-    assert f"[{len(tested)} failures, each with its tests]" in (ROOT / README).read_text("utf-8")
+    assert f"[{len(tested)} failures, each with its tests]" in " ".join((ROOT / README).read_text("utf-8").split())
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
