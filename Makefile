@@ -66,8 +66,11 @@ lint: env-dev  ## ruff and mypy
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
 
-docs: env-dev  ## the references that are made from code
+docs: env-dev  ## the pages and pictures that are made from code; the demo is run and recorded
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/flow.py
+	@$(BIN)/python -m consumer.local.java >/dev/null 2>&1 || $(SYNC) --all-extras
+	$(BIN)/python docs/demo.py
 
 clean:  ## remove the environments and caches
 	rm -rf .venv .uv .pytest_cache .mypy_cache .ruff_cache .hypothesis

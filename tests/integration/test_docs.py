@@ -1,0 +1,417 @@
+"""The documentation is true: links lead somewhere, every page is reachable, names exist, and commands run."""
+
+import os
+import re
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import pytest
+
+from tests.faults.secure import PASSWORD, USER, SecureBroker
+from tests.kafka_helpers import Record, Topics, internal, produce, read_all
+from tests.worker_process import wait_until
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+INDEX = DOCS / "README.md"
+README, QUICK_START = "README.md", "docs/quick-start.md"
+#: Generated from code; their cells are as long as the descriptions there.
+GENERATED = {DOCS / "settings.md", DOCS / "metrics.md"}
+README_WORDS = 800
+SHELL = {"console", "sh", "bash", "shell"}
+BIN = Path(sys.executable).parent
+
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_TEST = re.compile(r"`(test_[a-z0-9_]+)(\*?)(?:\[[^`]*)?`")
+
+
+def pages() -> list[Path]:
+    """Every Markdown file of the project."""
+    found = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "deploy").rglob("*.md"), *ROOT.glob("bundles/*/*.md")]
+    assert len(found) > 20
+    return sorted(found)
+
+
+@cache
+def prose(page: Path) -> str:
+    """The page without code, in blocks or in lines."""
+    return re.sub(r"`[^`\n]*`", "", _FENCE.sub("", page.read_text("utf-8")))
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """What a link to a heading of `page` may name, as the usual code hosts make it."""
+    found: set[str] = set()
+    for title in re.findall(r"^#+ (.+)$", _FENCE.sub("", page.read_text("utf-8")), re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).strip().lower()
+        slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        number = sum(slug == re.sub(r"-\d+$", "", each) for each in found)
+        found.add(f"{slug}-{number}" if slug in found else slug)
+    return found
+
+
+def links(page: Path) -> Iterator[tuple[str, Path, str]]:
+    """Each relative link of `page`: as it is written, the file that it leads to, and its anchor."""
+    for link in _LINK.findall(prose(page)):
+        if not re.match(r"[a-z]+:", link):
+            path, _, anchor = link.partition("#")
+            yield link, (page.parent / path).resolve() if path else page, anchor
+
+
+def dead_links(page: Path) -> list[str]:
+    """Links to files or headings that do not exist."""
+    return [
+        link
+        for link, target, anchor in links(page)
+        if not target.exists() or (anchor and anchor not in anchors(target))
+    ]
+
+
+def reachable(start: Path) -> set[Path]:
+    """The pages that a reader of `start` can come to."""
+    found, todo = {start}, [start]
+    while todo:
+        new = {target for _, target, _ in links(todo.pop()) if target.suffix == ".md"} - found
+        found |= new
+        todo += new
+    return found
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_link_is_dead(page: Path) -> None:
+    """Each relative link leads to a file that exists, and to a heading in it."""
+    assert dead_links(page) == []
+
+
+def test_a_dead_link_is_noticed(tmp_path: Path) -> None:
+    """Planted: a file and a heading that do not exist; code is not read as a link."""
+    page = tmp_path / "page.md"
+    page.write_text("# A title\n[a](#a-title) [b](#no) [c](gone.md) `[d](gone.md)`\n```sh\n[e](gone.md)\n```\n")
+    assert dead_links(page) == ["#no", "gone.md"]
+
+
+def test_every_page_is_reachable_from_the_index() -> None:
+    """The index leads to every page of docs/, to the pages for contributors, and the README leads to the index."""
+    assert INDEX in reachable(ROOT / README)
+    wanted = {*DOCS.rglob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *ROOT.glob("bundles/*/*.md")}
+    assert wanted - reachable(INDEX) == set()
+    listed = {target for _, target, _ in links(INDEX)}
+    assert {page for page in DOCS.glob("*.md") if page != INDEX} - listed == set()
+
+
+def test_pages_that_the_code_names_exist() -> None:
+    """Error messages, comments, alerts and panels name pages and headings that exist."""
+    files = [*(ROOT / "consumer").rglob("*.py"), *(ROOT / "training").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    files += [path for path in (ROOT / "deploy").rglob("*") if path.is_file()]
+    files += [ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "docker-compose.yml"]
+    named = {
+        (page, anchor)
+        for file in files
+        for page, anchor in re.findall(r"(docs/[\w/-]+\.md)#?([\w-]*)", file.read_text())
+    }
+    assert len(named) > 10
+    missing = {
+        (page, anchor)
+        for page, anchor in named
+        if not (ROOT / page).is_file() or (anchor and anchor not in anchors(ROOT / page))
+    }
+    assert missing == set()
+
+
+def test_tests_that_the_pages_name_exist() -> None:
+    """A promise that names its test names one that is there."""
+    known = {
+        name
+        for file in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text("utf-8"), re.MULTILINE)
+    }
+    named = {found for page in pages() for found in _TEST.findall(page.read_text("utf-8"))}
+    assert len(named) > 50
+    missing = {
+        name for name, more in named if not (any(each.startswith(name) for each in known) if more else name in known)
+    }
+    assert missing == set()
+
+
+def test_the_failure_table_is_complete() -> None:
+    """Each row has tests, and each row that is tested stands in the table, once and in order."""
+    table = re.findall(r"^\| (\d+) \|.*\| `test_row_(\d+)_", (DOCS / "delivery.md").read_text("utf-8"), re.MULTILINE)
+    tested = {
+        int(row)
+        for file in (ROOT / "tests/faults").glob("*.py")
+        for row in re.findall(r"^def test_row_(\d+)_", file.read_text("utf-8"), re.MULTILINE)
+    }
+    assert len(tested) >= 31
+    assert [int(number) for number, _ in table] == [int(row) for _, row in table] == sorted(tested)
+    assert f"[{len(tested)} failures, each with its tests]" in " ".join((ROOT / README).read_text("utf-8").split())
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_cell_of_a_table_has_at_most_two_sentences(page: Path) -> None:
+    """What is longer is a section."""
+    if page in GENERATED:
+        return
+    cells = [cell for line in prose(page).splitlines() if line.startswith("|") for cell in line.strip("|").split("|")]
+    assert [cell for cell in cells if len(re.findall(r"[.!?](?= +[A-Z])", cell)) > 1] == []
+
+
+def test_the_readme_is_one_short_page() -> None:
+    """Who reads it has seen why within a few minutes."""
+    assert len((ROOT / README).read_text("utf-8").split()) <= README_WORDS
+
+
+def test_the_pictures_are_current_and_load_nothing() -> None:
+    """The flow is what its script draws; neither picture asks for fonts or images from elsewhere."""
+    flow = (DOCS / "pictures/flow.svg").read_text("utf-8")
+    assert flow == runpy.run_path(str(DOCS / "flow.py"))["flow"]()
+    for picture in (flow, (DOCS / "pictures/demo.svg").read_text("utf-8")):
+        assert set(re.findall(r"https?://[\w./]+", picture)) <= {"http://www.w3.org/2000/svg", "http://127.0.0.1"}
+        assert "@font-face" not in picture
+
+
+# Commands of the pages that a newcomer follows. Each block is run by the test that is marked with its first command.
+
+
+class Block(NamedTuple):
+    """Commands of one shell block."""
+
+    page: str
+    commands: tuple[str, ...]
+
+
+def commands_of(kind: str, code: str) -> tuple[str, ...]:
+    """The commands of a block: what follows a prompt, or each line where there is none; without comments."""
+    lines = code.replace("\\\n", " ").splitlines()
+    prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")] if kind == "console" else lines
+    return tuple(" ".join(re.sub(r"\s# .*", "", line).split()) for line in prompted if line.strip())
+
+
+@cache
+def shell_blocks() -> tuple[Block, ...]:
+    """Every shell block of the README and the quick start, in order."""
+    return tuple(
+        Block(page, commands_of(kind, code))
+        for page in (README, QUICK_START)
+        for _, kind, code in _FENCE.findall((ROOT / page).read_text("utf-8"))
+        if kind in SHELL or not kind
+    )
+
+
+Test = TypeVar("Test", bound=Callable[..., None])
+RUN: set[Block] = set()
+
+
+def runs(page: str, *numbers: int) -> Callable[[Test], Test]:
+    """The test below runs these shell blocks of `page`, counted from 0."""
+    RUN.update([block for block in shell_blocks() if block.page == page][number] for number in numbers)
+    return lambda test: test
+
+
+def commands(page: str, *numbers: int) -> list[str]:
+    """The commands of these blocks, in order."""
+    found = [block for block in shell_blocks() if block.page == page]
+    return [command for number in numbers for command in found[number].commands]
+
+
+class Shell:
+    """Runs commands as a reader would, in `directory`, with some words replaced by what a test has in their place."""
+
+    def __init__(self, directory: Path, replaced: dict[str, str], **environment: str) -> None:
+        self._directory = directory
+        self._replaced = {
+            ".venv/bin/": f"{BIN}/",
+            "bundles/distilbert-imdb": f"{ROOT}/bundles/distilbert-imdb",
+        } | replaced
+        self._environment = os.environ | environment
+
+    def start(self, command: str) -> subprocess.Popen[str]:
+        """Start `command`, with its output in a pipe."""
+        for old, new in self._replaced.items():
+            command = command.replace(old, new)
+        return subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=self._directory,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, command: str) -> str:
+        """What `command` prints; it has to end with exit code 0."""
+        process = self.start(command)
+        try:
+            output, _ = process.communicate(timeout=240)
+        finally:
+            process.kill()
+        assert process.returncode == 0, f"{command} ended with {process.returncode}:\n{output}"
+        return output
+
+
+def test_every_shell_block_is_run() -> None:
+    """A block that is added to the README or the quick start needs a test that runs it."""
+    assert len(shell_blocks()) >= 8
+    assert [block for block in shell_blocks() if block not in RUN] == []
+
+
+#: Environments are what `make test` itself stands on: they are asked for what they would do, not made again.
+DRY = {"make env": "make --dry-run env", "make env-training": "make --dry-run env-training"}
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(300)
+@runs(README, 0)
+@runs(QUICK_START, 0)
+def test_the_two_commands_of_the_readme() -> None:
+    """`make demo` and `make test` do what the README says; of the tests one file is run."""
+    assert set(commands(README, 0)) == {"make demo", "make test"}
+    assert commands(QUICK_START, 0) == ["make demo"]
+    shell = Shell(ROOT, {"make ": f"make BIN={BIN} -o env -o env-dev "}, PYTEST_ADDOPTS="tests/unit/test_stall.py")
+    printed = {command: shell.run(command) for command in commands(README, 0)}
+    assert "checked: 257 in = 243 labelled + 14 dead letters" in printed["make demo"]
+    assert re.search(r"\d passed", printed["make test"])
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(300)
+@runs(README, 1)
+def test_a_worker_on_a_secured_kafka(tmp_path: Path) -> None:
+    """The command of the README labels what is in the topic, over TLS, as the user that it names."""
+    topics = Topics("", "reviews", "reviews.labeled", "reviews.dlq", "review-consumer")
+    with SecureBroker(tmp_path) as secure:
+        secure.kafka.create_topics(dict.fromkeys((topics.input, topics.output, topics.dead_letter), 1))
+        secure.allow(topics)
+        produce(internal(secure.kafka), topics.input, [Record(b'{"text": "Wonderful."}'), Record(b"no JSON at all")])
+        shell = Shell(
+            ROOT,
+            DRY
+            | {
+                "kafka1:9093,kafka2:9093": secure.kafka.bootstrap,
+                "NAME": USER,
+                "9100": "0",
+                "review-consumer run": "review-consumer run --drain",
+            },
+            REVIEWS_SSL_CAFILE=str(secure.authority_file),
+            REVIEWS_SASL_PASSWORD=PASSWORD,
+        )
+        steps = commands(README, 1)
+        assert steps.pop(1) == "export REVIEWS_SASL_PASSWORD=..."
+        printed = [shell.run(command) for command in steps]
+        assert "drained: 1 labelled, 1 dead-lettered" in printed[-1]
+        assert len(read_all(internal(secure.kafka), topics.output)) == 1
+
+
+@pytest.mark.training
+@pytest.mark.timeout(300)
+@runs(README, 2)
+def test_training_as_in_the_readme(tmp_path: Path) -> None:
+    """`fit` makes a bundle of two spreadsheets, and `evaluate` measures it; on a base of random weights."""
+    from tests.tiny_encoder import make_base, write_reviews
+
+    make_base(tmp_path / "base")
+    write_reviews(tmp_path / "train.xlsx", 120, seed=1)
+    write_reviews(tmp_path / "test.xlsx", 40, seed=2)
+    small = "--base base --epochs 2 --learning-rate 0.003 --train-max-length 24 --max-length 48 --calibration-share 0"
+    small += " --batch-size 16 --calibration-texts 12 --gate-rows 30 --out"
+    shell = Shell(tmp_path, {"--out": small}, OMP_NUM_THREADS="1")
+    (tmp_path / "bundles").mkdir()
+    make, *steps = commands(README, 2)
+    Shell(ROOT, DRY).run(make)
+    printed = [shell.run(command) for command in steps]
+    assert (tmp_path / "bundles/mine/manifest.json").is_file()
+    assert "int8, on 40 reviews of test.xlsx" in printed[-1]
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(300)
+@runs(QUICK_START, 1, 2, 3, 4)
+def test_the_quick_start_from_a_kafka_to_a_label(tmp_path: Path) -> None:
+    """A reader who follows the page sees the label of the review, and the reason of the dead letter."""
+    port = _free_port()
+    shell = Shell(
+        tmp_path,
+        DRY | {"localhost:9092": f"localhost:{port}"},
+        REVIEWS_BOOTSTRAP_SERVERS=f"localhost:{port}",
+        REVIEWS_BUNDLE=str(ROOT / "bundles/distilbert-imdb"),
+        REVIEWS_METRICS_PORT="0",
+    )
+    make, kafka, *steps = commands(QUICK_START, 1, 2, 3, 4)
+    Shell(ROOT, DRY).run(make)
+    broker = shell.start(f"exec {kafka} --port {port}")
+    try:
+        wait_until(lambda: _is_open(port), 60, "Kafka listens")
+        printed = [shell.run(command) for command in steps]
+    finally:
+        broker.send_signal(signal.SIGINT)
+        broker.communicate(timeout=60)
+    assert '"label":"neg"' in printed[-2]
+    assert '"film":"The Long Wait"' in printed[-2]
+    assert "dead-letter-reason:not_json" in printed[-1]
+
+
+def _is_open(port: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(port))) == 0
+
+
+@pytest.mark.training
+@pytest.mark.timeout(120)
+@runs(QUICK_START, 5)
+def test_the_quick_start_without_kafka() -> None:
+    """Texts are labelled from a pipe and from Python."""
+    make, predict = commands(QUICK_START, 5)
+    shell = Shell(ROOT, DRY)
+    shell.run(make)
+    assert shell.run(predict).split()[0] == "pos"
+    (code,) = _python(ROOT / QUICK_START)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "pos" in done.stdout
+
+
+def _python(page: Path) -> list[str]:
+    return [code for _, kind, code in _FENCE.findall(page.read_text("utf-8")) if kind == "python"]
+
+
+@pytest.mark.broker
+def test_the_replay_of_dead_letters(topics: Topics, tmp_path: Path) -> None:
+    """The script of the page sends what was not cut again, with key, bytes and headers of its input, and no more."""
+    # Given dead letters of three reasons, one of them cut
+    coordinates = [("source-topic", b"reviews"), ("source-partition", b"0"), ("source-offset", b"7")]
+
+    def dead(reason: bytes, *more: tuple[str, bytes]) -> Record:
+        return Record(b"\xff" + reason, b"key", [("trace", b"a"), *coordinates, ("dead-letter-reason", reason), *more])
+
+    cut = dead(b"invalid_id", ("dead-letter-cut", b"value"))
+    letters = [dead(b"invalid_text"), dead(b"not_json"), dead(b"invalid_id"), cut]
+    produce(topics.bootstrap, topics.dead_letter, letters)
+    # When the script runs on them
+    (code,) = _python(DOCS / "dead-letters.md")
+    for old, new in (
+        ("localhost:9092", topics.bootstrap),
+        ("reviews.dlq", topics.dead_letter),
+        ('"reviews"', f'"{topics.input}"'),
+    ):
+        assert old in code
+        code = code.replace(old, new)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    # Then the two that are whole, and of the reasons that it names, are there as they were
+    assert done.stdout == "2 records sent again\n"
+    again = read_all(topics.bootstrap, topics.input)
+    assert {(record.value, record.key, tuple(record.headers)) for record in again} == {
+        (b"\xffinvalid_text", b"key", (("trace", b"a"),)),
+        (b"\xffinvalid_id", b"key", (("trace", b"a"),)),
+    }
