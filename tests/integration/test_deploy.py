@@ -1,21 +1,19 @@
 """What stands in deploy/ and docker-compose.yml is valid, hardened, and speaks of metrics that exist."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
 from consumer.errors import ReviewsError
 from consumer.service.metrics import Metrics
 from consumer.settings import WorkerSettings
+from tests.external import find
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -31,11 +29,9 @@ EXPRESSIONS = {
 
 
 def promtool(*arguments: str | Path) -> str:
-    """Run promtool; its absence fails in CI and skips elsewhere."""
-    if shutil.which("promtool") is None:
-        absent = pytest.fail if os.environ.get("CI") else pytest.skip
-        absent("promtool is not installed (Debian, Ubuntu: package prometheus)")
-    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False, cwd=PROMETHEUS)
+    """Run promtool in the directory of the alerts; returns what it printed."""
+    command = [find("promtool", install="Debian, Ubuntu: package prometheus"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROMETHEUS)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -138,25 +134,7 @@ def test_a_worker_that_is_stopped_has_time_to_leave() -> None:
     settings = WorkerSettings(**values)
     need = settings.stop_timeout_seconds + settings.poll_target_seconds
     assert float(worker["stop_grace_period"].removesuffix("s")) > need
-    assert _deployment()["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > need
     assert worker["restart"] == "unless-stopped"
-
-
-def _manifests() -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((DEPLOY / "kubernetes/worker.yaml").read_text()))
-
-
-def _deployment() -> dict[str, Any]:
-    return next(manifest for manifest in _manifests() if manifest["kind"] == "Deployment")
-
-
-def test_kubernetes_accepts_the_example() -> None:
-    """Each manifest follows the schema of its kind, and names settings that exist."""
-    for manifest in _manifests():
-        kubernetes_validate.validate(manifest, "1.37", strict=True)
-    (container,) = _deployment()["spec"]["template"]["spec"]["containers"]
-    named = {variable["name"].removeprefix("REVIEWS_").lower() for variable in container["env"]}
-    assert named - {"secrets_dir"} <= set(WorkerSettings.model_fields)
 
 
 def test_the_image_is_built_by_the_installer_of_the_makefile() -> None:
