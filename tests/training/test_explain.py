@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,7 +98,7 @@ def test_the_cost_of_a_long_text_is_bounded(tmp_path: Path, monkeypatch: pytest.
 
 #: For each way of truncating: changes of the manifest, and which of 100 words the model reads. With 2 special tokens,
 #: 20 tokens are 18 words; 3 windows of 20 that share 5 are 18 + 13 + 13.
-TRUNCATED = {
+TRUNCATED: dict[str, tuple[dict[str, Any], list[int], str]] = {
     "head": ({"max_length": 20}, [*range(18)], "the first 18"),
     "head_tail": ({"max_length": 20}, [*range(9), *range(91, 100)], "the first 9 and the last 9"),
     "windows": ({"max_length": 20, "windows": {"overlap": 0.25, "most": 3}}, [*range(44)], "the first 44"),

@@ -307,7 +307,7 @@ def table_of(path: Path) -> list[dict[str, Any]]:
         import openpyxl
 
         header, *cells = openpyxl.load_workbook(path)["predictions"].iter_rows()
-        assert {cell.data_type for row in cells for cell in row} <= {"n", "s", "b"}  # no formula
+        assert {cell.data_type for row in cells for cell in row} <= {"n", "s", "b", "d"}  # no formula
         return [{str(name.value): cell.value for name, cell in zip(header, row, strict=True)} for row in cells]
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
@@ -319,12 +319,8 @@ def test_every_format_has_the_other_columns_and_what_is_unsure(
     unsure: Path, tmp_path: Path, suffix: str, with_text: bool
 ) -> None:
     """Ids and whatever else a row has; the text only on request; a name of ours that an input column has is kept."""
-    data = [
-        ("id", "Reviews", "label"),
-        ("=7", "great great", "x"),
-        ("b", "the film was moving", "y"),
-        ("c", "bad", "z"),
-    ]
+    texts = ["great great", "the film was moving", "bad"]
+    data = [("id", "Reviews", "label"), *zip(["=7", "b", "c"], texts, ["x", "y", "z"], strict=True)]
     source = tmp_path / "in.csv"
     source.write_text("\n".join(",".join(row) for row in data), encoding="utf-8")
     out = tmp_path / f"out{suffix}"
@@ -336,11 +332,11 @@ def test_every_format_has_the_other_columns_and_what_is_unsure(
     assert [row[taken] for row in found] == ["x", "y", "z"]
     assert [int(row["row"]) for row in found] == [2, 3, 4]
     assert [float(row["pos"]) for row in found] == pytest.approx(
-        [positive_probability(row[1]) for row in data[1:]], abs=1e-5
+        [positive_probability(text) for text in texts], abs=1e-5
     )
     # 0.9975, 0.8176 and 0.8808
     assert [str(row["unsure"]) for row in found] == ["False", "True", "True"]
-    assert [row.get("text") for row in found] == ([row[1] for row in data[1:]] if with_text else [None] * 3)
+    assert [row.get("text") for row in found] == (texts if with_text else [None] * 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", out.name]
 
 
@@ -389,9 +385,7 @@ def test_a_format_that_does_not_fit_the_name_of_the_file_is_refused(
 
 def test_several_threads_may_share_a_predictor(predictor: Predictor) -> None:
     """Each gets the answers to its own texts."""
-    texts = [
-        [f"{'good ' * (thread % 4)}film {'bad ' * (number % 3)}".strip() for number in range(40)] for thread in range(8)
-    ]
+    texts = [["good " * (thread % 4) + "film" + " bad" * (number % 3) for number in range(40)] for thread in range(8)]
     alone = [predictor.predict_proba(part) for part in texts]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(predictor.predict_proba, texts * 5))

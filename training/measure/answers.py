@@ -79,7 +79,7 @@ class Answers:
     @cached_property
     def in_bins(self) -> Floats:
         """Shape (rows, bins): 1 in the bin of each answer; a row without one is in none."""
-        return np.equal.outer(self.bins, np.arange(BINS)) * self.answered[:, None].astype(float)
+        return np.asarray(np.equal.outer(self.bins, np.arange(BINS)) * self.answered[:, None], dtype=np.float64)
 
     @cached_property
     def ranked(self) -> list[int]:

@@ -159,7 +159,7 @@ class _Xlsx:
         from openpyxl.cell import WriteOnlyCell
         from openpyxl.utils.escape import escape
 
-        written = []
+        written: list[Any] = []
         for value in cells:
             if isinstance(value, str):
                 cell = WriteOnlyCell(self._sheet, escape(value))
