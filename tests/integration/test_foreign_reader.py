@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import Producer
 from kafka import KafkaConsumer
 
-from consumer.kafka.fixes import HeaderName
+from consumer.kafka.fixes.records import HeaderName
 from consumer.local.broker import LocalBroker
 from tests.conftest import PARTITIONS
 from tests.kafka_helpers import Record, Topics, committed_offsets, end_offsets, produce, read_all

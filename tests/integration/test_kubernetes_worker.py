@@ -11,7 +11,7 @@ import trustme
 import yaml
 
 from consumer.errors import BundleError, UsageError
-from consumer.run import MOST_THREADS
+from consumer.settings.worker import MOST_THREADS
 from tests.external import find
 from tests.integration.kubernetes_objects import (
     KUBERNETES,
