@@ -13,8 +13,6 @@ CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 5.0
 #: The producer collects records for this long before it sends a batch.
 LINGER_SECONDS = 0.005
-#: Share of the watchdog's time that the delivery of results may take; the rest of the turn needs some as well.
-DELIVERY_SHARE = 5 / 6
 
 
 class TimeSettings(TopicSettings):
@@ -82,16 +80,12 @@ class TimeSettings(TopicSettings):
     def delivery_timeout_seconds(self) -> float:
         """How long the brokers may take to acknowledge the results of a poll, in seconds.
 
-        Derived, so that three promises hold: the poll interval is kept, the watchdog does not end a worker that only
-        waits for an acknowledgement, and a worker gives up on silent brokers after `broker_timeout_seconds`, or after
-        one request if that takes longer.
+        Derived: half of the poll interval, which the worker keeps then; but a worker gives up on silent brokers after
+        `broker_timeout_seconds`, or after one request if that takes longer. The watchdog is no limit, because waiting
+        for acknowledgements shows signs of life; waiting for a single response does not.
         """
         patience = max(self.broker_timeout_seconds, self.request_timeout_seconds + 1)
-        return min(self._most_for_delivery, patience)
-
-    @property
-    def _most_for_delivery(self) -> float:
-        return min(self.max_poll_interval_seconds / 2, self.watchdog_seconds * DELIVERY_SHARE)
+        return min(self.max_poll_interval_seconds / 2, patience)
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:
@@ -112,13 +106,11 @@ class TimeSettings(TopicSettings):
                 f"session_timeout_seconds ({self.session_timeout_seconds:g}) must be at most "
                 f"max_poll_interval_seconds ({interval:g})"
             )
-        if self.request_timeout_seconds > self._most_for_delivery - LINGER_SECONDS:
+        if self.request_timeout_seconds > interval / 2 - LINGER_SECONDS:
             # The client refuses this too, without saying which settings it comes from.
             yield (
-                f"request_timeout_seconds ({self.request_timeout_seconds:g}) must be below "
-                f"{self._most_for_delivery:g}, the time in which results must be delivered: half of "
-                f"max_poll_interval_seconds ({interval:g}), and at most five sixths of watchdog_seconds "
-                f"({watchdog:g}); lower it, or raise these"
+                f"request_timeout_seconds ({self.request_timeout_seconds:g}) must be below half of "
+                f"max_poll_interval_seconds ({interval:g}), in which results must be delivered"
             )
         if watchdog < 2 * self.poll_target_seconds:
             yield (
@@ -128,7 +120,7 @@ class TimeSettings(TopicSettings):
         if watchdog < self.request_timeout_seconds + CONNECT_SECONDS:
             yield (
                 f"watchdog_seconds ({watchdog:g}) must be at least request_timeout_seconds "
-                f"({self.request_timeout_seconds:g}) + {CONNECT_SECONDS:g}, the time of one attempt to connect"
+                f"({self.request_timeout_seconds:g}) + {CONNECT_SECONDS:g}, the longest wait for one response"
             )
         if watchdog <= self.stop_timeout_seconds:
             yield (
