@@ -33,8 +33,8 @@ Passwords have no flag, because every user of the machine can read command lines
 password or a private key, the worker logs a warning. It also warns of `{PREFIX}*` variables that are not settings.
 Settings that contradict each other are refused at start (exit code 2), with the fix in the message.
 
-The time for delivering the results of a poll is derived: half of `max_poll_interval_seconds`, but at most five sixths
-of `watchdog_seconds`, and at most `broker_timeout_seconds` (or one request, if that takes longer).
+The time for delivering the results of a poll is derived: half of `max_poll_interval_seconds`, but at most
+`broker_timeout_seconds` (or one request, if that takes longer).
 """
 
 METRICS = f"""

@@ -38,7 +38,7 @@ Source = Callable[[Sequence[Jar], Path], None]
 
 def sources() -> list[Source]:
     """Where to download from, in this order. If the user named a repository, it is the only one."""
-    if shutil.which("mvn") and "REVIEWS_MAVEN_URL" not in os.environ:
+    if shutil.which("mvn") and not os.environ.get("REVIEWS_MAVEN_URL"):
         return [with_mvn, over_https]
     return [over_https]
 
@@ -71,7 +71,7 @@ def over_https(jars: Sequence[Jar], directory: Path) -> None:
     Raises:
         UsageError: a jar cannot be downloaded, or is not the pinned file.
     """
-    base = os.environ.get("REVIEWS_MAVEN_URL", MAVEN_CENTRAL).rstrip("/")
+    base = (os.environ.get("REVIEWS_MAVEN_URL") or MAVEN_CENTRAL).rstrip("/")
     if not base.startswith(("https://", "http://")):
         raise UsageError("REVIEWS_MAVEN_URL must be an http(s) address, such as " + MAVEN_CENTRAL)
     console = _announce(jars, base)

@@ -80,8 +80,9 @@ class TimeSettings(TopicSettings):
     def delivery_timeout_seconds(self) -> float:
         """How long the brokers may take to acknowledge the results of a poll, in seconds.
 
-        Derived, so that two promises hold: the poll interval is kept, and a worker gives up on silent brokers after
-        `broker_timeout_seconds`, or after one request if that takes longer. The watchdog sees signs of life meanwhile.
+        Derived: half of the poll interval, which the worker keeps then; but a worker gives up on silent brokers after
+        `broker_timeout_seconds`, or after one request if that takes longer. The watchdog is no limit, because waiting
+        for acknowledgements shows signs of life; waiting for a single response does not.
         """
         patience = max(self.broker_timeout_seconds, self.request_timeout_seconds + 1)
         return min(self.max_poll_interval_seconds / 2, patience)
@@ -108,7 +109,7 @@ class TimeSettings(TopicSettings):
         if self.request_timeout_seconds > interval / 2 - LINGER_SECONDS:
             # The client refuses this too, without saying which settings it comes from.
             yield (
-                f"request_timeout_seconds ({self.request_timeout_seconds:g}) must be below {interval / 2:g}, half of "
+                f"request_timeout_seconds ({self.request_timeout_seconds:g}) must be below half of "
                 f"max_poll_interval_seconds ({interval:g}), in which results must be delivered"
             )
         if watchdog < 2 * self.poll_target_seconds:
@@ -119,7 +120,7 @@ class TimeSettings(TopicSettings):
         if watchdog < self.request_timeout_seconds + CONNECT_SECONDS:
             yield (
                 f"watchdog_seconds ({watchdog:g}) must be at least request_timeout_seconds "
-                f"({self.request_timeout_seconds:g}) + {CONNECT_SECONDS:g}, the time of one attempt to connect"
+                f"({self.request_timeout_seconds:g}) + {CONNECT_SECONDS:g}, the longest wait for one response"
             )
         if watchdog <= self.stop_timeout_seconds:
             yield (

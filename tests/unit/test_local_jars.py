@@ -193,3 +193,15 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("REVIEWS_KAFKA_CACHE", str(tmp_path / "file"))
     with pytest.raises(UsageError, match="REVIEWS_KAFKA_CACHE"):
         jars.resolve(JARS)
+
+
+def test_an_empty_address_of_a_repository_counts_as_not_set(
+    repository: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for every variable: Compose passes `VAR=` for a value that was not given."""
+    monkeypatch.setenv("REVIEWS_MAVEN_URL", "")
+    monkeypatch.setattr(fetch, "MAVEN_CENTRAL", repository.url)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert jars.resolve(JARS[:1]) == cache
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/mvn")
+    assert fetch.with_mvn in fetch.sources()

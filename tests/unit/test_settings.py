@@ -230,7 +230,7 @@ PAIRS: tuple[tuple[dict[str, Any], str, object, object, str], ...] = (
     ({"max_poll_interval_seconds": 100}, "poll_target_seconds", 20, 20.1, "a fifth of max_poll_interval_seconds"),
     ({"max_poll_interval_seconds": 100}, "session_timeout_seconds", 100, 101, "at most max_poll_interval_seconds"),
     ({"max_poll_interval_seconds": 100}, "request_timeout_seconds", 49.9, 50, "half of max_poll_interval_seconds"),
-    ({"watchdog_seconds": 20}, "request_timeout_seconds", 15, 15.1, "one attempt to connect"),
+    ({"watchdog_seconds": 20}, "request_timeout_seconds", 15, 15.1, "longest wait for one response"),
     ({"poll_target_seconds": 60}, "watchdog_seconds", 120, 119, "twice poll_target_seconds"),
     ({"stop_timeout_seconds": 100}, "watchdog_seconds", 101, 100, "above stop_timeout_seconds"),
     ({"max_poll_interval_seconds": 100}, "transaction_timeout_seconds", 99, 100, "below max_poll_interval_seconds"),
@@ -270,21 +270,28 @@ def test_a_worker_without_transactions_needs_no_time_for_them() -> None:
         WorkerSettings.model_validate(times)
 
 
-def test_delivery_ends_before_the_poll_interval_and_with_the_patience_for_brokers() -> None:
-    """One number is derived from two, so a longer poll interval alone needs no other change."""
+def test_delivery_ends_within_the_poll_interval_and_the_patience_for_brokers() -> None:
+    """One number is derived from three, so a longer poll interval alone needs no other change."""
     assert WorkerSettings().delivery_timeout_seconds == 150
-    assert WorkerSettings(max_poll_interval_seconds=1200).delivery_timeout_seconds == 300
+    assert WorkerSettings(max_poll_interval_seconds=100).delivery_timeout_seconds == 50
+    assert WorkerSettings(max_poll_interval_seconds=1200).delivery_timeout_seconds == 300  # of broker_timeout_seconds
     patient = {"max_poll_interval_seconds": 1200, "broker_timeout_seconds": 900}
     assert WorkerSettings.model_validate(patient).delivery_timeout_seconds == 600
     assert WorkerSettings(broker_timeout_seconds=60).delivery_timeout_seconds == 60
     assert WorkerSettings(broker_timeout_seconds=25).delivery_timeout_seconds == 31  # a request may take 30
-    with pytest.raises(ValueError, match=r"request_timeout_seconds .500. .* one attempt to connect"):
-        WorkerSettings(max_poll_interval_seconds=1200, request_timeout_seconds=500)
+
+
+def test_the_watchdog_outlasts_every_request() -> None:
+    """Else it would end a worker that only waits for a response, within the time that the response has."""
+    long = {"max_poll_interval_seconds": 1200, "request_timeout_seconds": 500}
+    with pytest.raises(ValueError, match=r"watchdog_seconds .180. must be at least request_timeout_seconds .500. . 5"):
+        WorkerSettings.model_validate(long)
+    assert WorkerSettings.model_validate({**long, "watchdog_seconds": 505})
 
 
 def test_the_client_accepts_what_the_settings_accept() -> None:
     """At the limit of the request timeout, which the client checks itself, it raises nothing."""
-    limit = WorkerSettings().delivery_timeout_seconds - LINGER_SECONDS
+    limit = WorkerSettings().max_poll_interval_seconds / 2 - LINGER_SECONDS
     settings = WorkerSettings(request_timeout_seconds=limit)
     times = {
         "delivery_timeout_ms": int(settings.delivery_timeout_seconds * 1000),
