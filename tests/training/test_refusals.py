@@ -328,18 +328,13 @@ def test_a_run_is_not_resumed_with_other_columns(tmp_path: Path, monkeypatch: py
         raise Trained
 
     monkeypatch.setattr(plan, "package", stop)
-    call: dict[str, Any] = {
-        "train_file": train,
-        "test_file": test,
-        "base_name": str(make_base(tmp_path / "base")),
-        "out": tmp_path / "bundle",
-        "settings": FitSettings(epochs=0.5, train_max_length=8, max_length=32),
-        "packaging": PackageSettings(),
-    }
+    base, settings = str(make_base(tmp_path / "base")), FitSettings(epochs=0.5, train_max_length=8, max_length=32)
+    job = plan.Job(tmp_path / "bundle", PackageSettings())
     with pytest.raises(Trained):
-        fit.fit(**call)
+        fit.fit(train, test, base, settings, job)
+    other = plan.Job(job.out, job.packaging, data_options=DataOptions(columns=Columns(text="plot")))
     with pytest.raises(UsageError, match="is of a run with another columns"):
-        fit.fit(**call, data_options=DataOptions(columns=Columns(text="plot")))
+        fit.fit(train, test, base, settings, other)
 
 
 def test_a_missing_bundle_is_refused_as_the_worker_refuses_it(
