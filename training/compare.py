@@ -1,14 +1,11 @@
 """`review-training compare`: the tutorial's models and any bundles, on the same rows, measured alike."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from consumer.errors import UsageError
 from consumer.model.bundle import load_bundle
@@ -24,6 +21,7 @@ from training.data.columns import MIN_ROWS_PER_LABEL
 from training.data.prepare import DEFAULTS, DataOptions, Prepared, check_unseen, prepare
 from training.data.reviews import draw, file_sha256
 from training.encoders.base import Base, find_base, quiet_transformers
+from training.encoders.device import without_denormal_numbers
 from training.io.names import check_utf8
 from training.io.output import check_directory, writing
 from training.io.progress import say
@@ -42,20 +40,7 @@ class Task:
     base: Base | None = None
 
 
-@contextmanager
-def _without_denormal_numbers() -> Iterator[None]:
-    """Let numbers that are too small for all their bits count as 0.
-
-    The gradients of a GRU shrink to such over hundreds of words, and its backward pass takes 16 x as long with them.
-    """
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
-@_without_denormal_numbers()  # from the start, for torch's threads inherit it
+@without_denormal_numbers()  # from the start, for torch's threads inherit it
 def compare(
     *,
     train_file: Path,

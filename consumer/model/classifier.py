@@ -16,6 +16,7 @@ import numpy as np
 from consumer.errors import BundleError, GaveUp
 from consumer.model.averaging import MeanLogits, averaged
 from consumer.model.batching import TokenBatch, pad, plan, rounded
+from consumer.model.bisection import halves, spread
 from consumer.model.bundle import Bundle
 from consumer.model.encoder import Encoded, Encoder, TokenIds
 from consumer.model.engines.base import Engine, EngineFailure, Logits
@@ -205,11 +206,11 @@ class Classifier:
             for start in range(0, len(batches), at_once):
                 part = slice(start, start + at_once)
                 results = self._engine.infer(batches[part])
-                bad += [_spread(group, result, rows) for group, result in zip(todo[part], results, strict=True)]
+                bad += [spread(group, result, rows) for group, result in zip(todo[part], results, strict=True)]
                 at_work()
             if any(bad):
                 self._ask_a_golden_text()
-            todo = [half for group, failed in zip(todo, bad, strict=True) if len(group) > 1 for half in _halves(failed)]
+            todo = [half for group, failed in zip(todo, bad, strict=True) if len(group) > 1 for half in halves(failed)]
         return rows, computed, padded
 
     def _batch(self, windows: Sequence[TokenIds]) -> TokenBatch:
@@ -221,7 +222,7 @@ class Classifier:
 
     def _ask_a_golden_text(self) -> None:
         rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")]
-        if _spread([0], self._engine.infer([self._batch([self._golden_window()])])[0], rows):
+        if spread([0], self._engine.infer([self._batch([self._golden_window()])])[0], rows):
             raise GaveUp("the engine fails on a golden text as well as on reviews; restart the worker")
 
     def _result(self, text: Encoded, logits: MeanLogits | EngineFailure) -> Scored | Failed:
@@ -234,21 +235,3 @@ class Classifier:
         score = probabilities[label]
         unsure = None if self._threshold is None else score < self._threshold
         return Scored(label, score, probabilities, text.tokens, text.truncated, unsure)
-
-
-def _spread(group: Sequence[int], result: Logits | EngineFailure, rows: list[Logits | EngineFailure]) -> list[int]:
-    """Put the result of a batch into `rows`; returns the windows that failed: all of them, or those with NaN."""
-    bad = []
-    for place, index in enumerate(group):
-        row = result if isinstance(result, EngineFailure) else result[place]
-        if not isinstance(row, EngineFailure) and not np.isfinite(row).all():
-            row = EngineFailure("NotFinite")
-        rows[index] = row
-        if isinstance(row, EngineFailure):
-            bad.append(index)
-    return bad
-
-
-def _halves(group: list[int]) -> list[list[int]]:
-    middle = len(group) // 2
-    return [half for half in (group[:middle], group[middle:]) if half]
