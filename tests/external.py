@@ -1,4 +1,4 @@
-"""Programs that the tests use and pip does not install."""
+"""Programs that some tests need and that pip does not install."""
 
 import os
 import shutil

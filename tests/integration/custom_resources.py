@@ -1,4 +1,4 @@
-"""The fields of custom resources that deploy/kubernetes uses: every other one is a mistake until it is added here.
+"""The fields of custom resources that deploy/kubernetes uses; any other is a mistake until it is added here.
 
 kubernetes-validate only knows the kinds of Kubernetes itself. The fields are those of Prometheus operator 0.80 and KEDA
 2.16.
@@ -83,7 +83,7 @@ class _Advanced(_Strict):
 
 
 class _Lag(_Strict):
-    """KEDA takes strings alone."""
+    """KEDA only takes strings."""
 
     bootstrapServers: str
     consumerGroup: str
