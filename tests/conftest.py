@@ -1,12 +1,15 @@
-"""One real Kafka broker for the whole session, and topics of its own for every test that asks for them.
+"""One real Kafka broker for the whole session, topics for every test that asks for them, and no traces between tests.
 
 A broker that does not start is a failure, never a skip: without it the promises of this package are untested.
 """
 
+import logging
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -19,6 +22,38 @@ PARTITIONS = 4
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Tests that draw at random print their seed; this replays it."""
     parser.addoption("--seed", type=int, default=7, help="seed of everything random in the fault tests (7)")
+
+
+@pytest.fixture(autouse=True)
+def _no_traces() -> Iterator[None]:
+    """No test sees what another one did to the process: logging, signals, environment, working directory.
+
+    Variables that a library sets when it is first imported stay, since no other test imports it again. So do filters:
+    `consumer.kafka.fixes` adds one, once for the process.
+    """
+    loggers = [logging.getLogger(), *(each for each in logging.Logger.manager.loggerDict.values() if _is_logger(each))]
+    levels = [(each, each.level, each.propagate, each.disabled, list(each.handlers)) for each in loggers]
+    disabled = logging.Logger.manager.disable
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    environment, directory = dict(os.environ), Path.cwd()
+    yield
+    for logger, level, propagate, is_disabled, of_logger in levels:
+        if logger.level != level:
+            logger.setLevel(level)  # it also clears the cache of what is enabled
+        logger.propagate, logger.disabled, logger.handlers = propagate, is_disabled, of_logger
+    logging.disable(disabled)
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+    for name in os.environ.keys() - environment.keys():
+        if name.startswith("REVIEWS_"):
+            del os.environ[name]
+    os.environ.update({name: value for name, value in environment.items() if os.environ.get(name) != value})
+    os.chdir(directory)
+
+
+def _is_logger(each: object) -> TypeGuard[logging.Logger]:
+    return isinstance(each, logging.Logger)
 
 
 @pytest.fixture(scope="session")

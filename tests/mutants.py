@@ -41,7 +41,10 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Mutation:
-    """What is switched off, how, and the test that has to notice: in tests/faults, or its path from the root."""
+    """What is switched off, how, and the test that has to notice, in all of its variants or in the one named.
+
+    The test is one of tests/faults, unless its path from the root is given.
+    """
 
     name: str
     changes: tuple[Change, ...]
@@ -313,6 +316,14 @@ class Outcome:
     exit_code: int
     output: str
 
+    def passes(self, test: str) -> bool:
+        """Whether every variant of `test` that ran has passed."""
+        return any(_is(each, test) for each in self.passed) and not self.fails(test)
+
+    def fails(self, test: str) -> bool:
+        """Whether a variant of `test` has failed."""
+        return any(_is(each, test) for each in self.failed)
+
     @property
     def reason(self) -> str:
         """The first line that says what failed."""
@@ -343,7 +354,7 @@ def verdict(test: str, outcome: Outcome) -> str:
     """Why this run of a mutated copy does not count as caught; empty if it does."""
     if outcome.exit_code == 0:
         return "the test passes"
-    if outcome.exit_code != 1 or test not in outcome.failed:  # usage, collection, a fixture, a hang
+    if outcome.exit_code != 1 or not outcome.fails(test):  # usage, collection, a fixture, a hang
         return f"the test did not fail, it did not run to its end (exit code {outcome.exit_code})"
     if broken := BROKEN.search(outcome.output):
         return f"the mutated code is broken ({broken[0]})"
@@ -390,14 +401,16 @@ def green_tests(mutations: Sequence[Mutation]) -> frozenset[str]:
     """The tests that pass in a copy without a mutation; one that fails beside the others gets a second try alone."""
     tests = _tests(mutations)
     with copied() as copy:
-        passed = run_tests(copy, tests).passed
+        together = run_tests(copy, tests)
+        green = {test for test in tests if together.passes(test)}
         for test in tests:
-            if test not in passed:
-                again = run_tests(copy, [test])
-                passed |= again.passed
-                if test not in again.passed:
-                    print(f"red without a mutation: {test}\n{again.output[-3000:]}", flush=True)
-    return passed
+            if test not in green:
+                alone = run_tests(copy, [test])
+                if alone.passes(test):
+                    green.add(test)
+                else:
+                    print(f"red without a mutation: {test}\n{alone.output[-3000:]}", flush=True)
+    return frozenset(green)
 
 
 def caught(number: int, green: frozenset[str]) -> bool:
@@ -414,6 +427,10 @@ def caught(number: int, green: frozenset[str]) -> bool:
     seconds = time.monotonic() - began
     print(f"{number}. {mutation.name}\n   {mutation.test} ({seconds:.0f} s)\n   {found}", flush=True)
     return not why
+
+
+def _is(test_id: str, test: str) -> bool:
+    return test_id == test or test_id.startswith(f"{test}[")
 
 
 def _tests(mutations: Sequence[Mutation]) -> list[str]:

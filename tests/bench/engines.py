@@ -34,7 +34,7 @@ THROUGH_KAFKA = "this worker, through Kafka"
 BACKLOG, STEADY_SHARE = 4, 0.5
 #: A pause before each measurement, in seconds: the threads of the one before go to sleep.
 SETTLE = 0.5
-#: A measurement goes over the texts until so many seconds have passed: a small model reads them in a fraction of one.
+#: A measurement repeats the texts for at least this long by default: a small model reads them in a fraction of it.
 LEAST_SECONDS = 2.0
 
 
@@ -72,11 +72,11 @@ def others(bundles: Sequence[Bundle]) -> dict[str, Run]:
     return runs
 
 
-def timed(run: Run, texts: Sequence[str]) -> float:
-    """Texts a second."""
+def timed(run: Run, texts: Sequence[str], least_seconds: float = LEAST_SECONDS) -> float:
+    """Texts a second, measured for at least `least_seconds`."""
     time.sleep(SETTLE)
     started, seconds, read = time.perf_counter(), 0.0, 0
-    while seconds < LEAST_SECONDS:
+    while seconds < least_seconds:
         run(texts)
         read += len(texts)
         seconds = time.perf_counter() - started
@@ -107,6 +107,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="xlsx or csv with the columns Reviews and Sentiment (demo's sample)")
     parser.add_argument("--reviews", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=LEAST_SECONDS, help="of each measurement, at least (2)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
 
@@ -133,7 +134,7 @@ def main() -> int:
     with EndToEnd(arguments.bundle) as worker:
         measured = measure(
             {
-                **{name: lambda run=run: timed(run, texts) for name, run in contestants.items()},  # type: ignore[misc]
+                **{name: lambda run=run: timed(run, texts, arguments.seconds) for name, run in contestants.items()},  # type: ignore[misc]
                 **{f"limit {name}": lambda m=m: m.flop_per_second() / flop for name, m in multiplications.items()},  # type: ignore[misc]
                 THROUGH_KAFKA: lambda: worker.backlog(texts * BACKLOG),
             },

@@ -1,7 +1,7 @@
-"""How long a partition stands still after a failure, exactly once: `python -m tests.bench.recovery`.
+"""How long a partition is idle after a failure, exactly once: `python -m tests.bench.recovery`.
 
 Two workers share the input. Measured, as a reader of committed results sees it: from SIGKILL of one of them to the
-first result for a review that was produced after it, in each of its partitions; and the same from the end of the only
+first result for a review that was produced after it, in each of its partitions; and the same from SIGKILL of the only
 broker, which is started again at once. The table holds the median and the worst of `--rounds`.
 """
 
@@ -64,7 +64,7 @@ class Arrivals:
 
 
 def one_round(fault: str, settings: dict[str, object], *, returns: bool) -> float:
-    """Seconds of standstill after `fault` (kill, bounce); `returns`: the killed worker is started again at once."""
+    """Seconds without results after `fault` (kill, bounce); `returns`: the killed worker is started again at once."""
     with (
         tempfile.TemporaryDirectory() as directory,
         LocalBroker() as kafka,
@@ -117,10 +117,14 @@ def main() -> int:
     """Print the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
+    names = "; ".join(f"{number}: {name}" for number, name in enumerate(SCENES, 1))
+    parser.add_argument("--only", type=int, nargs="+", choices=range(1, len(SCENES) + 1), help=f"of these: {names}")
     arguments = parser.parse_args()
     print("| failure | median, s | worst, s |")
     print("|---|---|---|")
-    for name, scene in SCENES.items():
+    for number, (name, scene) in enumerate(SCENES.items(), 1):
+        if arguments.only and number not in arguments.only:
+            continue
         took = [scene() for _ in range(arguments.rounds)]
         print(f"| {name} | {statistics.median(took):.1f} | {max(took):.1f} |", flush=True)
     return 0

@@ -53,6 +53,16 @@ def test_only_a_test_that_fails_for_the_right_reason_counts(ended: Outcome, why:
     assert verdict(TEST, ended) == "" if not why else why in verdict(TEST, ended)
 
 
+def test_a_test_of_several_variants_is_green_if_all_are_and_red_if_one_is() -> None:
+    """A mutation may name a test without its parameters; pytest reports each variant."""
+    ended = Outcome(frozenset({f"{TEST}[a]", f"{TEST}[b]"}), frozenset(), 0, "")
+    assert ended.passes(TEST)
+    assert not ended.passes(TEST.removesuffix("y"))
+    one_red = Outcome(frozenset({f"{TEST}[a]"}), frozenset({f"{TEST}[b]"}), 1, "")
+    assert not one_red.passes(TEST)
+    assert verdict(TEST, one_red) == ""
+
+
 def test_a_copy_holds_what_tests_need_and_leaves_the_checkout_alone() -> None:
     """Bundles, docs, deploy and training are there, and only the copy is changed."""
     before = (ROOT / "consumer/worker.py").read_text()

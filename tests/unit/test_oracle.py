@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from consumer.local.cluster import LocalCluster
 from tests import oracle
 from tests.record import Record
 
 
-class Coordinator:
-    """In place of a cluster: lists one transaction, in each of these states in turn, the last one for good."""
+class Coordinator(LocalCluster):
+    """A cluster that lists one transaction, in each of these states in turn, and then in the last one."""
 
     def __init__(self, *states: str) -> None:
         self.states = list(states)
@@ -32,13 +33,13 @@ def test_a_transaction_that_never_ends_fails_the_test(state: str, monkeypatch: p
     """A coordinator that is stuck while it aborts blocks readers: that is no end."""
     monkeypatch.setattr(oracle, "SETTLE_SECONDS", 0.2)
     with pytest.raises(AssertionError, match=f"every transaction has ended.*mine/a: {state}"):
-        oracle._transactions_have_ended(Coordinator(state), "mine")  # type: ignore[arg-type]
+        oracle._transactions_have_ended(Coordinator(state), "mine")
 
 
 def test_a_transaction_that_is_being_aborted_is_waited_for() -> None:
     """The markers are written within moments; until then the oracle waits."""
     coordinator = Coordinator("Ongoing", "PrepareAbort", "PrepareAbort", "CompleteAbort")
-    oracle._transactions_have_ended(coordinator, "mine")  # type: ignore[arg-type]
+    oracle._transactions_have_ended(coordinator, "mine")
     assert coordinator.states == ["CompleteAbort"]
 
 
