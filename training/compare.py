@@ -186,12 +186,12 @@ def _measuring(name: str, bundle: Path, identity: dict[str, Any]) -> Callable[[P
 
 
 def check_labels(data: Prepared, bundles: Sequence[Path]) -> None:
-    """Raise `UsageError` where a label became too rare, or a bundle does not know the labels."""
+    """Raise `UsageError` if a label became too rare, or a bundle does not know the labels."""
     for reviews in (data.train, data.test):
         for label in data.train.label_names:
             if (count := reviews.labels.count(label)) < MIN_ROWS_PER_LABEL:
                 raise UsageError(
-                    f"{reviews.path.name}: only {count} rows of {label!r} to use, needed are {MIN_ROWS_PER_LABEL}: "
+                    f"{reviews.path.name}: only {count} rows of {label!r} to use, but {MIN_ROWS_PER_LABEL} are needed: "
                     "raise --limit"
                 )
     for bundle in bundles:

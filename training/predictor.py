@@ -98,7 +98,7 @@ class Predictor:
     @overload
     def predict(self, texts: Iterable[Any]) -> list[str | None]: ...
     def predict(self, texts: str | Iterable[Any]) -> str | list[str | None] | None:
-        """The label of each of `texts`, in order, None where there is none; of a single text, its label alone."""
+        """The label of each of `texts`, in order, None if there is none; of a single text, its label alone."""
         if isinstance(texts, str):
             return next(self.stream([texts])).label
         return [outcome.label for outcome in self.outcomes(texts)]

@@ -194,7 +194,7 @@ def test_rows_that_nearly_repeat_a_held_out_one_are_not_trained_on(capsys: pytes
 def test_too_few_rows_are_not_held_out(capsys: pytest.CaptureFixture[str]) -> None:
     """A small file trains on all of its rows, and the user is told that it is not calibrated; 0 is no fault."""
     assert hold_out(reviews(300), 0.05, seed=1) == (reviews(300), None)
-    assert f"are 15, too few to calibrate on (needed: {MIN_ROWS})" in capsys.readouterr().err
+    assert f"are 15, too few to calibrate on (minimum: {MIN_ROWS})" in capsys.readouterr().err
     assert hold_out(reviews(300), 0, seed=1) == (reviews(300), None)
     assert "too few" not in capsys.readouterr().err
 
@@ -344,7 +344,7 @@ def test_what_cannot_calibrate_is_refused(pristine: Path, tmp_path: Path, capsys
     good, few = write_overconfident(tmp_path / "good.xlsx"), write_overconfident(tmp_path / "few.xlsx", 90)
     foreign = write_overconfident(tmp_path / "foreign.xlsx", labels=("negativ", "positiv"))
     out = tmp_path / "out"
-    assert "90 usable rows; needed to calibrate: at least 100" in refusal(capsys, calibrated(pristine, few, out))
+    assert "90 usable rows; calibrating needs at least 100" in refusal(capsys, calibrated(pristine, few, out))
     assert "negativ, positiv; the bundle knows neg, pos" in refusal(capsys, calibrated(pristine, foreign, out))
     for precision in ("0", "1", "98", "-1", "nan"):
         code = calibrated(pristine, good, out, "--precision", precision)

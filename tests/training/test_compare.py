@@ -187,8 +187,8 @@ def test_vectors_are_read_in_the_formats_that_are_published(tmp_path: Path) -> N
     [
         ("", "has none of the 1 words"),
         ("other 1 2\n", "has none of the 1 words"),
-        ("other 1 2\ngreat 1\n", "line 2: needed are a word and 2 numbers"),
-        ("great\n", "line 1: needed are a word"),
+        ("other 1 2\ngreat 1\n", "line 2: expected a word and 2 numbers"),
+        ("great\n", "line 1: expected a word"),
         ("great one two\n", "line 1: not a number"),
         ("great 1 nan\n", "line 1: a number is not finite"),
     ],
@@ -233,6 +233,10 @@ def test_a_comparison_is_one_table_one_picture_and_one_json(
         assert result["rows"] == 60
         assert result["accuracy"] > 0.8, result["name"]
         assert f"| {result['name']} | {result['accuracy']:.2%} |" in captured.out
+    # The 60 test rows are 30 of each label
+    assert told["majority"]["accuracy"] == 0.5
+    assert f"| (always {told['majority']['label']}) | 50.00% |" in captured.out
+    assert "GUESSING" not in captured.out
     assert told["results"][-1]["training_seconds"] is None
     assert told["results"][-1]["bytes"] < 100_000
     markdown = (out / "compare.md").read_text(encoding="utf-8")
@@ -383,7 +387,7 @@ def test_a_limit_draws_from_the_whole_file(files: list[str], tmp_path: Path) -> 
         (["--models", "bert"], "nothing to compare: bert: no pretrained encoder"),
         (["--models", "distilbert", "--base-distilbert", "."], "lacks config.json"),
         (["--vectors", "none.txt"], "--vectors none.txt does not exist"),
-        (["--limit", "10"], "needed are 8: raise --limit"),
+        (["--limit", "10"], "8 are needed: raise --limit"),
         (["--out", "/dev/null"], "--out /dev/null cannot be written (Not a directory)"),
     ],
 )
@@ -455,7 +459,7 @@ def test_a_bundle_that_was_trained_on_the_test_file_is_exposed(
     command = [*files, "--out", str(tmp_path / "out"), "--models", "nbsvm", "--bundle", str(bundle)]
     assert main(["compare", *command]) == 0
     captured = capsys.readouterr()
-    assert "is a fiction" in captured.err
+    assert "is meaningless" in captured.err
     assert "WHICH IS THE TEST FILE" in captured.out
 
 

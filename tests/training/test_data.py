@@ -203,7 +203,7 @@ def test_measuring_on_the_training_file_is_refused(tmp_path: Path) -> None:
     """The mistake of validating on the training data cannot be overlooked."""
     file = write_reviews(tmp_path / "train.xlsx", 40, seed=1)
     said: list[str] = []
-    with pytest.raises(UsageError, match="would be a fiction"):
+    with pytest.raises(UsageError, match="would be meaningless"):
         prepare(file, file, DEFAULTS, said.append)
     assert any("40 of 40 test texts (100.00%)" in line for line in said)
 

@@ -142,7 +142,7 @@ def test_a_file_of_one_label_is_refused(tmp_path: Path, files: list[str], capsys
     """As fit refuses it."""
     path = write_table(tmp_path / "one.xlsx", [("Reviews", "Sentiment"), *((f"text {i}", "pos") for i in range(20))])
     assert main([*files, "--train", str(path)]) == 2
-    assert "needed: at least 2" in capsys.readouterr().err
+    assert "at least 2 are needed" in capsys.readouterr().err
 
 
 def test_a_file_of_contradictions_is_refused(

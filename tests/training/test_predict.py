@@ -242,7 +242,7 @@ def test_a_column_that_was_guessed_among_several_is_told_once(
     assert main(["predict", "--bundle", str(tiny), *files]) == 0
     told = [line for line in capsys.readouterr().err.splitlines() if "read from" in line]
     assert told == [
-        f"{file}: texts are read from {name!r}; another column can be named with --text-column"
+        f"{file}: texts are read from {name!r}; choose another column with --text-column"
         for file, name in zip(files, ("Reviews", "text", "body"), strict=False)
     ]
     assert main(["predict", "--bundle", str(tiny), comma, "--text-column", "body"]) == 0
@@ -482,11 +482,11 @@ def write(path: Path, content: bytes) -> str:
     [
         ("none.csv", None, "does not exist"),
         ("", None, "is a directory: give a file named .xlsx, .csv"),
-        ("r.xls", b"x", "known are .xlsx, .csv"),
+        ("r.xls", b"x", "supported are .xlsx, .csv"),
         ("r.xlsx", b"PK no zip", "cannot be read as .xlsx"),
         ("r.parquet", b"PAR1 no parquet", "cannot be read as .parquet"),
         ("r.csv", b"", "is empty"),
-        ("r.csv", b"id,stars\n1,2\n", "say with --text-column which one holds the text"),
+        ("r.csv", b"id,stars\n1,2\n", "name the column of texts with --text-column"),
         ("r.txt", "great".encode("utf-16"), "save it as UTF-8"),
         ("r.csv", b'text\n"great\n' + b'a"b', "double the quotation marks"),
     ],

@@ -13,7 +13,7 @@ from consumer.errors import UsageError
 from training.baselines.words import words_of
 from training.io.output import storing, write_text
 
-#: Texts that a feature must occur in; of the others a model could only learn that one text by heart.
+#: Texts that a feature must occur in; from the others a model could only memorise that one text.
 LEAST_TEXTS = 2
 
 #: Steps of the solver (L-BFGS) at most; it was seen to need far fewer.
@@ -26,7 +26,7 @@ class NbSvm:
     """Wang & Manning 2012, "Baselines and Bigrams", section 2.3, with logistic regression in the place of the SVM.
 
     Presence of words and word pairs, each times its Naive Bayes log-count ratio, is what a linear model learns on; its
-    weights are then drawn towards their mean magnitude. Labels are learnt one against the rest.
+    weights are then drawn towards their mean magnitude. Each label is trained against the rest.
 
     Args:
         labels: number of labels.
@@ -49,7 +49,7 @@ class NbSvm:
         self._biases = np.zeros(0)
 
     def fit(self, texts: Sequence[str], targets: Sequence[int], on_read: Callable[[int], None]) -> None:
-        """Learn; `on_read` is told how many of `texts` are counted.
+        """Learn; `on_read` receives how many of `texts` are counted.
 
         Raises:
             UsageError: see `learn_features`.
@@ -64,8 +64,8 @@ class NbSvm:
         for label in ones:
             ratios = log_count_ratios(present, truth == label, self.ALPHA)
             model = LogisticRegression(C=1.0, max_iter=MOST_STEPS).fit(present.multiply(ratios).tocsr(), truth == label)
-            learnt = model.coef_[0]
-            weights.append(ratios * ((1 - self.BETA) * np.abs(learnt).mean() + self.BETA * learnt))
+            trained = model.coef_[0]
+            weights.append(ratios * ((1 - self.BETA) * np.abs(trained).mean() + self.BETA * trained))
             biases.append(model.intercept_[0])
         self._weights, self._biases = np.array(weights), np.array(biases)
 
@@ -79,7 +79,7 @@ class NbSvm:
 
     @property
     def parameters(self) -> int:
-        """Numbers learnt: weights, with the ratios in them, and biases."""
+        """Trained numbers: weights, with the ratios in them, and biases."""
         return self._weights.size + self._biases.size
 
     def save(self, directory: Path) -> None:
@@ -106,7 +106,7 @@ class LogReg:
         self._model = LogisticRegression(C=self.C, max_iter=MOST_STEPS)
 
     def fit(self, texts: Sequence[str], targets: Sequence[int], on_read: Callable[[int], None]) -> None:
-        """Learn; `on_read` is told how many of `texts` are counted.
+        """Learn; `on_read` receives how many of `texts` are counted.
 
         Raises:
             UsageError: see `learn_features`.
@@ -119,7 +119,7 @@ class LogReg:
 
     @property
     def parameters(self) -> int:
-        """Numbers learnt: weights, biases and inverse document frequencies."""
+        """Trained numbers: weights, biases and inverse document frequencies."""
         return int(self._model.coef_.size + self._model.intercept_.size + self._tfidf.idf_.size)
 
     def save(self, directory: Path) -> None:
@@ -148,7 +148,7 @@ def word_pairs(text: str) -> list[str]:
 
 
 def counted(texts: Sequence[str], on_read: Callable[[int], None]) -> Iterator[str]:
-    """`texts`, telling `on_read` now and then how many are through."""
+    """`texts`, reporting to `on_read` now and then how many are done."""
     for number, text in enumerate(texts, start=1):
         yield text
         if number % 256 == 0 or number == len(texts):
@@ -156,7 +156,7 @@ def counted(texts: Sequence[str], on_read: Callable[[int], None]) -> Iterator[st
 
 
 def learn_features(vectorizer: Any, texts: Iterable[str]) -> Any:
-    """The features of `texts`, sparse, shape (texts, features), after `vectorizer` has learnt which ones there are.
+    """The features of `texts`, sparse, shape (texts, features), after `vectorizer` has found out which ones there are.
 
     Raises:
         UsageError: no word occurs in `LEAST_TEXTS` of them.
@@ -165,8 +165,8 @@ def learn_features(vectorizer: Any, texts: Iterable[str]) -> Any:
         return vectorizer.fit_transform(texts)
     except ValueError as error:  # scikit-learn has no narrower kind
         raise UsageError(
-            f"no word occurs in {LEAST_TEXTS} training texts, so that a linear model has nothing to learn from: give "
-            "more texts, or see that they are read from the right column"
+            f"no word occurs in {LEAST_TEXTS} training texts, so a linear model has nothing to learn from: give "
+            "more texts, or check that they are read from the right column"
         ) from error
 
 

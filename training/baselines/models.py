@@ -15,15 +15,15 @@ NETWORKS = ("fasttext", "bigru", "standard_gru")
 
 
 class Baseline(Protocol):
-    """A small model, learnt in one call."""
+    """A small model, trained in one call."""
 
     @property
     def parameters(self) -> int:
-        """Numbers learnt."""
+        """Trained numbers."""
         ...
 
     def fit(self, texts: Sequence[str], targets: Sequence[int], on_read: Callable[[int], None]) -> None:
-        """Learn that `texts[i]` has the label number `targets[i]`; `on_read` is told how many reviews were seen."""
+        """Learn that `texts[i]` has the label number `targets[i]`; `on_read` receives how many reviews were seen."""
         ...
 
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -39,7 +39,7 @@ class Network:
         self._module: nn.Module = nn.Identity()
 
     def fit(self, texts: Sequence[str], targets: Sequence[int], on_read: Callable[[int], None]) -> None:
-        """Learn with Adam, its rate falling linearly to 0; `on_read` is told how many reviews were seen, epochs added.
+        """Learn with Adam, its rate falling linearly to 0; `on_read` receives how many reviews were seen, epochs added.
 
         Trains on a GPU where there is one; the module ends on the CPU, where it is measured.
         """
@@ -80,7 +80,7 @@ class Network:
 
     @property
     def parameters(self) -> int:
-        """Numbers learnt."""
+        """Trained numbers."""
         return sum(parameter.numel() for parameter in self._module.parameters())
 
     def save(self, directory: Path) -> None:

@@ -10,7 +10,7 @@ from training.baselines.words import Vocabulary
 
 
 def read_vectors(path: Path, vocabulary: Vocabulary) -> npt.NDArray[np.float32]:
-    """Vectors of shape (ids, dimensions) for `vocabulary`; zeros where the file lacks a word.
+    """Vectors of shape (ids, dimensions) for `vocabulary`; zeros if the file lacks a word.
 
     The first line may hold two counts, as word2vec writes it. Only the words of `vocabulary` are kept in memory.
 
@@ -30,7 +30,7 @@ def read_vectors(path: Path, vocabulary: Vocabulary) -> npt.NDArray[np.float32]:
                     continue
                 dimensions = dimensions or len(parts) - 1
                 if dimensions < 1 or len(parts) <= dimensions:
-                    raise UsageError(f"{path} line {number}: needed are a word and {max(dimensions, 1)} numbers")
+                    raise UsageError(f"{path} line {number}: expected a word and {max(dimensions, 1)} numbers")
                 # From the end: in some published files a word has spaces in it.
                 word = " ".join(parts[:-dimensions]).casefold()
                 if (place := wanted.get(word)) is None or place in found:

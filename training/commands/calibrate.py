@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.98,
         metavar="SHARE",
-        help="share of right answers wanted among those that are not marked unsure (default: %(default)s)",
+        help="accuracy wanted among the answers that are not marked unsure (default: %(default)s)",
     )
 
 

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help=DATA_HELP)
     parser.add_argument("--test", type=Path, required=True, metavar="FILE", help="the same; it only measures")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="results and models; what is measured there is kept"
+        "--out", type=Path, required=True, metavar="DIR", help="results and models; results already there are kept"
     )
     for name in ("bert", "distilbert"):
         parser.add_argument(
@@ -24,7 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "left out",
         )
     parser.add_argument(
-        "--bundle", type=Path, action="append", default=[], metavar="DIR", help="measure this bundle too; may repeat"
+        "--bundle",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="measure this bundle too; repeatable",
     )
     parser.add_argument("--vectors", type=Path, metavar="FILE", help="pretrained word vectors for bigru, text format")
     parser.add_argument("--limit", type=count, metavar="N", help="draw N rows of each file (default: all)")

@@ -21,16 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-answers",
         type=Path,
         metavar="DIR",
-        help="keep what the model says there, without the texts: the same command goes on after a kill",
+        help="keep the model's answers in DIR, without the texts, so that the same command resumes after a kill",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    parser.add_argument("--report", type=Path, metavar="FILE.html", help="also write all of it as one HTML page")
+    parser.add_argument("--report", type=Path, metavar="FILE.html", help="also write everything as one HTML page")
     parser.add_argument(
         "--top-losses",
         type=amount,
         default=5,
         metavar="N",
-        help="show the N reviews that the model erred on most, with their text (default: %(default)s)",
+        help="show the N most confident mistakes, with their text (default: %(default)s)",
     )
 
 

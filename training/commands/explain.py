@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", metavar="TEXT", help="the text; -: all of standard input is one text")
     parser.add_argument("--label", metavar="NAME", help="explain this label (default: the one that the text gets)")
     parser.add_argument("--variant", metavar="NAME", help="precision variant (default: the one that is served)")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page that needs nothing else")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a self-contained HTML page")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the coloured text")
 
 

@@ -86,11 +86,11 @@ def measure_bundle(name: str, bundle: Path, test: Reviews, identity: dict[str, A
         answers, speed = _timed(_classifying(classifier), test.texts, name)
     evaluation = evaluate(answers, test.labels, manifest.labels)
     note = "not trained here"
-    if learnt := manifest.learnt_from:
-        note += f": {learnt[0].rows} rows of {learnt[0].file}"
-        if test.sha256 in {part.sha256 for part in learnt}:
+    if trained := manifest.learnt_from:
+        note += f": {trained[0].rows} rows of {trained[0].file}"
+        if test.sha256 in {part.sha256 for part in trained}:
             note += ", WHICH IS THE TEST FILE"
-            say(f"{name}: this bundle was trained on the test file; its accuracy here is a fiction")
+            say(f"{name}: this bundle was trained on the test file; its accuracy here is meaningless")
     return _of_bundle(name, identity, bundle, evaluation, seconds=None, speed=speed, note=note)
 
 

@@ -45,7 +45,7 @@ def check_base(base: Base, settings: FitSettings) -> None:
 def fit_encoder(
     base: Base, data: Prepared, settings: FitSettings, *, options: DataOptions, out: Path, checkpoints: Path
 ) -> tuple[Evaluation, float]:
-    """Fine-tune `base` into the bundle `out`, only its served variant kept; goes on where a killed run stopped.
+    """Fine-tune `base` into the bundle `out`, only its served variant kept; resumes a killed run.
 
     Returns:
         How the served variant did on all test rows, and the seconds of training, exporting and measuring left out.

@@ -109,7 +109,7 @@ class Comparison(_Part):
 
 
 def read_results(directory: Path) -> Comparison | None:
-    """What `write_results` wrote; None where there is nothing.
+    """What `write_results` wrote; None if there is nothing.
 
     Raises:
         UsageError: the file is something else, damaged, or of another version.
@@ -122,8 +122,8 @@ def read_results(directory: Path) -> Comparison | None:
     except (OSError, ValidationError) as error:
         if isinstance(error, ValidationError) and any(each["loc"] == ("format",) for each in error.errors()):
             raise UsageError(
-                f"{path} was written by another version, which did not tell the same rows: remove that directory, or "
-                "name another --out"
+                f"{path} was written by another version and cannot be compared with: remove that directory, or name "
+                "another --out"
             ) from error
         raise UsageError(f"{path} cannot be read: remove it, or name another --out") from error
 

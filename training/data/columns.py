@@ -144,9 +144,9 @@ def check_labels(path: Path, labels: Sequence[str], column: str, *, learned: boo
     if not learned:
         return
     if len(counts) < 2:
-        raise UsageError(f"{path} has {len(counts)} label(s) in {len(labels)} usable rows; needed: at least 2")
+        raise UsageError(f"{path} has {len(counts)} label(s) in {len(labels)} usable rows; at least 2 are needed")
     if scarce := {label: count for label, count in counts.items() if count < MIN_ROWS_PER_LABEL}:
-        raise UsageError(f"{path} has too few rows of {scarce}; needed: at least {MIN_ROWS_PER_LABEL} of each")
+        raise UsageError(f"{path} has too few rows of {scarce}; at least {MIN_ROWS_PER_LABEL} of each are needed")
 
 
 def _folded(label: str) -> str:

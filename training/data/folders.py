@@ -32,7 +32,7 @@ def read_directory(path: Path) -> Table:
     if splits:
         path, classes = splits[0], _class_folders(splits[0])
     if not classes:
-        raise UsageError(f"{path} has no folders with .txt files; needed: one for each label, as pos/ and neg/")
+        raise UsageError(f"{path} has no folders with .txt files; it needs one for each label, such as pos/ and neg/")
     # By name of the file, not of the folder: a sample from the start of the table has every label.
     files = sorted((file for folder in classes for file in _texts(folder)), key=lambda f: (f.name, f.parent.name))
     names = [file.relative_to(path).as_posix() for file in files]

@@ -6,9 +6,9 @@ import numpy as np
 
 
 def held_out_rows(labels: Sequence[str], share: float, seed: int, purpose: str) -> list[int]:
-    """Rows to hold out: `share` of the rows of each label, ascending; drawn with `seed`, anew for each `purpose`.
+    """Rows to hold out: `share` of the rows of each label, ascending; drawn with `seed` and `purpose`.
 
-    At least one row of each label, where that leaves one to train on; none where `share` is 0.
+    At least one row of each label if that leaves one to train on; none if `share` is 0.
     """
     if not share:
         return []

@@ -1,8 +1,8 @@
-"""Texts that stand in the training file and in the test file: a model that has learned them by heart flatters itself.
+"""Texts that are in the training file and in the test file: a model that has memorised them looks better than it is.
 
 Two texts are exact duplicates if they are the same once `normalised`, and near duplicates if the sets of their word
-5-grams have a Jaccard similarity of at least a threshold: the same review with a sentence added or a word mended. Where
-a script has no spaces between words, each letter counts as one.
+5-grams have a Jaccard similarity of at least a threshold: the same review with a sentence added or a word corrected.
+In scripts without spaces between words, each letter counts as a word.
 MinHash with locality-sensitive hashing (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3) finds
 the candidates; their similarity is then computed exactly, so that no pair is reported in error.
 """

@@ -1,4 +1,4 @@
-"""From files to the rows that are trained on and the rows that are measured on; everything left out is told."""
+"""From files to the rows that are trained on and the rows that are measured on; everything left out is reported."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def prepare(train_file: Path, test_file: Path, options: DataOptions, say: Callab
         train_file: see `read_reviews`.
         test_file: see `read_reviews`.
         options: how they are read and compared.
-        say: told each finding, one line each.
+        say: receives each finding, one line each.
 
     Raises:
         UsageError: a file cannot be used, their labels differ, or they overlap by more than allowed.
@@ -110,7 +110,7 @@ def prepare_test(
 def check_leaks(
     train: Reviews, test: Reviews, options: DataOptions, say: Callable[[str], None], what: str = "the training file"
 ) -> Leaks:
-    """Tell what `test` shares with `train`, which is called `what` in a refusal.
+    """Report what `test` shares with `train`, which is called `what` in a refusal.
 
     Raises:
         UsageError: it is more than `options` allow.
@@ -123,14 +123,14 @@ def check_leaks(
     if share > options.max_overlap and not options.drop_leaked:
         raise UsageError(
             f"{share:.1%} of the test texts occur in {what}, more than {options.max_overlap:.1%}: an "
-            "accuracy measured on them would be a fiction; give separate files, leave these texts out with "
+            "accuracy measured on them would be meaningless; give separate files, leave these texts out with "
             "--drop-leaked, or raise --max-overlap"
         )
     return leaks
 
 
 def check_unseen(models: Iterable[Path], data: Prepared, say: Callable[[str], None]) -> tuple[Source, ...]:
-    """See that no model in the directories `models` has learnt what is to measure the one that is made of them.
+    """Check that no model in the directories `models` was trained on the rows that will measure their successor.
 
     Only a bundle says what it was trained on. If that is the same training file, it is told: rows held out of it are
     new to the model only if it held out the same ones.
@@ -147,19 +147,19 @@ def check_unseen(models: Iterable[Path], data: Prepared, say: Callable[[str], No
             manifest = Manifest.model_validate_json((directory / MANIFEST).read_bytes())
         except (OSError, ValueError):
             continue
-        name, learnt = manifest.name, {part.sha256: part for part in manifest.learnt_from}
-        if data.test.sha256 in learnt:
+        name, trained = manifest.name, {part.sha256: part for part in manifest.learnt_from}
+        if data.test.sha256 in trained:
             raise UsageError(
-                f"{name} was trained on {data.test.path.name}: an accuracy measured on it would be a fiction; start "
+                f"{name} was trained on {data.test.path.name}: an accuracy measured on it would be meaningless; start "
                 "from another model, or give another file to measure on"
             )
-        if data.train.sha256 in learnt:
+        if data.train.sha256 in trained:
             say(
-                f"{name} was trained on {data.train.path.name}, too: it may know rows that are held out of it here "
+                f"{name} was trained on {data.train.path.name}, too, maybe on rows that are held out of it here "
                 "(not with the same --seed and shares); calibrate on other reviews in the end, with review-training "
                 "calibrate"
             )
-        found |= learnt
+        found |= trained
     return tuple(found.values())
 
 
@@ -190,7 +190,7 @@ def _without(reviews: Reviews, rows: frozenset[int]) -> Reviews:
 
 
 def check_left(reviews: Reviews, removed: str) -> None:
-    """Raise `UsageError` where too few rows are left without what was `removed`."""
+    """Raise `UsageError` if too few rows are left without what was `removed`."""
     try:
         check_labels(reviews.path, reviews.labels, str(reviews.columns.label))
     except UsageError as error:
@@ -198,6 +198,6 @@ def check_left(reviews: Reviews, removed: str) -> None:
 
 
 def _check_taught(train: Reviews, test: Reviews) -> None:
-    """Raise `UsageError` where a label of `test` has no row in `train`: it could not be measured after the training."""
+    """Raise `UsageError` if a label of `test` has no row in `train`: it could not be measured after the training."""
     if unknown := sorted(set(test.labels) - set(train.labels)):
         raise UsageError(f"{test.path} has labels that no row to train on in {train.path} has: {', '.join(unknown)}")

@@ -147,7 +147,7 @@ def _check_broken(path: Path, table: Table, broken: Sequence[BadRow]) -> None:
     if len(broken) > MAX_BROKEN * (len(table.places) + len(table.broken)):
         raise UsageError(
             f"{path} cannot be read as {path.suffix or 'text'}: {len(broken)} rows are broken, first {broken[0]}; "
-            "save the file anew, whole and as UTF-8"
+            "save the whole file again, as UTF-8"
         )
 
 

@@ -119,7 +119,7 @@ def read_jsonl(path: Path) -> Table:
 
 
 def check_encoding(path: Path) -> None:
-    """Raise `UsageError` where `path` is text in UTF-16, as Excel's "Unicode text" is, or in UTF-32."""
+    """Raise `UsageError` if `path` is text in UTF-16, as Excel's "Unicode text" is, or in UTF-32."""
     with path.open("rb") as file:
         # In little endian UTF-32 begins as UTF-16 does.
         if file.read(4).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):

@@ -49,6 +49,6 @@ class Table:
 
 
 def check_header(path: Path, names: Sequence[str]) -> None:
-    """Raise `UsageError` where two columns have the same name: which of them is meant?"""
+    """Raise `UsageError` if two columns have the same name: which of them is meant?"""
     if repeated := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
         raise UsageError(f"{path} has the column {repeated[0]!r} twice: rename one of them")

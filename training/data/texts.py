@@ -42,7 +42,7 @@ def read_texts(source: str, column: str | None, say: Callable[[str], None] = lam
         source: xlsx, csv and tsv with a header row; parquet; jsonl with an object or a string a line; txt with a text a
             line.
         column: name of the column or field that holds the text; default: one of `TEXT_NAMES`, or the only one.
-        say: told which one is read where it was guessed among several.
+        say: receives the name of the column if it was guessed among several.
 
     Raises:
         UsageError: the file cannot be read, lacks the column, or has a name that is not UTF-8.
@@ -59,7 +59,7 @@ def read_texts(source: str, column: str | None, say: Callable[[str], None] = lam
         if not path.is_file():
             raise UsageError(f"{source} does not exist")
         if suffix not in SUFFIXES:
-            raise UsageError(f"{source}: known are {', '.join(SUFFIXES)}; pipe anything else in as one text a line")
+            raise UsageError(f"{source}: supported are {', '.join(SUFFIXES)}; pipe in anything else, one text per line")
         if suffix in (".xlsx", ".parquet"):
             yield from _table(source, column, say)
             return
@@ -87,13 +87,13 @@ def text_column(source: str, names: Sequence[str], wanted: str | None, say: Call
         raise UsageError(f"{source} lacks the column {wanted!r}; it has {found}")
     if len(names) == 1:
         return 0
-    raise UsageError(f"{source} has the columns {found}: say with --text-column which one holds the text")
+    raise UsageError(f"{source} has the columns {found}: name the column of texts with --text-column")
 
 
 def _guessed(source: str, names: Sequence[str], wanted: str | None, say: Callable[[str], None]) -> str | None:
     name = find_column(names, wanted, TEXT_NAMES)
     if name is not None and wanted is None and len(names) > 1:
-        say(f"{source}: texts are read from {name!r}; another column can be named with --text-column")
+        say(f"{source}: texts are read from {name!r}; choose another column with --text-column")
     return name
 
 
@@ -140,7 +140,7 @@ def _csv(source: str, column: str | None, say: Callable[[str], None]) -> Iterato
             others.pop("", None)
             yield Row(source, number, text, bad.reason if bad else None, others)
     if place is None:
-        raise UsageError(f"{source} is empty: needed is a header row")
+        raise UsageError(f"{source} is empty: it needs a header row")
 
 
 def _table(source: str, column: str | None, say: Callable[[str], None]) -> Iterator[Row]:

@@ -20,14 +20,14 @@ NONE = ""
 def read_unlabeled(
     path: Path, column: str | None, data: Prepared, options: DataOptions, say: Callable[[str], None]
 ) -> Reviews:
-    """The texts of `path` that may be learnt from: each once, none of the training file, and none like a test text.
+    """The texts of `path` to train on: each once, none of the training file, and none like a test text.
 
     Args:
         path: one of the files that `read_texts` reads.
         column: see `read_texts`.
         data: the labelled rows.
         options: how texts are compared, and how many of the test texts may occur in `path`.
-        say: told what is left out.
+        say: receives what is left out.
 
     Raises:
         UsageError: the file cannot be read, lacks the column, or holds more of the test texts than `options` allow.

@@ -4,7 +4,7 @@ from consumer.errors import UsageError
 
 
 def check_utf8(name: str, advice: str = "rename it") -> None:
-    """See that `name` can be written down: better heard before the training than behind it.
+    """Check that `name` can be written down: before the training rather than after it.
 
     Raises:
         UsageError: it holds bytes of another encoding, which Python keeps as lone surrogates (PEP 383).

@@ -8,12 +8,12 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-#: Seconds between two lines where the output is no terminal.
+#: Seconds between two lines if the output is not a terminal.
 LINE_SECONDS = 30.0
 
 
 def say(line: str) -> None:
-    """Tell the user one thing, on stderr: stdout is for results."""
+    """Print one line for the user on stderr: stdout is for results."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -22,7 +22,7 @@ class ProgressBar:
 
     Args:
         title: what is being done.
-        total: reviews in all; None where nobody knows, as in a pipe.
+        total: reviews in all; None if nobody knows, as in a pipe.
         done: reviews done by an earlier process; they do not count for the rate.
     """
 

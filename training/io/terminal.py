@@ -1,4 +1,4 @@
-"""What may be shown on a terminal: any text, on one of any encoding."""
+"""Output that is safe on a terminal: any text, any encoding."""
 
 import os
 import re
@@ -7,17 +7,17 @@ import sys
 from io import TextIOWrapper
 from pathlib import Path
 
-#: Characters that would steer a terminal, or turn the reading direction.
+#: Characters that control a terminal or change the reading direction.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(text: str) -> str:
-    """`text` without the characters that steer a terminal."""
+    """`text` without the characters that control a terminal."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
 def replace_closed_streams() -> None:
-    """Where a program was started without a standard stream, let it be an empty one, not None."""
+    """Replace standard streams that are missing, which are None, with empty ones."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we run
@@ -32,12 +32,12 @@ def somebody_reads() -> bool:
 
 
 def discard_output() -> None:
-    """Let nothing be flushed, at the end, into a pipe that nobody reads any more."""
+    """Discard what would be flushed at exit into a pipe without a reader."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def escape_what_cannot_be_shown() -> None:
-    """Let an emoji on a terminal that has none be an escape, where it would end the program."""
+    """Print an escape for a character that the terminal's encoding lacks, instead of ending the program."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # not what a test puts in its place
             stream.reconfigure(errors="backslashreplace")

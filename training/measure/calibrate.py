@@ -37,11 +37,11 @@ def hold_out(train: Reviews, share: float, seed: int) -> tuple[Reviews, Reviews 
     """Take `share` of the rows of each label out of `train`, drawn with `seed`, to calibrate on.
 
     Returns:
-        The rows left to train on, and those held out; None where they would be fewer than `MIN_ROWS`.
+        The rows left to train on, and those held out; None if they would be fewer than `MIN_ROWS`.
     """
     held = held_out_rows(train.labels, share, seed, "calibration")
     if share and len(held) < MIN_ROWS:
-        say(f"{share:.0%} of the training rows are {len(held)}, too few to calibrate on (needed: {MIN_ROWS})")
+        say(f"{share:.0%} of the training rows are {len(held)}, too few to calibrate on (minimum: {MIN_ROWS})")
     if len(held) < MIN_ROWS:
         say("the probabilities will not be calibrated")
         return train, None

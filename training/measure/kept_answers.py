@@ -1,4 +1,4 @@
-"""What a model said of each text of a file, kept while it is measured: a run that is killed goes on measuring.
+"""What a model said of each text of a file, kept while it is measured, so that a killed run resumes.
 
 A file of JSON lines, one per text in their order; no text is in it. Its name is the sum of what the answers depend on,
 so that another model, text or setting never finds them. Every line has the number of its row: what two processes wrote
@@ -65,7 +65,7 @@ class KeptAnswers:
         return found
 
     def append(self, answers: Sequence[Scored | None]) -> None:
-        """Keep the answers to the next texts; None where the model failed."""
+        """Keep the answers to the next texts; None if the model failed."""
         # Unbuffered: one write, so that lines of another process never end up inside.
         with storing(self._path), self._path.open("ab", buffering=0) as file:
             file.write(_as_lines(answers, self._rows))

@@ -90,7 +90,7 @@ def _looked_through(sources: Sequence[str], column: str | None) -> tuple[int | N
 def _checked(sources: list[str], out: Path | None, bundle: Path) -> list[str]:
     """`sources`, if the command line is right."""
     if STDIN in sources and sys.stdin.isatty():
-        raise UsageError("name the files to label, or pipe texts in, one a line")
+        raise UsageError("give the files to label, or pipe in texts, one per line")
     if sources.count(STDIN) > 1:
         raise UsageError("standard input (-) can be read once only")
     if out is not None:

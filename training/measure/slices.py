@@ -21,7 +21,7 @@ class Slice:
     """Some of the rows: all that have `name` when split `by` something.
 
     `interval` is the 95 % Wilson interval of the accuracy, `confidence` the mean top probability of the answers, and
-    `unsure` the share of the answers below the threshold of the bundle, None where it has none.
+    `unsure` the share of the answers below the threshold of the bundle, None if it has none.
     """
 
     by: str

@@ -31,7 +31,7 @@ def calibrated_copy(
 
     With `train_file`, what the bundle was trained on, the rows are checked for leaks as `options` say. Version,
     golden answers and digest change; weights, tokenizer and labels do not. A bundle that was calibrated before is
-    calibrated anew.
+    calibrated again.
 
     Returns:
         The manifest of the copy.
@@ -51,7 +51,7 @@ def calibrated_copy(
     check_known_labels(reviews, manifest.labels)
     _check_new(manifest, reviews)
     if len(reviews) < MIN_ROWS:
-        raise UsageError(f"{file} has {len(reviews)} usable rows; needed to calibrate: at least {MIN_ROWS}")
+        raise UsageError(f"{file} has {len(reviews)} usable rows; calibrating needs at least {MIN_ROWS}")
     with open_classifier(bundle, None) as classifier:
         classifier.self_check()
         answers = classify_all(classifier, reviews.texts, "asking the model")
@@ -86,9 +86,9 @@ def calibrated_copy(
 
 
 def _check_new(manifest: Manifest, reviews: Reviews) -> None:
-    """Raise `UsageError` where the bundle was trained or measured on `reviews`."""
+    """Raise `UsageError` if the bundle was trained or measured on `reviews`."""
     if any(reviews.sha256 == known.sha256 for known in manifest.training_data):
         raise UsageError(
-            f"{reviews.path} is what {manifest.name} was trained or measured on: on such texts a model is surer than "
-            "on others; give reviews that it has not seen"
+            f"{reviews.path} is what {manifest.name} was trained or measured on: a model is more confident on "
+            "such texts than on others; give reviews that it has not seen"
         )

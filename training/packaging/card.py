@@ -91,7 +91,7 @@ def _origin(manifest: Manifest, record: RunRecord) -> str:
 
 
 def _distillation(record: RunRecord) -> str:
-    """What a student learnt from whom; nothing of other models."""
+    """What a student was trained on, by which teachers; nothing for other models."""
     settings = record.settings
     if not isinstance(settings, DistilSettings):
         return ""

@@ -50,7 +50,7 @@ def package(
         out: directory of the bundle.
         record: of the run; with the figures that are measured here, it is put into the bundle.
         kept: directory where the answers to the rows that measure and calibrate are kept: measuring may take hours, and
-            a killed run goes on from there.
+            a killed run resumes from there.
 
     Returns:
         Its manifest, and what was measured per variant: that of the served one is on all rows that were to measure it.
@@ -122,7 +122,7 @@ def calibration_set(base: Base, train: Reviews, settings: FitSettings, count: in
 
 
 def _training_data(record: RunRecord) -> list[Source]:
-    """What the manifest names of the data: what was learnt, here and by base and teachers, and last what measures."""
+    """The training data of this run, of its base and of its teachers, for the manifest; the test file comes last."""
     parts: tuple[DataPart, ...] = ("train", "unlabeled")
     own = [record.data[part] for part in parts if part in record.data]
     known = {part.sha256 for part in own}
