@@ -15,7 +15,7 @@ __all__ = ["Predictor"]
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for, when it is asked for: `import training` alone loads no model code."""
+    """Import `Predictor` on first use, so that `import training` alone loads no model code."""
     if name == "Predictor":
         from training.predictor import Predictor
 

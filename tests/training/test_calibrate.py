@@ -188,7 +188,7 @@ def test_rows_that_nearly_repeat_a_held_out_one_are_not_trained_on(capsys: pytes
     assert 800 < len(data.train) + len(calibration) + len(validation) < 1100
     printed = capsys.readouterr().err
     assert "more are left out: near duplicates of rows that are held out" in printed
-    assert "they tell how it goes and are never trained on" in printed
+    assert "are held out to monitor the training and never trained on" in printed
 
 
 def test_too_few_rows_are_not_held_out(capsys: pytest.CaptureFixture[str]) -> None:

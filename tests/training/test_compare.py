@@ -349,7 +349,7 @@ def test_an_encoder_is_not_trained_on_with_as_many_other_rows(
         assert main(["compare", *command, "--near-duplicate", "1"]) == 130
     assert read_results(tmp_path / "out") is None
     # When the nearly repeated ones are left out, then the checkpoint is of another run
-    assert "is of a run with another train_rows_sha256: remove" in refusal(capsys, command)
+    assert "is of a run with another train_rows_sha256: " in refusal(capsys, command)
 
 
 def test_results_of_an_older_version_are_neither_mixed_nor_overwritten(

@@ -151,7 +151,7 @@ def test_a_resumed_run_keeps_its_precision(
     # And another precision is refused, as any other setting
     assert main(arguments(workplace, "stopped", precision="fp32")) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "of a run with another precision; it computes in bf16: give the same settings again" in line
+    assert "of a run with another precision; it computes in bf16: give the same files and settings again" in line
 
 
 def test_the_record_of_a_finished_run_says_what_it_was_trained_on(

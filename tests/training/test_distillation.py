@@ -118,7 +118,7 @@ def test_settings_that_learn_nothing_from_a_teacher_are_refused() -> None:
         DistilSettings(soft_weight=0)
     with pytest.raises(ValueError, match="does not work with windows"):
         DistilSettings(attention_weight=1, truncation=Truncation.WINDOWS)
-    with pytest.raises(ValueError, match="needs a teacher_max_length that is train_max_length"):
+    with pytest.raises(ValueError, match="needs teacher_max_length to equal train_max_length"):
         DistilSettings(attention_weight=1, teacher_max_length=24)
     assert DistilSettings(soft_weight=0, attention_weight=1, teacher_max_length=24, train_max_length=24)
     with pytest.raises(ValueError, match="temperature"):

@@ -219,7 +219,7 @@ def test_a_base_that_neither_exists_nor_is_on_the_hub_is_refused(
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
     command = ["fit", *files, "--out", str(tmp_path / "bundle"), "--base", "no-such-model"]
-    assert "name a directory that holds config.json" in refusal(capsys, command)
+    assert "give --base a directory with config.json" in refusal(capsys, command)
 
 
 def test_more_tokens_than_the_base_has_positions_are_refused(

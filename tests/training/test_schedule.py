@@ -92,7 +92,7 @@ def test_the_model_card_can_say_which_policy_it_was() -> None:
 @pytest.mark.parametrize("policy", [policy for policy in get_args(Policy) if policy != "sgdr"])
 def test_cycles_of_another_policy_are_refused(policy: Policy, given: dict[str, float]) -> None:
     """They would change nothing, without a word."""
-    with pytest.raises(ValidationError, match="cycle_length and cycle_multiplier are for sgdr: set policy to sgdr as"):
+    with pytest.raises(ValidationError, match="cycle_length and cycle_multiplier need sgdr: set policy to sgdr as"):
         FitSettings.model_validate({"policy": policy} | given)
 
 

@@ -185,7 +185,7 @@ def _saved_state(saving: Saving) -> RunState:
     chosen = f"; it computes in {state.decided.precision}" if "precision" in differing and state.decided else ""
     raise UsageError(
         f"the checkpoint in {saving.directory} is of a run with another {', '.join(differing)}{chosen}: give the same "
-        "settings again, remove that directory, or name another one with --checkpoints"
+        "files and settings again, remove that directory, or name another one with --checkpoints"
     )
 
 
