@@ -108,6 +108,7 @@ def main() -> int:
     parser.add_argument("--reviews", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=LEAST_SECONDS, help="of each measurement, at least (2)")
+    parser.add_argument("--products", type=int, default=Multiplication.REPEATS, help="of matrices, for the limit (24)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
 
@@ -135,7 +136,10 @@ def main() -> int:
         measured = measure(
             {
                 **{name: lambda run=run: timed(run, texts, arguments.seconds) for name, run in contestants.items()},  # type: ignore[misc]
-                **{f"limit {name}": lambda m=m: m.flop_per_second() / flop for name, m in multiplications.items()},  # type: ignore[misc]
+                **{
+                    f"limit {name}": lambda m=m: m.flop_per_second(arguments.products) / flop
+                    for name, m in multiplications.items()
+                },  # type: ignore[misc]
                 THROUGH_KAFKA: lambda: worker.backlog(texts * BACKLOG),
             },
             arguments.rounds,
