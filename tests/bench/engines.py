@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,11 @@ def timed(run: Run, texts: Sequence[str], least_seconds: float = LEAST_SECONDS) 
     return read / seconds
 
 
+def reviews_of(flop: float, multiplication: Multiplication, products: int) -> float:
+    """Reviews of `flop` a second that bare products of matrices would allow."""
+    return multiplication.flop_per_second(products) / flop
+
+
 def row(name: str, values: Sequence[float], yardstick: float, limit: float | None) -> dict[str, Any]:
     """One line of the result; speeds are reviews a second."""
     median = statistics.median(values)
@@ -135,11 +141,11 @@ def main() -> int:
     with EndToEnd(arguments.bundle) as worker:
         measured = measure(
             {
-                **{name: lambda run=run: timed(run, texts, arguments.seconds) for name, run in contestants.items()},  # type: ignore[misc]
+                **{name: partial(timed, run, texts, arguments.seconds) for name, run in contestants.items()},
                 **{
-                    f"limit {name}": lambda m=m: m.flop_per_second(arguments.products) / flop
-                    for name, m in multiplications.items()
-                },  # type: ignore[misc]
+                    f"limit {name}": partial(reviews_of, flop, of, arguments.products)
+                    for name, of in multiplications.items()
+                },
                 THROUGH_KAFKA: lambda: worker.backlog(texts * BACKLOG),
             },
             arguments.rounds,
