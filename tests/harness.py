@@ -1,4 +1,4 @@
-"""What a fault test stands on: topics, records, workers with a fake model, a reader that watches, and the oracle."""
+"""What fault tests share: topics, records, workers with a fake model, a reader that watches, and the oracle."""
 
 import json
 import random
@@ -21,7 +21,7 @@ from tests.kafka_helpers import Record, Topics, committed_offsets, internal, pro
 from tests.live_reader import LiveReader, Source
 from tests.worker_process import WorkerProcess, wait_until
 
-#: Seconds that suit a test, where the defaults suit production.
+#: Short timeouts for tests; the defaults are for production.
 FAST: dict[str, object] = {
     "session_timeout_seconds": 6,
     "transaction_timeout_seconds": 10,
@@ -45,20 +45,20 @@ class FakeWorker(WorkerProcess):
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended."""
         return self.process.poll() is None
 
     @property
     def reached_ready(self) -> bool:
-        """Whether it has begun to read."""
+        """Whether it has started to read."""
         return '"ready: ' in self.log
 
     def reached(self, point: str) -> bool:
-        """Whether it came to this point, such as "sent:2"."""
+        """Whether it reached this point, such as "sent:2"."""
         return (self._directory / point).exists()
 
     def await_point(self, point: str, timeout_s: float = 60) -> None:
-        """Wait until it comes to this point; fails at once if the process ended otherwise."""
+        """Wait until it reaches this point; fails at once if the process ends first."""
 
         def there() -> bool:
             here = self.reached(point)
@@ -68,12 +68,12 @@ class FakeWorker(WorkerProcess):
         wait_until(there, timeout_s, f"the worker comes to {point}")
 
     def await_partitions(self, count: int, timeout_s: float = 60) -> None:
-        """Wait until it has so many partitions."""
+        """Wait until it has `count` partitions."""
         what = f"{count} partitions"
         wait_until(lambda: self.metric("reviews_assigned_partitions") == count, timeout_s, what)
 
     def release(self, point: str) -> None:
-        """Let it go on from a pause."""
+        """Let it resume after a pause."""
         (self._directory / f"{point}.go").touch()
 
     def send(self, number: signal.Signals) -> None:
@@ -81,7 +81,7 @@ class FakeWorker(WorkerProcess):
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once, as a power cut would, and collect it."""
+        """End it at once, as a power cut would, and reap it."""
         self.process.kill()
         self.process.wait()
 
@@ -93,9 +93,9 @@ class Harness:
         kafka: the cluster.
         directory: for logs and points.
         seed: of everything random, printed.
-        bootstrap: what workers are told to connect to; the cluster's own listener if None.
+        bootstrap: where workers connect to; the cluster's own listener if None.
         partitions: of each topic.
-        output_partitions: of the output and dead-letter topics, where they differ.
+        output_partitions: of the output and dead-letter topics; `partitions` if None.
     """
 
     def __init__(
@@ -169,11 +169,11 @@ class Harness:
         return worker
 
     def supervised(self, script: Script | None = None, /, **settings: object) -> "Supervisor":
-        """A worker that is started again whenever it gives up, as every deployment does."""
+        """A worker that is restarted whenever it gives up, as in every deployment."""
         return self._ending.enter_context(Supervisor(self, script, settings))
 
     def committed(self) -> int:
-        """Records of the input that are committed; 0 while no broker can say."""
+        """Records of the input that are committed; 0 while no broker answers."""
         try:
             return sum(self.committed_by_partition().values())
         except NoAnswerError:
@@ -201,13 +201,13 @@ class Harness:
         wait_until(done, timeout_s, f"all {len(self.produced)} records are committed", every_s=0.3)
 
     def finish(self, timeout_s: float = 90, *, exactly_once: bool = True) -> oracle.Verdict:
-        """Wait until all is done, stop the workers that are left in order, and let the oracle decide."""
+        """Wait until everything is committed, stop the remaining workers, and let the oracle decide."""
         self.await_done(timeout_s)
         self.stop()
         return self.verdict(exactly_once=exactly_once)
 
     def stop(self) -> None:
-        """SIGTERM to every worker that is left; each must end with exit code 0."""
+        """Send SIGTERM to every worker that still runs; each must end with exit code 0."""
         running = [worker for worker in self.workers if worker.is_running]
         for worker in running:
             worker.send(signal.SIGTERM)
@@ -215,7 +215,7 @@ class Harness:
             assert worker.wait_exit() == 0, worker.log
 
     def verdict(self, *, exactly_once: bool = True) -> oracle.Verdict:
-        """What the oracle says when all workers have ended."""
+        """The verdict of the oracle, once all workers have ended."""
         found = oracle.check(
             self.kafka, self.topics, self.produced, self.live, dead=self.dead, exactly_once=exactly_once
         )
@@ -224,7 +224,7 @@ class Harness:
 
 
 class Supervisor:
-    """Starts a worker again whenever it ends with the exit code for that, as systemd or Kubernetes would."""
+    """Restarts a worker whenever it ends with the exit code for that, as systemd or Kubernetes would."""
 
     def __init__(self, harness: Harness, script: Script | None, settings: dict[str, object]) -> None:
         self.exits: list[int] = []
