@@ -118,6 +118,7 @@ class Harness:
         self.produced: list[Record] = []
         self.dead: set[Source] = set()
         self.workers: list[FakeWorker] = []
+        self._supervisors: list[Supervisor] = []
         self.live: LiveReader | None = None
         self.random = random.Random(seed)
         self._directory = directory
@@ -170,7 +171,9 @@ class Harness:
 
     def supervised(self, script: Script | None = None, /, **settings: object) -> "Supervisor":
         """A worker that is restarted whenever it gives up, as in every deployment."""
-        return self._ending.enter_context(Supervisor(self, script, settings))
+        supervisor = self._ending.enter_context(Supervisor(self, script, settings))
+        self._supervisors.append(supervisor)
+        return supervisor
 
     def committed(self) -> int:
         """Records of the input that are committed; 0 while no broker answers."""
@@ -191,7 +194,8 @@ class Harness:
 
         def done() -> bool:
             left = any(worker.is_running for worker in self.workers)
-            assert left, f"no worker is left; the last one said:\n{self.workers[-1].log}"
+            left = left or any(supervisor.is_active for supervisor in self._supervisors)  # about to restart one
+            assert left, f"no worker is left; the log of the last one:\n{self.workers[-1].log}"
             try:
                 committed = self.committed_by_partition()
             except NoAnswerError:
@@ -233,6 +237,11 @@ class Supervisor:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._thread.start()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a worker runs under it, or is about to be restarted."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         while True:
