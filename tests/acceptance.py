@@ -1,8 +1,8 @@
 """A labelled file through everything: `python -m tests.acceptance --data test.xlsx --rows 2000`.
 
-Kafka's own console producer fills the topic; two workers of one group drain it; one is killed with SIGKILL on the way
-and started again. Then every input has to be found exactly once, in order, and the labels are as right as
-`review-training evaluate` says of the same rows. Last line: `accepted`.
+Kafka's own console producer fills the topic. Two workers of one group drain it; one is killed with SIGKILL and
+restarted. Every input must then have exactly one result, in order, and the labels must be as accurate as
+`review-training evaluate` measures on the same rows. The last line is `accepted`.
 """
 
 import argparse
@@ -27,7 +27,7 @@ PARTITIONS = 4
 
 
 def main() -> int:
-    """Exit code 0 when everything held; an AssertionError says what did not."""
+    """Exit code 0 if everything holds; an AssertionError says what does not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="labelled reviews, xlsx or csv")
     parser.add_argument("--rows", type=int, default=2000, help="how many of them")
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def fill(topics: Topics, texts: tuple[str, ...]) -> None:
-    """Produce with a client that is not ours: Kafka's console producer, keyed so that all partitions get some."""
+    """Produce with a foreign client, Kafka's console producer, with keys so that all partitions get records."""
     lines = (
         f"key-{row}\t{json.dumps({'id': f'row-{row}', 'text': text, 'row': row})}" for row, text in enumerate(texts)
     )
@@ -95,7 +95,7 @@ def done(topics: Topics) -> int:
 
 
 def check(kafka: LocalBroker, topics: Topics, labels: tuple[str, ...]) -> int:
-    """Each source offset exactly once, in order, everything committed; returns how many labels are right."""
+    """Check that each source offset has one result, in order, and is committed; return how many labels are right."""
     ends = end_offsets(topics.bootstrap, topics.input)
     outputs, dead = read_all(topics.bootstrap, topics.output), read_all(topics.bootstrap, topics.dead_letter)
     found = Counter(record.source for record in outputs + dead)

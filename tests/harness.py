@@ -1,4 +1,4 @@
-"""What a fault test stands on: topics, records, workers with a fake model, a reader that watches, and the oracle."""
+"""What fault tests share: topics, records, workers with a fake model, a reader that watches, and the oracle."""
 
 import json
 import random
@@ -21,7 +21,7 @@ from tests.kafka_helpers import Record, Topics, committed_offsets, internal, pro
 from tests.live_reader import LiveReader, Source
 from tests.worker_process import WorkerProcess, wait_until
 
-#: Seconds that suit a test, where the defaults suit production.
+#: Short timeouts for tests; the defaults are for production.
 FAST: dict[str, object] = {
     "session_timeout_seconds": 6,
     "transaction_timeout_seconds": 10,
@@ -45,20 +45,20 @@ class FakeWorker(WorkerProcess):
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended."""
         return self.process.poll() is None
 
     @property
     def reached_ready(self) -> bool:
-        """Whether it has begun to read."""
+        """Whether it has started to read."""
         return '"ready: ' in self.log
 
     def reached(self, point: str) -> bool:
-        """Whether it came to this point, such as "sent:2"."""
+        """Whether it reached this point, such as "sent:2"."""
         return (self._directory / point).exists()
 
     def await_point(self, point: str, timeout_s: float = 60) -> None:
-        """Wait until it comes to this point; fails at once if the process ended otherwise."""
+        """Wait until it reaches this point; fails at once if the process ends first."""
 
         def there() -> bool:
             here = self.reached(point)
@@ -68,12 +68,12 @@ class FakeWorker(WorkerProcess):
         wait_until(there, timeout_s, f"the worker comes to {point}")
 
     def await_partitions(self, count: int, timeout_s: float = 60) -> None:
-        """Wait until it has so many partitions."""
+        """Wait until it has `count` partitions."""
         what = f"{count} partitions"
         wait_until(lambda: self.metric("reviews_assigned_partitions") == count, timeout_s, what)
 
     def release(self, point: str) -> None:
-        """Let it go on from a pause."""
+        """Let it resume after a pause."""
         (self._directory / f"{point}.go").touch()
 
     def send(self, number: signal.Signals) -> None:
@@ -81,7 +81,7 @@ class FakeWorker(WorkerProcess):
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once, as a power cut would, and collect it."""
+        """End it at once, as a power cut would, and reap it."""
         self.process.kill()
         self.process.wait()
 
@@ -93,9 +93,9 @@ class Harness:
         kafka: the cluster.
         directory: for logs and points.
         seed: of everything random, printed.
-        bootstrap: what workers are told to connect to; the cluster's own listener if None.
+        bootstrap: where workers connect to; the cluster's own listener if None.
         partitions: of each topic.
-        output_partitions: of the output and dead-letter topics, where they differ.
+        output_partitions: of the output and dead-letter topics; `partitions` if None.
     """
 
     def __init__(
@@ -118,6 +118,7 @@ class Harness:
         self.produced: list[Record] = []
         self.dead: set[Source] = set()
         self.workers: list[FakeWorker] = []
+        self._supervisors: list[Supervisor] = []
         self.live: LiveReader | None = None
         self.random = random.Random(seed)
         self._directory = directory
@@ -169,11 +170,13 @@ class Harness:
         return worker
 
     def supervised(self, script: Script | None = None, /, **settings: object) -> "Supervisor":
-        """A worker that is started again whenever it gives up, as every deployment does."""
-        return self._ending.enter_context(Supervisor(self, script, settings))
+        """A worker that is restarted whenever it gives up, as in every deployment."""
+        supervisor = self._ending.enter_context(Supervisor(self, script, settings))
+        self._supervisors.append(supervisor)
+        return supervisor
 
     def committed(self) -> int:
-        """Records of the input that are committed; 0 while no broker can say."""
+        """Records of the input that are committed; 0 while no broker answers."""
         try:
             return sum(self.committed_by_partition().values())
         except NoAnswerError:
@@ -191,7 +194,8 @@ class Harness:
 
         def done() -> bool:
             left = any(worker.is_running for worker in self.workers)
-            assert left, f"no worker is left; the last one said:\n{self.workers[-1].log}"
+            left = left or any(supervisor.is_active for supervisor in self._supervisors)  # about to restart one
+            assert left, f"no worker is left; the log of the last one:\n{self.workers[-1].log}"
             try:
                 committed = self.committed_by_partition()
             except NoAnswerError:
@@ -201,13 +205,13 @@ class Harness:
         wait_until(done, timeout_s, f"all {len(self.produced)} records are committed", every_s=0.3)
 
     def finish(self, timeout_s: float = 90, *, exactly_once: bool = True) -> oracle.Verdict:
-        """Wait until all is done, stop the workers that are left in order, and let the oracle decide."""
+        """Wait until everything is committed, stop the remaining workers, and let the oracle decide."""
         self.await_done(timeout_s)
         self.stop()
         return self.verdict(exactly_once=exactly_once)
 
     def stop(self) -> None:
-        """SIGTERM to every worker that is left; each must end with exit code 0."""
+        """Send SIGTERM to every worker that still runs; each must end with exit code 0."""
         running = [worker for worker in self.workers if worker.is_running]
         for worker in running:
             worker.send(signal.SIGTERM)
@@ -215,7 +219,7 @@ class Harness:
             assert worker.wait_exit() == 0, worker.log
 
     def verdict(self, *, exactly_once: bool = True) -> oracle.Verdict:
-        """What the oracle says when all workers have ended."""
+        """The verdict of the oracle, once all workers have ended."""
         found = oracle.check(
             self.kafka, self.topics, self.produced, self.live, dead=self.dead, exactly_once=exactly_once
         )
@@ -224,7 +228,7 @@ class Harness:
 
 
 class Supervisor:
-    """Starts a worker again whenever it ends with the exit code for that, as systemd or Kubernetes would."""
+    """Restarts a worker whenever it ends with the exit code for that, as systemd or Kubernetes would."""
 
     def __init__(self, harness: Harness, script: Script | None, settings: dict[str, object]) -> None:
         self.exits: list[int] = []
@@ -233,6 +237,11 @@ class Supervisor:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._thread.start()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a worker runs under it, or is about to be restarted."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         while True:

@@ -1,12 +1,12 @@
-"""How large the int8 files of a model get, by arithmetic: a test need not quantise a model of real size."""
+"""Upper bounds of the size of a model's int8 files, so that no test has to quantise a model of real size."""
 
 import math
 from collections.abc import Iterable, Sequence
 
-#: Bytes of the graph, for each layer and once for what is around them: it knows no widths.
+#: Bytes of the graph for each layer, and once for the rest. They do not depend on widths.
 GRAPH_BYTES = 100_000
 
-#: Bytes beside the weights, as often: shapes, and ranges of activations.
+#: Bytes beside the weights, counted the same way: shapes, and ranges of activations.
 OTHER_BYTES = 1_000
 
 #: Bytes of a line of tokenizer.json: indentation, quotation marks, a number, and a word piece of 20 characters.
@@ -14,7 +14,7 @@ TOKEN_BYTES = 40
 
 
 def weight_bytes(shapes: Iterable[Sequence[int]], layers: int) -> int:
-    """At most: a byte for each number of a matrix, four for the scale of each of its rows and each number of a vector.
+    """At most a byte for each number of a matrix, and four for each of its rows' scales and each number of a vector.
 
     Args:
         shapes: of all parameters, of one or more dimensions.
@@ -25,5 +25,5 @@ def weight_bytes(shapes: Iterable[Sequence[int]], layers: int) -> int:
 
 
 def graph_bytes(layers: int) -> int:
-    """At most, of the file beside the weights."""
+    """At most, for the file beside the weights."""
     return GRAPH_BYTES * (layers + 1)

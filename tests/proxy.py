@@ -1,4 +1,4 @@
-"""A TCP proxy between clients and a broker, for the faults of a network: slow, silent, gone, or gone at a bad moment.
+"""A TCP proxy between clients and a broker, for network faults: slow, silent, broken, or broken at a bad moment.
 
 It knows one thing about Kafka: a request is four bytes of length and two bytes of API key. That is enough to fail
 exactly the request that a test is about.
@@ -12,9 +12,9 @@ from typing import Any, Literal, Self
 #: API keys of the requests that tests interfere with.
 PRODUCE, FETCH, ADD_OFFSETS_TO_TXN, END_TXN, TXN_OFFSET_COMMIT = 0, 1, 25, 26, 28
 
-#: What becomes of a chosen request. `lose_answer`: the broker gets it and acts on it, then the connection breaks before
-#: the client hears of it. `lose_request`: the connection breaks before the broker hears of it. `silence`: nothing
-#: passes any more, on any connection, and nothing breaks.
+#: What happens to a chosen request. `lose_answer`: the broker receives it and acts on it, then the connection breaks
+#: before the client gets the answer. `lose_request`: the connection breaks before the broker receives it. `silence`:
+#: no connection carries anything any more, and none breaks.
 Fault = Literal["lose_answer", "lose_request", "silence"]
 
 _CHUNK = 65_536
@@ -23,12 +23,12 @@ _CHUNK = 65_536
 class Proxy:
     """Listens on a free loopback port as soon as it is built; `target_port` may be set later, before the first client.
 
-    All attributes may be changed at any time; they act on the next bytes.
+    All attributes may be changed at any time and apply to the next bytes.
 
     Attributes:
         delay_seconds: wait before passing anything on, each way.
         bytes_per_second: limit of each direction of each connection; None for none.
-        silent: take bytes and connections and pass nothing on, in both directions.
+        silent: accept bytes and connections and forward nothing, in both directions.
         refusing: close new connections at once.
         seen: how often each API key was requested.
         hits: how often a chosen request was failed.

@@ -1,8 +1,8 @@
 """Exactly once, for a long time and at random: `python -m tests.soak --minutes 45 --seed 7`.
 
-Three workers with a fake model label a stream of tiny reviews while they are killed, stopped and frozen, and one after
-the other of their three brokers is restarted, killed and frozen. A reader of committed records watches all the time. At
-the end another one reads everything from the start. Exit code 0 if nothing was lost, doubled, reordered or wrong.
+Three workers with a fake model label a stream of tiny reviews while they are killed, stopped and frozen, and their
+three brokers are restarted, killed and frozen in turn. A reader of committed records watches all the time. At the end
+another one reads everything from the start. The exit code is 0 if nothing was lost, doubled, reordered or wrong.
 """
 
 import argparse
@@ -30,19 +30,19 @@ PARTITIONS = 6
 WORKERS = 3
 STEPS = ("polled", "inferred", "begun", "sent", "offsets_sent", "committed")
 SETTINGS: dict[str, object] = {"session_timeout_seconds": 3, "max_poll_records": 512}
-#: Seconds between two misfortunes of workers, and of brokers, on average.
+#: Seconds between two faults of workers, and of brokers, on average.
 WORKER_SECONDS, BROKER_SECONDS = 4.0, 180.0
-#: For the end, when nobody does harm any more: a machine that did other things meanwhile may have left a backlog.
+#: For the end, when no fault is injected any more: a busy machine may have left a backlog.
 DRAIN_SECONDS = 1800.0
-#: Exit codes that a misfortune may cause: stopped, killed, Kafka not there at start, gave up; SIGTERM for one that is
-#: told to stop a second time when its interpreter has already ended its work.
+#: Exit codes that a fault may cause: stopped, killed, Kafka unavailable at start, gave up; SIGTERM for a worker that
+#: gets a second SIGTERM while its interpreter shuts down.
 EXPECTED_EXITS = {0, -signal.SIGKILL, -signal.SIGTERM, 4, 5}
-#: What a worker logs where Kafka lost committed offsets (row 31 in docs/delivery.md).
+#: What a worker logs if Kafka lost committed offsets (row 31 in docs/delivery.md).
 WENT_BACK = "old committed offset"
 
 
-class Misfortunes:
-    """Does harm at random, and repairs it later."""
+class Faults:
+    """Injects faults at random, and repairs them later."""
 
     def __init__(self, harness: Harness, kafka: LocalCluster, seed: int) -> None:
         self.done: Counter[str] = Counter()
@@ -58,7 +58,7 @@ class Misfortunes:
         self._broker_back = 0.0
 
     def turn(self) -> None:
-        """What is due now."""
+        """Do what is due now."""
         now = time.monotonic()
         self._collect(now)
         if now >= self._next_worker:
@@ -71,7 +71,7 @@ class Misfortunes:
             self._harm_a_broker(now)
 
     def repair(self) -> None:
-        """Bring the broker back, wake everybody up and stop them, for the end."""
+        """At the end: bring the broker back, wake every worker up and stop it."""
         self._bring_broker_back()
         for worker in self._workers:
             worker.send(signal.SIGCONT)
@@ -88,7 +88,7 @@ class Misfortunes:
             self._harmed = None
 
     def _collect(self, now: float) -> None:
-        """Start again who has ended, wake up who was frozen long enough."""
+        """Restart workers that have ended, and wake up those that were frozen long enough."""
         for worker in [each for each, until in self._frozen.items() if now >= until]:
             del self._frozen[worker]
             worker.send(signal.SIGCONT)
@@ -143,7 +143,7 @@ class Misfortunes:
 
 
 def soak(minutes: float, seed: int, rate: float, brokers: int) -> bool:
-    """Run, report every minute, and say whether all was right."""
+    """Run, report every minute, and return whether everything was right."""
     with (
         tempfile.TemporaryDirectory(prefix="soak-") as directory,
         LocalCluster(brokers) as kafka,
@@ -152,7 +152,7 @@ def soak(minutes: float, seed: int, rate: float, brokers: int) -> bool:
     ):
         bootstrap = internal(kafka)
         stream = Stream(bootstrap, harness.topics.input, PARTITIONS, rate)
-        harm = Misfortunes(harness, kafka, seed)
+        harm = Faults(harness, kafka, seed)
         began = shown = time.monotonic()
         stream.start()
         while time.monotonic() < began + minutes * 60:
@@ -199,7 +199,7 @@ def soak(minutes: float, seed: int, rate: float, brokers: int) -> bool:
         )
 
 
-def _line(harm: Misfortunes, stream: Stream, watcher: Watcher) -> str:
+def _line(harm: Faults, stream: Stream, watcher: Watcher) -> str:
     tally = watcher.tally
     return (
         f"{', '.join(f'{count} {what}' for what, count in sorted(harm.done.items()))}; {stream.produced:,} produced, "

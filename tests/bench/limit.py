@@ -23,7 +23,7 @@ SAMPLED = (8, 16, 32)
 class Multiplication:
     """One matrix product in `precision` (fp32, bf16 or int8), computed on `cores` streams at once."""
 
-    #: How often each stream multiplies in one measurement.
+    #: How often each stream multiplies in one measurement, by default.
     REPEATS = 24
 
     def __init__(self, precision: str, cores: int) -> None:
@@ -40,15 +40,15 @@ class Multiplication:
         for request in self._requests:
             request.get_input_tensor().data[:] = rows
 
-    def flop_per_second(self) -> float:
-        """Additions and multiplications a second."""
+    def flop_per_second(self, repeats: int = REPEATS) -> float:
+        """Additions and multiplications a second, while each stream multiplies `repeats` times."""
         started = time.perf_counter()
-        for _ in range(self.REPEATS // 2):
+        for _ in range(repeats // 2):
             for request in self._requests:
                 request.start_async()
             for request in self._requests:
                 request.wait()
-        products = self.REPEATS // 2 * len(self._requests)
+        products = repeats // 2 * len(self._requests)
         return products * 2 * ROWS * DEPTH * WIDTH / (time.perf_counter() - started)
 
 

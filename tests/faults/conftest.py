@@ -14,7 +14,7 @@ from tests.proxy import Proxy
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Here connections fail on purpose, and kafka-python leaves the socket of a failed one to the garbage collector."""
+    """Connections fail on purpose here, and kafka-python leaves the socket of a failed one to the garbage collector."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
@@ -28,7 +28,7 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def harness(kafka: LocalBroker, tmp_path: Path, seed: int) -> Iterator[Harness]:
-    """On the broker that all tests share: for misfortunes of workers and records."""
+    """On the broker that all tests share: for faults of workers and records."""
     with Harness(kafka, tmp_path, seed) as made:
         yield made
 
