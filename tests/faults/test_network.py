@@ -11,8 +11,9 @@ from consumer.local.broker import LocalBroker
 from consumer.service.watchdog import GRACE_SECONDS
 from tests.fake_worker import Script
 from tests.harness import Harness
-from tests.kafka_helpers import Record
-from tests.proxy import END_TXN, PRODUCE, TXN_OFFSET_COMMIT, Proxy
+from tests.kafka_helpers import Record, internal, read_all
+from tests.oracle import open_transactions, stable
+from tests.proxy import ADD_OFFSETS_TO_TXN, ADD_PARTITIONS_TO_TXN, END_TXN, PRODUCE, TXN_OFFSET_COMMIT, Proxy
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -26,6 +27,11 @@ def harness(proxied: Proxied, harness_on: Callable[..., Harness]) -> Harness:
     kafka, proxy = proxied
     proxy.heal()
     return harness_on(kafka, bootstrap=proxy.address)
+
+
+def large(number: int) -> Record:
+    """A review with another field of 30 kB."""
+    return Record(json.dumps({"text": f"slow {number}", "note": "x" * 30_000}).encode(), partition=number % 4)
 
 
 @pytest.mark.parametrize(
@@ -94,10 +100,7 @@ def test_row_18_a_slow_network_slows_the_worker_down_and_nothing_else(harness: H
 def test_row_18_results_that_trickle_out_do_not_trip_the_watchdog(harness: Harness, proxied: Proxied) -> None:
     """Delivery may take half of the poll interval: within it, a slow link is not mistaken for a hang."""
     # Given results of a first poll that take longer on a slow link than a turn of the loop may
-    note = "x" * 30_000
-    harness.produce_records(
-        [Record(json.dumps({"text": f"slow {n}", "note": note}).encode(), partition=n % 4) for n in range(32)]
-    )
+    harness.produce_records([large(number) for number in range(32)])
     harness.watch()
     worker = harness.worker(
         Script({"begun:1": "pause"}),
@@ -140,4 +143,86 @@ def test_row_30_a_worker_that_hangs_in_a_commit_ends_itself(harness: Harness, pr
     # And after the network is back, the next one does the work once
     proxied[1].heal()
     harness.worker()
+    assert harness.finish().checked == 300
+
+
+@pytest.mark.smoke
+def test_row_32_a_commit_that_arrives_late_ends_no_other_transaction(harness: Harness, proxied: Proxied) -> None:
+    """A commit message that reaches the broker after its transaction does not commit half of the next one."""
+    # Given a worker whose first commit was sent twice, and only the second copy has arrived
+    harness.produce_records([large(number) for number in range(64)])
+    harness.watch()
+    worker = harness.worker(
+        Script({"offsets_sent:1": "pause", "begun:2": "pause", "committed:2": "pause"}),
+        max_poll_records=32,
+        max_request_bytes=65_536,
+    )
+    worker.await_point("offsets_sent:1")
+    proxied[1].fail(END_TXN, "delay")
+    worker.release("offsets_sent:1")
+    # When the first copy arrives while the results of the second transaction trickle out
+    worker.await_point("begun:2")
+    wait_until(lambda: stable(harness.kafka, harness.topics.output), 30, "the first transaction has ended")
+    proxied[1].bytes_per_second = 200_000.0
+    worker.release("begun:2")
+    wait_until(lambda: not stable(harness.kafka, harness.topics.output), 30, "some of the second one's results")
+    print(f"the broker says {[answer.hex() for answer in proxied[1].deliver_late()]}")
+    proxied[1].heal()
+    # Then the second transaction is committed as a whole, at the first attempt
+    worker.await_point("committed:2")
+    worker.release("committed:2")
+    assert harness.finish().checked == 64
+    assert "not published" not in worker.log
+
+
+def test_row_33_offsets_that_arrive_late_replace_no_later_ones(
+    proxied: Proxied, harness_on: Callable[..., Harness]
+) -> None:
+    """Offsets that reach the broker after their transaction do not become those of the next one."""
+    # Given a worker whose second offsets were sent twice, and only the second copy has arrived
+    kafka, proxy = proxied
+    proxy.heal()
+    harness = harness_on(kafka, bootstrap=proxy.address, partitions=1)
+    harness.produce(300)
+    harness.watch()
+    worker = harness.worker(Script({"sent:2": "pause", "offsets_sent:3": "pause", "committed:3": "pause"}))
+    worker.await_point("sent:2")
+    proxy.fail(TXN_OFFSET_COMMIT, "delay")
+    worker.release("sent:2")
+    # When the first copy arrives after the offsets of the third transaction
+    worker.await_point("offsets_sent:3")
+    print(f"the broker says {[answer.hex() for answer in proxy.deliver_late()]}")
+    worker.release("offsets_sent:3")
+    # Then that one commits its own
+    worker.await_point("committed:3")
+    assert harness.committed() == len(read_all(internal(kafka), harness.topics.output)) > 0
+    worker.release("committed:3")
+    assert harness.finish().checked == 300
+
+
+@pytest.mark.parametrize(
+    "request_kind",
+    [
+        pytest.param(ADD_PARTITIONS_TO_TXN, id="partitions"),
+        pytest.param(ADD_OFFSETS_TO_TXN, id="offsets"),
+    ],
+)
+def test_row_33_a_request_that_arrives_between_two_transactions_opens_none(
+    harness: Harness, proxied: Proxied, request_kind: int
+) -> None:
+    """A request that reaches the broker after its transaction does not open one that the worker does not know of."""
+    # Given a worker that has sent a request of its second transaction twice, and only the second copy has arrived
+    harness.produce(300)
+    harness.watch()
+    worker = harness.worker(Script({"begun:2": "pause", "committed:2": "pause"}))
+    worker.await_point("begun:2")
+    proxied[1].fail(request_kind, "delay")
+    worker.release("begun:2")
+    # When the first copy arrives after the end of that transaction
+    worker.await_point("committed:2")
+    wait_until(lambda: not open_transactions(harness.kafka, harness.topics.group), 30, "it has ended")
+    print(f"the broker says {[answer.hex() for answer in proxied[1].deliver_late()]}")
+    # Then no transaction is open
+    assert open_transactions(harness.kafka, harness.topics.group) == []
+    worker.release("committed:2")
     assert harness.finish().checked == 300

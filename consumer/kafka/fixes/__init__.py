@@ -28,6 +28,7 @@ PATCHES = (
     group.keep_rejoining,
     group.take_join_answers,
     transactions.forget_refused_offsets,
+    transactions.note_repeated_requests,
     network.deliver_data_before_close,
 )
 
