@@ -296,6 +296,11 @@ MUTATIONS = (
         "test_network.py::test_row_32_a_commit_that_arrives_late_ends_no_other_transaction",
     ),
     Mutation(
+        "a poll does not wait while a heartbeat is due",
+        (Change(FIXES, "    group.wait_for_heartbeats,\n", ""),),
+        "test_network.py::test_row_06_a_silent_broker_costs_an_idle_worker_nothing[frozen]",
+    ),
+    Mutation(
         "only commits that are sent again are noted",
         (
             Change(

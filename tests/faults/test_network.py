@@ -1,5 +1,6 @@
 """A network that loses answers, is slow, or drops everything, between the worker and a real broker."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ Proxied = tuple[LocalBroker, Proxy]
 def harness(proxied: Proxied, harness_on: Callable[..., Harness]) -> Harness:
     """Workers reach the broker through the proxy; all others connect directly."""
     kafka, proxy = proxied
+    kafka.resume()
     proxy.heal()
     return harness_on(kafka, bootstrap=proxy.address)
 
@@ -59,6 +61,69 @@ def test_row_07_a_lost_answer_changes_nothing(
     print(f"exits: {supervised.exits}")
     assert proxied[1].hits >= 3
     assert harness.finish().checked == 1200
+
+
+class Usage:
+    """Processor time (seconds) and memory (bytes) of a process so far."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        times = process.cpu_times()
+        self.seconds = times.user + times.system
+        self.bytes = process.memory_info().rss
+
+
+@pytest.mark.parametrize(
+    ("fault", "resumes"),
+    [
+        pytest.param("frozen", False, id="frozen", marks=pytest.mark.smoke),
+        pytest.param("frozen", True, id="frozen for a while"),
+        pytest.param("partitioned", False, id="partitioned"),
+    ],
+)
+def test_row_06_a_silent_broker_costs_an_idle_worker_nothing(
+    harness: Harness, proxied: Proxied, fault: str, resumes: bool
+) -> None:
+    """An idle worker without an answer waits for `broker_timeout_seconds`: no spinning, no growth, little log."""
+    # Given an idle worker whose broker or network no longer answers
+    kafka, proxy = proxied
+    harness.produce(100)
+    harness.watch()
+    worker = harness.worker(broker_timeout_seconds=60 if resumes else 25, request_timeout_seconds=18)
+    harness.await_done()
+    process = psutil.Process(worker.process.pid)
+    before, lines = Usage(process), worker.log.count("\n")
+    if fault == "frozen":
+        kafka.pause()
+    else:
+        proxy.silent = True
+    # When that lasts until it gives up, or as long
+    began = time.monotonic()
+    used = [before]
+
+    def is_over() -> bool:
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            used.append(Usage(process))
+        return time.monotonic() - began > 25 if resumes else not worker.is_running
+
+    wait_until(is_over, 60, "the worker gives up", every_s=0.2)
+    # Then it has cost next to nothing
+    seconds = max(each.seconds for each in used) - before.seconds
+    grown = max(each.bytes for each in used) - before.bytes
+    print(f"{fault}: {seconds:.2f} s of processor time, {grown / 1e6:.1f} MB, seen {len(used)} times")
+    assert len(used) > 50
+    assert seconds < 3
+    assert grown < 20e6
+    assert worker.log.count("\n") - lines < 60
+    # And the same worker resumes, or it has ended and another one does
+    kafka.resume()
+    proxy.heal()
+    if not resumes:
+        assert worker.wait_exit() == 5
+        assert "no broker has answered" in worker.last_line
+        harness.worker()
+    harness.produce(100)
+    assert harness.finish().checked == 200
+    assert len(harness.workers) == (1 if resumes else 2)
 
 
 def test_row_07_fifty_lost_answers_to_commits(harness: Harness, proxied: Proxied) -> None:
