@@ -301,6 +301,17 @@ MUTATIONS = (
         "test_network.py::test_row_06_a_silent_broker_costs_an_idle_worker_nothing[frozen]",
     ),
     Mutation(
+        "heartbeats are as rare as the session allows",
+        (
+            Change(
+                "consumer/settings/times.py",
+                "min(self.session_timeout_seconds / 3, HEARTBEAT_SECONDS)",
+                "self.session_timeout_seconds / 3",
+            ),
+        ),
+        "tests/unit/test_settings.py::test_heartbeats_come_every_second_and_three_times_a_session[10-1]",
+    ),
+    Mutation(
         "only commits that are sent again are noted",
         (
             Change(
