@@ -294,6 +294,38 @@ MUTATIONS = (
         "test_topics.py::test_a_drain_ends_although_producers_go_on",
     ),
     Mutation(
+        "the next transaction keeps the epoch although a request was sent again",
+        (Change(PUBLISHER, "if transactions.has_repeated(self._producer):  # 7", "if False:  # 7"),),
+        "test_network.py::test_row_32_a_commit_that_arrives_late_ends_no_other_transaction",
+    ),
+    Mutation(
+        "a poll does not wait while a heartbeat is due",
+        (Change(FIXES, "    group.wait_for_heartbeats,\n", ""),),
+        "test_network.py::test_row_06_a_silent_broker_costs_an_idle_worker_nothing[frozen]",
+    ),
+    Mutation(
+        "heartbeats are as rare as the session allows",
+        (
+            Change(
+                "consumer/settings/times.py",
+                "min(self.session_timeout_seconds / 3, HEARTBEAT_SECONDS)",
+                "self.session_timeout_seconds / 3",
+            ),
+        ),
+        "tests/unit/test_settings.py::test_heartbeats_come_every_second_and_three_times_a_session[10-1]",
+    ),
+    Mutation(
+        "only commits that are sent again are noted",
+        (
+            Change(
+                "consumer/kafka/fixes/transactions.py",
+                "handler.priority >= Priority.ADD_PARTITIONS_OR_OFFSETS",
+                "handler.priority >= Priority.END_TXN",
+            ),
+        ),
+        "test_network.py::test_row_33_offsets_that_arrive_late_replace_no_later_ones",
+    ),
+    Mutation(
         "a worker that waits for all of its offsets is ready",
         (
             Change(

@@ -112,22 +112,27 @@ def _is_empty(kafka: LocalCluster, group: str) -> bool:
     return found.state in {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD} and not found.members
 
 
-def _transactions_have_ended(kafka: LocalCluster, prefix: str) -> None:
-    """Wait for the end of every transaction whose id starts with `prefix`.
+def open_transactions(kafka: LocalCluster, prefix: str) -> list[str]:
+    """Id and state of each transaction that has not ended and whose id starts with `prefix`.
 
     `PrepareCommit` and `PrepareAbort` are no ends: the markers are still being written, and a coordinator that is stuck
     there blocks readers. librdkafka cannot list transactions, so kafka-python does; the worker patches no part of that.
     """
+    with kafka.admin() as admin:
+        listed = [each for found in admin.list_transactions().values() for each in found]
+    return [
+        f"{each.transactional_id}: {each.state.value}"
+        for each in listed
+        if each.transactional_id.startswith(prefix) and str(each.state.value) not in ENDED
+    ]
+
+
+def _transactions_have_ended(kafka: LocalCluster, prefix: str) -> None:
+    """Wait for the end of every transaction whose id starts with `prefix`."""
     open_ones: list[str] = []
 
     def none_is_open() -> bool:
-        with kafka.admin() as admin:
-            listed = [each for found in admin.list_transactions().values() for each in found]
-        open_ones[:] = [
-            f"{each.transactional_id}: {each.state.value}"
-            for each in listed
-            if each.transactional_id.startswith(prefix) and str(each.state.value) not in ENDED
-        ]
+        open_ones[:] = open_transactions(kafka, prefix)
         return not open_ones
 
     try:

@@ -7,17 +7,38 @@ exactly the request that a test is about.
 import asyncio
 import threading
 from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 #: API keys of the requests that tests interfere with.
-PRODUCE, FETCH, ADD_OFFSETS_TO_TXN, END_TXN, TXN_OFFSET_COMMIT = 0, 1, 25, 26, 28
+PRODUCE, FETCH, ADD_PARTITIONS_TO_TXN, ADD_OFFSETS_TO_TXN, END_TXN, TXN_OFFSET_COMMIT = 0, 1, 24, 25, 26, 28
 
-#: What happens to a chosen request. `lose_answer`: the broker receives it and acts on it, then the connection breaks
-#: before the client gets the answer. `lose_request`: the connection breaks before the broker receives it. `silence`:
-#: no connection carries anything any more, and none breaks.
-Fault = Literal["lose_answer", "lose_request", "silence"]
+#: What becomes of a chosen request. `lose_answer`: the broker gets it and acts on it, then the connection breaks before
+#: the client hears of it. `lose_request`: the connection breaks before the broker hears of it. `delay`: the same, but
+#: the broker gets it at `deliver_late`, on the connection that it was meant for. `silence`: nothing passes any more, on
+#: any connection, and nothing breaks.
+Fault = Literal["lose_answer", "lose_request", "delay", "silence"]
 
-_CHUNK = 65_536
+
+@dataclass(eq=False)
+class _Link:
+    """A client's connection, and the one to the broker behind it.
+
+    Attributes:
+        loses_answer: the next answer of the broker is lost.
+        delayed: a request that the broker gets late.
+        is_due: set when the broker is to get it.
+        late_answer: what the broker answers to it.
+    """
+
+    client_reader: asyncio.StreamReader
+    client: asyncio.StreamWriter
+    broker_reader: asyncio.StreamReader
+    broker: asyncio.StreamWriter
+    loses_answer: bool = False
+    delayed: bytes = b""
+    is_due: asyncio.Event = field(default_factory=asyncio.Event)
+    late_answer: asyncio.Future[bytes] = field(default_factory=asyncio.Future)
 
 
 class Proxy:
@@ -43,7 +64,7 @@ class Proxy:
         self.seen: dict[int, int] = {}
         self.hits = 0
         self._faults: dict[int, tuple[Fault, int]] = {}
-        self._open: set[asyncio.StreamWriter] = set()
+        self._links: set[_Link] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
@@ -58,6 +79,10 @@ class Proxy:
     def fail(self, api_key: int, how: Fault, times: int = 1) -> None:
         """Let the next `times` requests with this API key end in the given way."""
         self._faults[api_key] = (how, times)
+
+    def deliver_late(self) -> list[bytes]:
+        """Send the broker what was delayed, and return its answers, without their length."""
+        return self._do(self._deliver_late())  # type: ignore[no-any-return]
 
     def cut(self) -> None:
         """Break every connection that is open now."""
@@ -92,8 +117,15 @@ class Proxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _cut(self) -> None:
-        for writer in list(self._open):
-            writer.transport.abort()
+        for link in self._links:
+            link.client.transport.abort()
+            link.broker.transport.abort()
+
+    async def _deliver_late(self) -> list[bytes]:
+        late = [link for link in self._links if link.delayed]
+        for link in late:
+            link.is_due.set()
+        return [await link.late_answer for link in late]
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusing:
@@ -104,41 +136,52 @@ class Proxy:
         except OSError:  # the broker is down: the client sees what it would see without a proxy
             writer.transport.abort()
             return
-        self._open |= {writer, up_writer}
-        lost = asyncio.Event()  # set when the answer to a chosen request is to be lost
+        link = _Link(reader, writer, up_reader, up_writer)
+        self._links.add(link)
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._upstream(reader, up_writer, lost))
-                both.create_task(self._downstream(up_reader, writer, lost))
+                both.create_task(self._upstream(link))
+                both.create_task(self._downstream(link))
         except* (OSError, asyncio.IncompleteReadError):
             pass
         finally:
-            self._open -= {writer, up_writer}
+            self._links.discard(link)
             for end in (writer, up_writer):
                 end.transport.abort()
 
-    async def _upstream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
+    async def _upstream(self, link: _Link) -> None:
         """Pass requests on one by one; raises when the connection is to be broken."""
         while True:
-            size = await reader.readexactly(4)
-            body = await reader.readexactly(int.from_bytes(size, "big"))
-            match self._fault_of(int.from_bytes(body[:2], "big")):
+            request = await _message(link.client_reader)
+            match self._fault_of(int.from_bytes(request[:2], "big")):
                 case "lose_request":
                     raise ConnectionAbortedError
                 case "lose_answer":
-                    lost.set()
+                    link.loses_answer = True
+                case "delay":
+                    await self._delay(link, request)
+                    raise ConnectionAbortedError
                 case "silence":
                     self.silent = True
-            await self._pass(size + body, writer)
+            await self._pass(request, link.broker)
 
-    async def _downstream(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event
-    ) -> None:
-        while data := await reader.read(_CHUNK):
-            if lost.is_set():  # the broker has answered, so it has acted
+    async def _delay(self, link: _Link, request: bytes) -> None:
+        """Break the client's connection and keep the broker's, until the request was delivered and answered."""
+        link.delayed = request
+        link.client.transport.abort()
+        await link.is_due.wait()
+        await self._pass(request, link.broker)
+        await link.late_answer
+
+    async def _downstream(self, link: _Link) -> None:
+        while True:
+            answer = await _message(link.broker_reader)
+            if link.loses_answer:  # the broker has answered, so it has acted
                 raise ConnectionAbortedError
-            await self._pass(data, writer)
-        raise ConnectionAbortedError
+            if not link.delayed:
+                await self._pass(answer, link.client)
+            elif answer[:4] == link.delayed[4:8]:  # the number of the request; nothing else is of interest any more
+                link.late_answer.set_result(answer)
 
     def _fault_of(self, api_key: int) -> Fault | None:
         self.seen[api_key] = self.seen.get(api_key, 0) + 1
@@ -149,7 +192,8 @@ class Proxy:
         self.hits += 1
         return how
 
-    async def _pass(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _pass(self, message: bytes, writer: asyncio.StreamWriter) -> None:
+        data = len(message).to_bytes(4, "big") + message
         if self.delay_seconds:
             await asyncio.sleep(self.delay_seconds)
         for start in range(0, len(data), 4096) if self.bytes_per_second else (0,):
@@ -160,3 +204,8 @@ class Proxy:
                 await asyncio.sleep(len(piece) / self.bytes_per_second)
             writer.write(piece)
             await writer.drain()
+
+
+async def _message(reader: asyncio.StreamReader) -> bytes:
+    """The next request or answer, without its length."""
+    return await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))

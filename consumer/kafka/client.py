@@ -86,7 +86,6 @@ class Clients:
 
 def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
     """Create the input consumer, in no group yet; docs/delivery.md explains each argument."""
-    session_ms = int(settings.session_timeout_seconds * 1000)
     return KafkaConsumer(
         **connection(settings, CONNECT_SECONDS, settings.request_timeout_seconds),
         kafka_client=clients,
@@ -100,8 +99,8 @@ def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
         # 1 MiB, some 700 reviews, a processor that labels 5 a second would leave the others waiting for minutes.
         max_partition_fetch_bytes=262_144,
         max_poll_interval_ms=int(settings.max_poll_interval_seconds * 1000),
-        session_timeout_ms=session_ms,
-        heartbeat_interval_ms=session_ms // 3,
+        session_timeout_ms=int(settings.session_timeout_seconds * 1000),
+        heartbeat_interval_ms=int(settings.heartbeat_seconds * 1000),
     )
 
 

@@ -3,6 +3,7 @@
 docs/delivery.md explains each line, with the test that fails without it.
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -18,6 +19,8 @@ from consumer.kafka.start import Connection
 from consumer.records.outgoing import Outgoing
 from consumer.records.poll import NotPublished, Poll
 from consumer.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
 
 #: The points between which a failure has a meaning of its own; tests stop a worker there.
 Step = Literal["polled", "inferred", "begun", "sent", "offsets_sent", "committed"]
@@ -64,6 +67,8 @@ class Publisher:
         4. send the offsets with the group metadata of the poll, so that a stale worker is fenced
         5. wait until every record is acknowledged, because the client commits without those that are not
         6. commit
+        7. if a request was sent again, get a new epoch, because brokers would apply a late first copy to the next
+           transaction
 
         At-least-once delivery has no transaction: after steps 1, 3 and 5 it commits the offsets.
 
@@ -108,17 +113,31 @@ class Publisher:
         except KafkaError as error:
             refused = [future for future in delivery.sent if future.failed()]
             cause = reason_of(refused[0].exception if refused else error)
-            # A batch that was refused and split has not failed yet: whatever was sent may have left a gap.
-            self._abort(cause, sequences_are_off=bool(delivery.sent))
+            self._abort(cause)
             raise NotPublished(cause) from error
+        if transactions.has_repeated(self._producer):  # 7
+            self._renew_epoch()
 
-    def _abort(self, cause: str, *, sequences_are_off: bool) -> None:
+    def _renew_epoch(self) -> None:
+        log.info("a request of the last transaction was sent again; requesting a new producer epoch")
+        try:
+            self._bump_epoch()
+        except KafkaError as error:
+            raise GaveUp(
+                f"the last transaction is committed, but the producer gets no new epoch ({reason_of(error)}); "
+                "start the worker again, it resumes from the last commit"
+            ) from error
+
+    def _bump_epoch(self) -> None:
+        self._alive()
+        transactions.bump_epoch(self._producer, self._settings.request_timeout_seconds)
+
+    def _abort(self, cause: str) -> None:
         try:
             self._alive()
             self._producer.abort_transaction()
-            self._alive()
-            if sequences_are_off:
-                transactions.bump_epoch(self._producer, self._settings.request_timeout_seconds)
+            # What was sent may have left a gap in the sequence numbers, or may still arrive.
+            self._bump_epoch()
         except KafkaError as error:
             raise GaveUp(
                 f"the transaction can be neither committed nor aborted ({cause}; {reason_of(error)}); "

@@ -11,6 +11,8 @@ from consumer.settings.topics import TopicSettings
 CONNECT_SECONDS = 5.0
 #: A busy or idle worker asks the broker for the ends of its partitions this often, and waits that long for the answer.
 PROBE_SECONDS = 5.0
+#: A worker sends a heartbeat at least this often.
+HEARTBEAT_SECONDS = 1.0
 #: The producer collects records for this long before it sends a batch.
 LINGER_SECONDS = 0.005
 
@@ -75,6 +77,14 @@ class TimeSettings(TopicSettings):
         le=600,
         description="how long leaving the group may take on SIGTERM, after the current poll is committed",
     )
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """How often the worker sends a heartbeat. Derived: often enough for the session, and each `HEARTBEAT_SECONDS`.
+
+        Workers learn of a rebalance by the answer to their next heartbeat, so partitions are idle for that long.
+        """
+        return min(self.session_timeout_seconds / 3, HEARTBEAT_SECONDS)
 
     @property
     def delivery_timeout_seconds(self) -> float:

@@ -410,3 +410,10 @@ def test_every_setting_says_what_it_means_and_its_default() -> None:
         meaning, default = described(field)
         assert meaning and default, name  # noqa: PT018
         assert name.endswith("password") == is_secret(field)
+
+
+@pytest.mark.parametrize(("session", "heartbeat"), [(1, 1 / 3), (2, 2 / 3), (3, 1), (10, 1), (45, 1)])
+def test_heartbeats_come_every_second_and_three_times_a_session(session: float, heartbeat: float) -> None:
+    """Workers learn of a rebalance by a heartbeat, so a long session makes heartbeats no rarer."""
+    settings = read("--session-timeout-seconds", str(session))
+    assert settings.heartbeat_seconds == pytest.approx(heartbeat)

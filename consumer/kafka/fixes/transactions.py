@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.errors import KafkaTimeoutError
-from kafka.producer.transaction_manager import TransactionManager
+from kafka.errors import KafkaConnectionError, KafkaTimeoutError
+from kafka.producer.transaction_manager import Priority, TransactionManager, TxnRequestHandler
 from kafka.structs import OffsetAndMetadata
 
 # --- Refused offsets -------------------------------------------------------------------------------------------------
@@ -28,6 +28,35 @@ def forget_refused_offsets() -> None:
         manager._pending_txn_offset_commits = {}
 
     TransactionManager._complete_transaction = complete_and_forget
+
+
+# --- Requests that arrive twice --------------------------------------------------------------------------------------
+
+
+def note_repeated_requests() -> None:
+    """Note when a request of a transaction is sent again because the connection broke, for `has_repeated`.
+
+    Fault: the second copy is like the first. If a broker gets the first one late, it cannot tell that it belongs to a
+        transaction that has ended, and applies it to the next one: it commits half of that, or moves offsets backwards.
+        KIP-890 closes this gap for clients that speak it; kafka-python does not.
+    Fix: `consumer.kafka.publisher` requests a new producer epoch after such a transaction. Brokers refuse the old one.
+    Shown by: test_row_32_a_commit_that_arrives_late_ends_no_other_transaction,
+        test_row_33_offsets_that_arrive_late_replace_no_later_ones
+    """
+    complete = TxnRequestHandler.on_complete
+
+    def note_and_complete(handler: Any, correlation_id: int, answer: Any) -> None:
+        # Requests for a coordinator or an epoch belong to no transaction.
+        if isinstance(answer, KafkaConnectionError) and handler.priority >= Priority.ADD_PARTITIONS_OR_OFFSETS:
+            handler.transaction_manager.has_repeated = True
+        complete(handler, correlation_id, answer)
+
+    TxnRequestHandler.on_complete = note_and_complete
+
+
+def has_repeated(producer: Any) -> bool:
+    """Whether a request was sent again in the current producer epoch, so that its first copy may still arrive."""
+    return bool(getattr(producer._transaction_manager, "has_repeated", False))
 
 
 # --- Waiting for the coordinator -------------------------------------------------------------------------------------
@@ -57,7 +86,7 @@ def send_offsets(
 
 
 def bump_epoch(producer: Any, timeout_seconds: float) -> None:
-    """Restart the sequence numbers of a transactional producer, after an abort and before the next transaction.
+    """Give a transactional producer a new epoch and new sequence numbers, between two transactions.
 
     Fault: a batch that the broker refused leaves a gap in the sequence numbers of its partition, so the next
         transaction fails as well.
@@ -66,6 +95,8 @@ def bump_epoch(producer: Any, timeout_seconds: float) -> None:
 
     Raises:
         KafkaTimeoutError: no new epoch in time.
+        ProducerFencedError: another producer has this transactional id.
+        KafkaError: the broker refuses.
     """
     manager = producer._transaction_manager
     manager.bump_producer_id_and_epoch()
@@ -75,6 +106,9 @@ def bump_epoch(producer: Any, timeout_seconds: float) -> None:
         if time.monotonic() > deadline:
             raise KafkaTimeoutError("no new epoch from the transaction coordinator")
         time.sleep(0.005)
+    if manager.has_error():
+        raise manager.last_error
+    manager.has_repeated = False
 
 
 # --- Backoff ---------------------------------------------------------------------------------------------------------
