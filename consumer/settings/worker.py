@@ -3,6 +3,7 @@
 One frozen model; combinations that cannot work are refused at start, with the fix in the message.
 """
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
 
@@ -13,6 +14,20 @@ from consumer.settings.times import TimeSettings
 
 #: Default of `threads`. Each takes about 60 MiB, and workers usually run with 2 GiB, which is too little for 32.
 MOST_THREADS = 16
+
+
+class Framing(StrEnum):
+    """What stands before the JSON of an input value."""
+
+    NONE = "none"
+    SCHEMA_REGISTRY = "schema_registry"
+
+
+class OutputTimestamp(StrEnum):
+    """The timestamp of predictions and dead letters."""
+
+    NOW = "now"
+    SOURCE = "source"
 
 
 class ModelSettings(TimeSettings):
@@ -45,8 +60,17 @@ class ModelSettings(TimeSettings):
 class LimitSettings(ModelSettings):
     """Records and limits."""
 
-    text_field: Name = Field("text", description="JSON field that holds the review")
-    id_field: Name = Field("id", description="JSON field that holds the id of the review")
+    value_framing: Framing = Field(
+        Framing.NONE,
+        description="schema_registry: the JSON of a value may follow the 5 bytes that a schema registry's serializer "
+        "writes (a zero byte and the schema id), which are skipped",
+    )
+    text_field: Name = Field(
+        "text",
+        description="JSON field that holds the review; dots lead into objects, as in payload.after.text, unless there "
+        "is a field with exactly this name",
+    )
+    id_field: Name = Field("id", description="JSON field that holds the id of the review; dots as in text_field")
     max_poll_records: int = Field(
         1024, ge=1, le=100_000, description="records in one poll at most, however fast the model is"
     )
@@ -65,6 +89,11 @@ class LimitSettings(ModelSettings):
         le=1_073_741_824,
         description="size of the largest record to write, in bytes; at most max.message.bytes of the output and "
         "dead-letter topics. Dead letters that are larger are cut",
+    )
+    output_timestamp: OutputTimestamp = Field(
+        OutputTimestamp.NOW,
+        description="timestamp of predictions and dead letters. source: that of the input record, if it is not ahead "
+        "of the clock; the retention of the output topics then deletes old records soon, see docs/dead-letters.md",
     )
     max_dead_letter_ratio: float = Field(
         1.0,
