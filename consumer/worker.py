@@ -15,6 +15,7 @@ from consumer.records.parse import Limits, ParsedReview, parse
 from consumer.records.poll import Channel, NotPublished, Poll
 from consumer.records.progress import Progress
 from consumer.records.record import Record
+from consumer.service.dead_letter_log import DeadLetterLog
 from consumer.service.health import Health, State
 from consumer.service.metrics import Metrics
 from consumer.settings import WorkerSettings
@@ -73,6 +74,7 @@ class Worker:
         self._assignment: frozenset[int] = frozenset()
         self._answered = self._probed = time.monotonic()
         self._recent: deque[bool] = deque(maxlen=RATIO_WINDOW)
+        self._dead_letters = DeadLetterLog()
         self.counts: Counter[str] = Counter()
 
     def run(self) -> None:
@@ -81,8 +83,15 @@ class Worker:
         Raises:
             GaveUp: a failure that a restart fixes; the next worker resumes from the last commit.
         """
+        try:
+            self._loop()
+        finally:
+            self._dead_letters.write()
+
+    def _loop(self) -> None:
         while not self._stopping():
             self._alive()
+            self._dead_letters.write_if_due()
             started = time.monotonic()
             poll = self._broker.poll(self._pace.records)
             if self._health.readiness.state is State.BLOCKED:  # the next probe would be seconds away
@@ -226,6 +235,7 @@ class Worker:
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
         self._metrics.note_commit(outcomes)
+        self._dead_letters.note(outcomes)
         dead = [isinstance(outcome.result, Fault) for outcome in outcomes]
         self.counts.update("dead_lettered" if each else "labelled" for each in dead)
         self._recent.extend(dead)

@@ -23,13 +23,6 @@ class Framing(StrEnum):
     SCHEMA_REGISTRY = "schema_registry"
 
 
-class OutputTimestamp(StrEnum):
-    """The timestamp of predictions and dead letters."""
-
-    NOW = "now"
-    SOURCE = "source"
-
-
 class ModelSettings(TimeSettings):
     """Model."""
 
@@ -89,11 +82,6 @@ class LimitSettings(ModelSettings):
         le=1_073_741_824,
         description="size of the largest record to write, in bytes; at most max.message.bytes of the output and "
         "dead-letter topics. Dead letters that are larger are cut",
-    )
-    output_timestamp: OutputTimestamp = Field(
-        OutputTimestamp.NOW,
-        description="timestamp of predictions and dead letters. source: that of the input record, if it is not ahead "
-        "of the clock; the retention of the output topics then deletes old records soon, see docs/dead-letters.md",
     )
     max_dead_letter_ratio: float = Field(
         1.0,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.records.fault import Fault, Reason
+from consumer.records.fault import Reason
 from consumer.records.messages import Model
 from consumer.service.metrics import STAGES, TOKEN_KINDS, Metrics
 
