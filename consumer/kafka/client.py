@@ -21,7 +21,9 @@ NULL = object()
 
 #: Signs in the client's warnings that waiting longer cannot help, and what to do about each.
 _HOPELESS = {
-    "SaslAuthenticationFailed": "wrong user name or password; check sasl_username, sasl_password and sasl_mechanism",
+    "SaslAuthenticationFailed": "wrong user name or password, or a token that the broker refuses; check sasl_username, "
+    "sasl_password, sasl_token_command and sasl_mechanism",
+    "sasl_token_command": "sasl_token_command failed, took too long, or printed no token; run it as the worker's user",
     "UnsupportedSaslMechanism": "the broker does not offer this sasl_mechanism",
     "CERTIFICATE_VERIFY_FAILED": "the broker's certificate is not trusted; check ssl_cafile, its host name and dates",
     "certificate required": "the broker asks for a client certificate; set ssl_certfile and ssl_keyfile",

@@ -11,6 +11,7 @@ import jiter
 import pytest
 from kafka import KafkaProducer
 from kafka.admin import ConfigResource
+from kafka.errors import KafkaError
 from kafka.serializer import Serializer
 
 from consumer.kafka import fixes
@@ -260,6 +261,40 @@ def test_row_26_timestamps_of_other_centuries_change_nothing(harness: Harness) -
         for record in read_all(harness.topics.bootstrap, harness.topics.output)
     }
     assert {"1970", "2100"} <= years
+
+
+@pytest.mark.parametrize("setting", ["now", "source"])
+def test_row_26_the_timestamp_of_the_input_is_kept(harness: Harness, setting: str) -> None:
+    """In a header of all results, and as their own timestamp by a setting; never one of the future."""
+    # Given a good and a bad record of 30 days ago, and a good one of tomorrow
+    with harness.kafka.admin() as admin:
+        configs = {"message.timestamp.after.max.ms": str(2**63 - 1), "retention.ms": "-1"}
+        admin.alter_configs([ConfigResource("topic", harness.topics.input, configs)])
+        for topic in (harness.topics.output, harness.topics.dead_letter):
+            admin.alter_configs([ConfigResource("topic", topic, {"retention.ms": "-1"})])
+    now = int(time.time() * 1000)
+    old, ahead = now - 30 * 86_400_000, now + 86_400_000
+    harness.produce_records([Record(value, partition=0, timestamp_ms=old) for value in (GOOD, b"junk")])
+
+    def accepted() -> bool:
+        try:
+            harness.produce_records([Record(GOOD, partition=0, timestamp_ms=ahead)])
+        except KafkaError:  # the broker has not applied the configuration yet
+            return False
+        return True
+
+    wait_until(accepted, 30, "the broker takes a timestamp of tomorrow")
+    # When they are worked on
+    harness.worker(output_timestamp=setting)
+    found = harness.finish()
+    assert (found.predicted, found.dead) == (2, 1)
+    # Then the headers hold those times, and the records have them by the setting
+    bootstrap = harness.topics.bootstrap
+    results = [*read_all(bootstrap, harness.topics.output), *read_all(bootstrap, harness.topics.dead_letter)]
+    assert [record.header("source-timestamp") for record in results] == [b"%d" % each for each in (old, ahead, old)]
+    kept = [record.timestamp_ms == old for record in results]
+    assert kept == ([True, False, True] if setting == "source" else [False] * 3)
+    assert all(record.timestamp_ms in {old, *range(now, now + 120_000)} for record in results)
 
 
 class _Null(Serializer):  # type: ignore[misc]
