@@ -31,6 +31,8 @@ _UNITS = {
     "_host": "ADDRESS",
     "_servers": "HOST:PORT,...",
     "file": "FILE",
+    "start_from": "{earliest,latest,TIME}",
+    "_command": "COMMAND",
 }
 _FLAG = re.compile(r"--[a-z][a-z0-9-]*|-[a-zA-Z]")
 #: What argparse repeats of a value that it refuses, and what to say instead.

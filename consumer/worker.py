@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from consumer.errors import GaveUp
 from consumer.model.classifier import Classifier, Scored
 from consumer.pace import Pace
-from consumer.records.messages import Limits, Model, ParsedReview, Reason, parse
+from consumer.records.fault import Fault, Reason
+from consumer.records.messages import Model
 from consumer.records.outcomes import Outcome, Outcomes
+from consumer.records.parse import Limits, ParsedReview, parse
 from consumer.records.poll import Channel, NotPublished, Poll
 from consumer.records.progress import Progress
 from consumer.records.record import Record
+from consumer.service.dead_letter_log import DeadLetterLog
 from consumer.service.health import Health, State
 from consumer.service.metrics import Metrics
 from consumer.settings import WorkerSettings
@@ -64,15 +67,14 @@ class Worker:
         self._health = health
         self._alive = alive
         self._stopping = stopping
-        self._limits = Limits(
-            settings.text_field, settings.id_field, settings.max_record_bytes, settings.max_text_characters
-        )
+        self._limits = Limits.of(settings)
         self._pace = Pace(settings.poll_target_seconds, settings.max_poll_records)
         self._stall = StallDetector(settings.stall_timeout_seconds)
         self._failures = 0
         self._assignment: frozenset[int] = frozenset()
         self._answered = self._probed = time.monotonic()
         self._recent: deque[bool] = deque(maxlen=RATIO_WINDOW)
+        self._dead_letters = DeadLetterLog()
         self.counts: Counter[str] = Counter()
 
     def run(self) -> None:
@@ -81,8 +83,15 @@ class Worker:
         Raises:
             GaveUp: a failure that a restart fixes; the next worker resumes from the last commit.
         """
+        try:
+            self._loop()
+        finally:
+            self._dead_letters.write()
+
+    def _loop(self) -> None:
         while not self._stopping():
             self._alive()
+            self._dead_letters.write_if_due()
             started = time.monotonic()
             poll = self._broker.poll(self._pace.records)
             if self._health.readiness.state is State.BLOCKED:  # the next probe would be seconds away
@@ -193,7 +202,7 @@ class Worker:
                 outcomes.append(self._outcomes.predicted(record, review, result))
             else:
                 outcomes.append(
-                    self._outcomes.dead(record, review if isinstance(review, Reason) else Reason.MODEL_ERROR)
+                    self._outcomes.dead(record, review if isinstance(review, Fault) else Fault(Reason.MODEL_ERROR))
                 )
         self._pace.note(classified.stats.texts, time.monotonic() - started)
         self._metrics.note_inference(read - started, classified.stats)
@@ -226,7 +235,8 @@ class Worker:
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
         self._metrics.note_commit(outcomes)
-        dead = [isinstance(outcome.result, Reason) for outcome in outcomes]
+        self._dead_letters.note(outcomes)
+        dead = [isinstance(outcome.result, Fault) for outcome in outcomes]
         self.counts.update("dead_lettered" if each else "labelled" for each in dead)
         self._recent.extend(dead)
         ratio = sum(self._recent) / RATIO_WINDOW

@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from consumer.flags import described, groups, is_secret
-from consumer.records.messages import DeadLetter, Prediction, Reason, Review
+from consumer.records.fault import Reason
+from consumer.records.messages import DeadLetter, Prediction, Review
 from consumer.service.metrics import STAGES, TOKEN_KINDS, Metrics
 from consumer.settings import WorkerSettings
 from consumer.settings.sources import CONFIG_VARIABLE, PREFIX, SECRETS_VARIABLE

@@ -2,7 +2,7 @@
 
 import json
 
-from consumer.records.messages import Reason
+from consumer.records.fault import Reason
 
 BROKEN: tuple[tuple[Reason, bytes | None], ...] = (
     (Reason.NOT_JSON, b"A lovely film. I forgot that this topic wants JSON."),
@@ -16,7 +16,7 @@ BROKEN: tuple[tuple[Reason, bytes | None], ...] = (
     (Reason.INVALID_TEXT, b'{"id": "broken-9", "film": "Harbour Lights", "stars": 1}'),
     (Reason.INVALID_TEXT, b'{"id": "broken-10", "film": "Harbour Lights", "text": 10}'),
     (Reason.EMPTY_TEXT, b'{"id": "broken-11", "film": "Harbour Lights", "text": " \\n\\t "}'),
-    (Reason.INVALID_ID, b'{"id": "broken 12; drop table", "film": "Harbour Lights", "text": "Good fun."}'),
+    (Reason.NOT_AN_OBJECT, rb'"{\"id\": \"broken-12\", \"film\": \"Harbour Lights\", \"text\": \"Encoded twice.\"}"'),
     (Reason.TEXT_TOO_LONG, json.dumps({"id": "broken-13", "text": "boring " * 143_000}).encode()),
     (Reason.TOMBSTONE, None),
 )

@@ -6,7 +6,7 @@ from importlib import resources
 from typing import Any
 
 from consumer.demo.broken import BROKEN
-from consumer.records.messages import Reason
+from consumer.records.fault import Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,8 @@ class Assignment:
             commits = self._committed(self.waiting)
             self._alive()
             restored = self._lineages.adopt({where.partition: commit for where, commit in commits.items()})
+            unread = [where for where, commit in commits.items() if commit is None]
+            starts = self._lineages.beginnings.of(unread, self._consumer, self._committed)
             # If we were frozen in between, we may have lost partitions, and their new owners have committed.
             suspected = [where for where in commits if where.partition in restored]
             again = self._committed(suspected)
@@ -84,7 +86,7 @@ class Assignment:
             self._last_failure = reason
             return {}
         self._last_failure = ""
-        self._read_from(commits, restored)
+        self._read_from(commits, restored, starts)
         return restored
 
     def _committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata | None]:
@@ -100,9 +102,16 @@ class Assignment:
                     self._logged.add(partition)
         return commits
 
-    def _read_from(self, commits: Mapping[TopicPartition, OffsetAndMetadata | None], restored: dict[int, int]) -> None:
+    def _read_from(
+        self,
+        commits: Mapping[TopicPartition, OffsetAndMetadata | None],
+        restored: dict[int, int],
+        starts: Mapping[TopicPartition, int],
+    ) -> None:
         for partition, commit in commits.items():
-            if commit is None:
+            if partition in starts:
+                self._consumer.seek(partition, starts[partition])
+            elif commit is None:
                 self._consumer.seek_to_beginning(partition)
             else:
                 self.committed[partition] = commit.offset  # if it went back, settle() corrects it

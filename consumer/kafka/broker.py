@@ -179,8 +179,10 @@ class Broker:
         for partition in self._consumer.assignment() & self._assignment.readable:
             if (position := positions.position(self._consumer, partition)) is None:
                 continue
-            # A new group commits nothing before it reads; if it has to reach an end, an empty partition as well.
-            unknown = -1 if self._drain and self._drain.undone else position.offset
+            # A new group commits nothing before it reads, unless it has to reach an end, or does not begin at the first
+            # record: then the next worker must find the same beginning.
+            must_commit = (self._drain and self._drain.undone) or self._settings.start_from != "earliest"
+            unknown = -1 if must_commit else position.offset
             if position.offset != self._assignment.committed.get(partition, unknown):
                 moved.append(Span(partition.partition, position.offset, position.offset, position.leader_epoch))
         if losses.has_lost_records(self._consumer):

@@ -11,6 +11,7 @@ from kafka.serializer import Serializer
 
 from consumer.kafka import fixes
 from consumer.kafka.fixes import network, transactions
+from consumer.kafka.tokens import TokenCommand
 from consumer.settings import WorkerSettings
 from consumer.settings.connection import KafkaSettings
 from consumer.settings.times import CONNECT_SECONDS, LINGER_SECONDS
@@ -20,7 +21,9 @@ NULL = object()
 
 #: Signs in the client's warnings that waiting longer cannot help, and what to do about each.
 _HOPELESS = {
-    "SaslAuthenticationFailed": "wrong user name or password; check sasl_username, sasl_password and sasl_mechanism",
+    "SaslAuthenticationFailed": "wrong user name or password, or a token that the broker refuses; check sasl_username, "
+    "sasl_password, sasl_token_command and sasl_mechanism",
+    "sasl_token_command": "sasl_token_command failed, took too long, or printed no token; run it as the worker's user",
     "UnsupportedSaslMechanism": "the broker does not offer this sasl_mechanism",
     "CERTIFICATE_VERIFY_FAILED": "the broker's certificate is not trusted; check ssl_cafile, its host name and dates",
     "certificate required": "the broker asks for a client certificate; set ssl_certfile and ssl_keyfile",
@@ -53,8 +56,11 @@ def connection(settings: KafkaSettings, bootstrap_seconds: float, request_second
     }
     if settings.security_protocol.startswith("SASL_"):
         arguments["sasl_mechanism"] = settings.sasl_mechanism
-        arguments["sasl_plain_username"] = settings.sasl_username
-        arguments["sasl_plain_password"] = secret(settings.sasl_password)
+        if settings.sasl_token_command is None:
+            arguments["sasl_plain_username"] = settings.sasl_username
+            arguments["sasl_plain_password"] = secret(settings.sasl_password)
+        else:
+            arguments["sasl_oauth_token_provider"] = TokenCommand(settings.sasl_token_command)
     return arguments
 
 
@@ -93,7 +99,8 @@ def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
         group_instance_id=settings.instance_id if settings.static_membership else None,
         isolation_level="read_committed",  # also makes a new owner wait for offsets that are being committed
         enable_auto_commit=False,
-        auto_offset_reset="earliest",
+        auto_offset_reset="earliest",  # if retention deleted the position; `start_from` is for Beginnings
+        client_rack=settings.client_rack or "",
         metadata_max_age_ms=int(settings.metadata_max_age_seconds * 1000),
         # The client hands out everything it fetched of one partition before the next one's turn. With the default of
         # 1 MiB, some 700 reviews, a processor that labels 5 a second would leave the others waiting for minutes.

@@ -22,13 +22,14 @@ from kafka.errors import AuthorizationError, KafkaTimeoutError, RetriableError
 from kafka.structs import OffsetAndMetadata
 
 from consumer.errors import GaveUp
+from consumer.kafka.beginnings import Beginnings
 from consumer.kafka.client import reason_of
 from consumer.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
 HEADER = "source-lineage"
-_METADATA = re.compile(r"lineage=([0-9a-f]{16}) offset=([0-9]{1,19})")
+_METADATA = re.compile(r"lineage=([0-9a-f]{16}) offset=([0-9]{1,19})(?: partitions=[0-9]{1,9})?")
 #: How far from the end of an output partition to look for a result, in offsets, step by step. The first is enough if
 #: the output topics have as many partitions as the input; the last bounds how much is read. Dead letters may be large,
 #: so `request_timeout_seconds` bounds how long it takes.
@@ -49,9 +50,13 @@ class Lineages:
         reader: a consumer of committed records, in no group; the caller closes it. None for at-least-once delivery,
             where results may be ahead: then nothing is marked, and nothing is compared.
         partitions: number of partitions of each topic.
+
+    Attributes:
+        beginnings: where this group begins; its mark ends the metadata of each commit.
     """
 
     def __init__(self, settings: WorkerSettings, reader: Any, partitions: Mapping[str, int]) -> None:
+        self.beginnings = Beginnings(settings, partitions)
         self._settings = settings
         self.reader = reader
         self._partitions = partitions
@@ -64,7 +69,8 @@ class Lineages:
 
     def metadata(self, partition: int, offset: int) -> str:
         """Metadata for the commit of this offset of this source partition."""
-        return f"lineage={self._names[partition]} offset={offset}" if self._names else ""
+        lineage = f"lineage={self._names[partition]} offset={offset}" if self._names else ""
+        return f"{lineage} {self.beginnings.mark}".strip()
 
     def adopt(self, committed: Mapping[int, OffsetAndMetadata | None]) -> dict[int, int]:
         """Take over partitions with these committed offsets; a commit without a lineage of its own begins one.
@@ -76,6 +82,7 @@ class Lineages:
             KafkaError: the results could not be read; no partition is safe to read yet.
             GaveUp: results are unreadable, for example a batch that was damaged on a broker's disk.
         """
+        self.beginnings.note(committed.values())
         if self.reader is None:
             return {}
         known: dict[int, str] = {}

@@ -167,7 +167,7 @@ class Publisher:
         partition = record.partition % self._partitions[record.topic]
         headers = record.headers + self._lineages.headers(record.partition)
         try:
-            return self._producer.send(record.topic, value, record.key, headers, partition)
+            return self._producer.send(record.topic, value, record.key, headers, partition, record.timestamp_ms)
         except ValueError as error:
             count = self._partitions[record.topic]
             raise GaveUp(

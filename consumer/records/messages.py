@@ -1,54 +1,35 @@
-"""The three JSON contracts, and how bytes become one of them.
-
-    bytes ── parse ──▶ Review ── (classifier) ──▶ Prediction
-                  └──▶ DeadLetter ◀── a review that the model fails on
-
-A bad record is a value, never an exception: every sequence of bytes has exactly one of these outcomes.
-"""
+"""The three JSON contracts, and how predictions and dead letters are written."""
 
 import hashlib
-import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
 import jiter
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from consumer.model.text import is_blank
+from consumer.records.fault import Detail, Fault, Reason
+from consumer.records.parse import ParsedReview, is_finite
 from consumer.records.record import Record
 
-#: No spaces, control characters or quotes: an id may stand in a log line, a header or a shell command.
-ID_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"
-_ID = re.compile(ID_PATTERN, re.ASCII)
-
-
-class Reason(StrEnum):
-    """Why a record became a dead letter; a closed set, used as a header and as a metric label."""
-
-    TOMBSTONE = "tombstone"
-    TOO_LARGE = "too_large"
-    NOT_JSON = "not_json"
-    NOT_AN_OBJECT = "not_an_object"
-    INVALID_TEXT = "invalid_text"
-    EMPTY_TEXT = "empty_text"
-    TEXT_TOO_LONG = "text_too_long"
-    INVALID_ID = "invalid_id"
-    MODEL_ERROR = "model_error"
-    PREDICTION_TOO_LARGE = "prediction_too_large"
+#: Values of the header `dead-letter-detail`.
+DETAIL_PATTERN = rf"^({'|'.join(Detail)})( at byte \d+)?$"
 
 
 class Review(BaseModel):
-    """Value of an input record. All other fields are copied to the prediction unchanged."""
+    """Value of an input record.
+
+    All other fields are copied to the prediction unchanged, except that NaN, Infinity and -Infinity, which some
+    producers write and JSON does not have, become null.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", title="Review")
 
     text: str = Field(min_length=1, description="the review; must not be blank")
-    id: Annotated[str, StringConstraints(pattern=ID_PATTERN)] | int | None = Field(
-        None, description="id of the review; default: topic-partition-offset of its record"
+    id: Any = Field(
+        None,
+        description="id of the review: any string, number, true or false. If it is missing, null, empty, an object or "
+        "an array, topic-partition-offset of the record is used",
     )
 
 
@@ -77,12 +58,15 @@ class Source(BaseModel):
 class Prediction(BaseModel):
     """Value of an output record, with all other fields of the review next to these.
 
-    A field of the review that has the name of one of these is moved to `carried`.
+    A field of the review that has the name of one of these is moved to `carried`. The record has the key and the
+    headers of its input, then source-topic, source-partition, source-offset, source-timestamp (milliseconds since 1970;
+    absent if the input record has none) and, with exactly-once delivery, source-lineage. A null header value becomes an
+    empty one.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", title="Prediction")
 
-    id: str = Field(description="id of the review, as a string")
+    id: str = Field(description="id of the review as it was written, as a string")
     label: str = Field(description="the most probable label")
     score: float = Field(ge=0, le=1, description="its probability")
     probabilities: dict[str, float] = Field(description="probability of each label")
@@ -94,23 +78,41 @@ class Prediction(BaseModel):
         None, description="whether the score is below the threshold of the model; absent if the model has none"
     )
     processed_at: AwareDatetime
-    carried: dict[str, Any] | None = Field(None, description="fields of the review whose names are used above")
+    carried: dict[str, Any] | None = Field(
+        None, description="fields of the review whose names are used above; also an `id` that is an object or an array"
+    )
 
 
 class DeadLetter(BaseModel):
-    """Headers of a dead-letter record, added to those of the input record; key and value are the original bytes."""
+    """Headers of a dead-letter record, added to those of the input record; key and value are the original bytes.
+
+    A null value of a header of the input record becomes an empty one: the client cannot send null there.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="DeadLetter", populate_by_name=True)
 
     source_topic: str = Field(alias="source-topic")
     source_partition: str = Field(alias="source-partition", pattern=r"^\d+$")
     source_offset: str = Field(alias="source-offset", pattern=r"^\d+$")
+    source_timestamp: str | None = Field(
+        None,
+        alias="source-timestamp",
+        pattern=r"^\d+$",
+        description="timestamp of the input record in milliseconds since 1970; absent if it has none",
+    )
     source_lineage: str | None = Field(
         None,
         alias="source-lineage",
         description="which history of commits it belongs to; absent if at least once",
     )
     reason: Reason = Field(alias="dead-letter-reason")
+    detail: str | None = Field(
+        None,
+        alias="dead-letter-detail",
+        pattern=DETAIL_PATTERN,
+        description="the cause, and the byte of the value at which the parser stopped, counted from 0; absent if the "
+        "reason says it all",
+    )
     sha256: str = Field(alias="dead-letter-sha256", description="SHA-256 of the original value; of nothing for null")
     value_bytes: str = Field(alias="dead-letter-bytes", description="size of the original value; -1 for null")
     cut: str | None = Field(
@@ -118,59 +120,6 @@ class DeadLetter(BaseModel):
         alias="dead-letter-cut",
         description="what was cut from a record too large to copy: value, or value,headers,key",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedReview:
-    """A review that can be labelled; `fields` are all its other fields, with numbers as exact decimals."""
-
-    id: str
-    text: str
-    fields: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Field names and size limits of an input value."""
-
-    text_field: str = "text"
-    id_field: str = "id"
-    max_record_bytes: int = 1_048_576
-    max_text_characters: int = 1_000_000
-
-
-def parse(record: Record, limits: Limits) -> ParsedReview | Reason:
-    """The review in the value of `record`, or the reason why the record is a dead letter."""
-    if record.value is None:
-        return Reason.TOMBSTONE
-    if len(record.value) > limits.max_record_bytes:
-        return Reason.TOO_LARGE
-    try:
-        # Strict UTF-8, no lone surrogates, no NaN, no duplicate names, bounded nesting; numbers keep every digit.
-        fields = jiter.from_json(
-            record.value, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True, float_mode="decimal"
-        )
-    except ValueError:
-        return Reason.NOT_JSON
-    if not isinstance(fields, dict):
-        return Reason.NOT_AN_OBJECT
-    text = fields.pop(limits.text_field, None)
-    if not isinstance(text, str):
-        return Reason.INVALID_TEXT
-    if is_blank(text):
-        return Reason.EMPTY_TEXT
-    if len(text) > limits.max_text_characters:
-        return Reason.TEXT_TOO_LONG
-    identity = fields.pop(limits.id_field, None)
-    if identity is None:
-        identity = f"{record.topic}-{record.partition}-{record.offset}"
-    elif isinstance(identity, int) and not isinstance(identity, bool):
-        identity = str(identity)
-        if len(identity) > 64:
-            return Reason.INVALID_ID
-    elif not isinstance(identity, str) or not _ID.fullmatch(identity):
-        return Reason.INVALID_ID
-    return ParsedReview(identity, text, fields)
 
 
 _OWN_FIELDS = frozenset(Prediction.model_fields)
@@ -194,15 +143,15 @@ def prediction_json(review: ParsedReview, source: Record, own: dict[str, Any]) -
     if taken:
         prediction["carried"] = taken
     try:
-        return orjson.dumps(prediction, default=_decimal)
+        return orjson.dumps(prediction, default=_number)
     except TypeError:
-        return orjson.dumps(_spelled_out(prediction), default=_decimal)
+        return orjson.dumps(_spelled_out(prediction), default=_number)
 
 
-def _decimal(value: Any) -> orjson.Fragment:
-    """How orjson writes a type that it does not know: a number with all its digits, as it was read."""
-    if isinstance(value, Decimal):
-        return orjson.Fragment(str(value))
+def _number(value: Any) -> orjson.Fragment:
+    """How orjson writes a type that it does not know: a number as it was read, or null for what JSON does not have."""
+    if isinstance(value, jiter.LosslessFloat):
+        return orjson.Fragment(bytes(value) if is_finite(value) else b"null")
     raise TypeError
 
 
@@ -219,22 +168,25 @@ def _spelled_out(value: Any) -> Any:
 
 def source_headers(source: Record) -> list[tuple[str, bytes]]:
     """The coordinates in every output and dead-letter record, after the headers of its input."""
-    return [
+    headers = [
         ("source-topic", source.topic.encode("ascii")),
         ("source-partition", b"%d" % source.partition),
         ("source-offset", b"%d" % source.offset),
     ]
+    return headers if source.timestamp_ms < 0 else [*headers, ("source-timestamp", b"%d" % source.timestamp_ms)]
 
 
-def dead_letter_headers(source: Record, reason: Reason, cut: str | None = None) -> list[tuple[str, bytes]]:
+def dead_letter_headers(source: Record, fault: Fault, cut: str | None = None) -> list[tuple[str, bytes]]:
     """Headers of a dead letter, which follow those of its input; see `DeadLetter`."""
     value = source.value
     headers = [
         *source_headers(source),
-        ("dead-letter-reason", reason.encode()),
+        ("dead-letter-reason", fault.reason.encode()),
         ("dead-letter-sha256", hashlib.sha256(value or b"").hexdigest().encode()),
         ("dead-letter-bytes", b"%d" % (-1 if value is None else len(value))),
     ]
+    if fault.detail is not None:
+        headers.append(("dead-letter-detail", str(fault).encode()))
     return headers if cut is None else [*headers, ("dead-letter-cut", cut.encode())]
 
 

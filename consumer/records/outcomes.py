@@ -1,28 +1,24 @@
 """The outcome of a record: one record to produce, to the output topic or to the dead-letter topic."""
 
+import time
 from dataclasses import dataclass
 
 from consumer.model.classifier import Scored
-from consumer.records.messages import (
-    Model,
-    ParsedReview,
-    Reason,
-    dead_letter_headers,
-    prediction_json,
-    source_headers,
-)
+from consumer.records.fault import Fault, Reason
+from consumer.records.messages import Model, dead_letter_headers, prediction_json, source_headers
 from consumer.records.outgoing import Outgoing
+from consumer.records.parse import ParsedReview
 from consumer.records.record import Record
-from consumer.settings import WorkerSettings
+from consumer.settings import OutputTimestamp, WorkerSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of one record: a prediction with its label, or a dead letter with its reason."""
+    """The outcome of one record: a prediction with its label, or a dead letter with its fault."""
 
     source: Record
     outgoing: Outgoing
-    result: Scored | Reason
+    result: Scored | Fault
 
 
 class Outcomes:
@@ -32,6 +28,7 @@ class Outcomes:
         self._output_topic = settings.output_topic
         self._dead_letter_topic = settings.dead_letter_topic
         self._max_bytes = settings.max_request_bytes
+        self._keeps_timestamps = settings.output_timestamp is OutputTimestamp.SOURCE
         self._model = model.model_dump()
 
     def predicted(self, record: Record, review: ParsedReview, scored: Scored) -> Outcome:
@@ -46,27 +43,47 @@ class Outcomes:
         }
         if scored.unsure is not None:
             own["unsure"] = scored.unsure
-        headers = [(name, value or b"") for name, value in record.headers] + source_headers(record)
+        headers = _headers(record) + source_headers(record)
         value = prediction_json(review, record, own)
-        outgoing = Outgoing(self._output_topic, record.partition, record.key, value, headers)
+        outgoing = Outgoing(
+            self._output_topic, record.partition, record.key, value, headers, self._timestamp_ms(record)
+        )
         if outgoing.size > self._max_bytes:
-            return self.dead(record, Reason.PREDICTION_TOO_LARGE)
+            return self.dead(record, Fault(Reason.PREDICTION_TOO_LARGE))
         return Outcome(record, outgoing, scored)
 
-    def dead(self, record: Record, reason: Reason) -> Outcome:
+    def dead(self, record: Record, fault: Fault) -> Outcome:
         """Return the original bytes; if they are too large to produce, what fits of them and a header that says so."""
-        topic, most = self._dead_letter_topic, self._max_bytes
-        headers = [(name, value or b"") for name, value in record.headers]
-        own = dead_letter_headers(record, reason)
-        whole = Outgoing(topic, record.partition, record.key, record.value, headers + own)
-        if whole.size <= most:
-            return Outcome(record, whole, reason)
-        own = dead_letter_headers(record, reason, cut="value")
-        room = most - Outgoing(topic, record.partition, record.key, None, headers + own).size
+        headers = _headers(record)
+        whole = self._dead_letter(record, record.key, record.value, headers + dead_letter_headers(record, fault))
+        if whole.size <= self._max_bytes:
+            return Outcome(record, whole, fault)
         key = record.key
+        headers += dead_letter_headers(record, fault, cut="value")
+        room = self._max_bytes - self._dead_letter(record, key, None, headers).size
         if room < 0:
-            own = dead_letter_headers(record, reason, cut="value,headers,key")
-            headers, key = [], (record.key or b"")[: most // 2] or None
-            room = most - Outgoing(topic, record.partition, key, None, own).size
+            headers = dead_letter_headers(record, fault, cut="value,headers,key")
+            key = (record.key or b"")[: self._max_bytes // 2] or None
+            room = self._max_bytes - self._dead_letter(record, key, None, headers).size
         value = record.value if record.value is None else record.value[:room]
-        return Outcome(record, Outgoing(topic, record.partition, key, value, headers + own), reason)
+        return Outcome(record, self._dead_letter(record, key, value, headers), fault)
+
+    def _dead_letter(
+        self, record: Record, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
+    ) -> Outgoing:
+        return Outgoing(self._dead_letter_topic, record.partition, key, value, headers, self._timestamp_ms(record))
+
+    def _timestamp_ms(self, record: Record) -> int | None:
+        """The timestamp of the record to produce; None: the current time.
+
+        A timestamp of the future becomes the current time. A broker refuses one that is more than an hour ahead
+        (message.timestamp.after.max.ms), so one record with a wrong clock would stop its partition.
+        """
+        if not self._keeps_timestamps or not 0 <= record.timestamp_ms <= time.time() * 1000:
+            return None
+        return record.timestamp_ms
+
+
+def _headers(record: Record) -> list[tuple[str, bytes]]:
+    """The headers of `record`. A null value becomes an empty one, because kafka-python cannot send null there."""
+    return [(name, value or b"") for name, value in record.headers]

@@ -8,13 +8,19 @@ RECORD_OVERHEAD_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record to produce; `partition` is the source partition, which keeps its order."""
+    """A record to produce.
+
+    Attributes:
+        partition: the source partition, which keeps its order.
+        timestamp_ms: in epoch milliseconds; None: the time at which it is sent.
+    """
 
     topic: str
     partition: int
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]]
+    timestamp_ms: int | None = None
 
     @property
     def size(self) -> int:

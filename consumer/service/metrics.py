@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
 from consumer.model.classifier import Stats
-from consumer.records.messages import Model, Reason
+from consumer.records.fault import Fault, Reason
+from consumer.records.messages import Model
 from consumer.records.outcomes import Outcome
 
 #: Stages of a poll, in order.
@@ -116,10 +117,10 @@ class Metrics:
         self.consumed.inc(len(outcomes))
         self.poll_records.observe(len(outcomes))
         # One increment for each name: a thousand of them, each with a lock, take as long as writing the predictions.
-        dead = Counts(each.result.value for each in outcomes if isinstance(each.result, Reason))
+        dead = Counts(each.result.reason.value for each in outcomes if isinstance(each.result, Fault))
         for reason, count in dead.items():
             self.dead_lettered.labels(reason).inc(count)
-        scored = [each.result for each in outcomes if not isinstance(each.result, Reason)]
+        scored = [each.result for each in outcomes if not isinstance(each.result, Fault)]
         for label, count in Counts(each.label for each in scored).items():
             self.labelled.labels(label).inc(count)
         self.truncated.inc(sum(each.truncated for each in scored))

@@ -1,6 +1,6 @@
 """Every setting of the worker, and where its value comes from."""
 
-from consumer.settings.topics import Delivery
-from consumer.settings.worker import WorkerSettings
+from consumer.settings.topics import Delivery, OutputTimestamp
+from consumer.settings.worker import Framing, WorkerSettings
 
-__all__ = ["Delivery", "WorkerSettings"]
+__all__ = ["Delivery", "Framing", "OutputTimestamp", "WorkerSettings"]

@@ -2,6 +2,8 @@
 
 import ipaddress
 import os
+import shlex
+import shutil
 import ssl
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -9,6 +11,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+#: `sasl_token_command` is killed after this long.
+TOKEN_SECONDS = 5.0
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\s]+$")]
 
 
@@ -31,13 +35,21 @@ class KafkaSettings(BaseSettings):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="whether the connection is encrypted (SSL) and authenticated with a password (SASL)"
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
         "SCRAM-SHA-512", description="how to authenticate; used with SASL_SSL and SASL_PLAINTEXT"
     )
-    sasl_username: str | None = Field(
-        None, description="user name; required with SASL_SSL and SASL_PLAINTEXT (default: none)"
-    )
+    sasl_username: str | None = Field(None, description="user name; required with PLAIN and SCRAM (default: none)")
     sasl_password: SecretStr | None = Field(None, description="password of sasl_username (default: none)")
+    sasl_token_command: str | None = Field(
+        None,
+        description=f"command that prints the token of OAUTHBEARER within {TOKEN_SECONDS:g} s; run without a shell, "
+        "once for each connection (default: none)",
+    )
+    client_rack: Name | None = Field(
+        None,
+        description="rack or availability zone of this worker; brokers that allow it let it read from the nearest "
+        "replica (default: none)",
+    )
     ssl_cafile: Path | None = Field(
         None,
         description="certificates of the authorities that sign the brokers' certificates, PEM "
@@ -67,22 +79,45 @@ class KafkaSettings(BaseSettings):
             raise ValueError("cannot be read; set it to a PEM file that this user may read")
         return path
 
+    @field_validator("sasl_token_command")
+    @classmethod
+    def _runnable(cls, command: str | None) -> str | None:
+        if command is None:
+            return None
+        try:
+            program = shlex.split(command)[0]
+        except (ValueError, IndexError):
+            raise ValueError("is no command; quote its arguments as for a shell") from None
+        if shutil.which(program) is None:
+            raise ValueError("its program does not exist, or this user may not run it")
+        return command
+
     @model_validator(mode="after")
     def _credentials(self) -> Self:
-        sasl = self.security_protocol.startswith("SASL_")
-        if sasl and (self.sasl_username is None or self.sasl_password is None):
+        password = self.sasl_username is not None or self.sasl_password is not None
+        if not self.security_protocol.startswith("SASL_"):
+            if password or self.sasl_token_command is not None:
+                raise ValueError(
+                    f"a {'user name or password' if password else 'token command'} is set but "
+                    f"security_protocol is {self.security_protocol}; "
+                    "set it to SASL_SSL, or remove them"
+                )
+            return self
+        if self.sasl_mechanism == "OAUTHBEARER":
+            if self.sasl_token_command is None or password:
+                raise ValueError("OAUTHBEARER needs sasl_token_command, and neither sasl_username nor sasl_password")
+        elif self.sasl_username is None or self.sasl_password is None:
             raise ValueError(
                 f"{self.security_protocol} needs sasl_username and sasl_password; "
                 "set REVIEWS_SASL_USERNAME and REVIEWS_SASL_PASSWORD"
             )
-        if not sasl and (self.sasl_username is not None or self.sasl_password is not None):
+        elif self.sasl_token_command is not None:
+            raise ValueError("sasl_token_command is set; set sasl_mechanism to OAUTHBEARER, or remove it")
+        unencrypted = self.security_protocol == "SASL_PLAINTEXT" and not self.on_this_machine
+        if unencrypted and self.sasl_mechanism in {"PLAIN", "OAUTHBEARER"}:
             raise ValueError(
-                f"a user name or password is set but security_protocol is {self.security_protocol}; "
-                "set it to SASL_SSL, or remove them"
-            )
-        if self.security_protocol == "SASL_PLAINTEXT" and self.sasl_mechanism == "PLAIN" and not self.on_this_machine:
-            raise ValueError(
-                "SASL_PLAINTEXT with PLAIN sends the password unencrypted; use SASL_SSL, or a SCRAM mechanism"
+                f"SASL_PLAINTEXT with {self.sasl_mechanism} sends the password or token unencrypted; use SASL_SSL, or "
+                "a SCRAM mechanism"
             )
         return self
 

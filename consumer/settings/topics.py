@@ -1,12 +1,14 @@
 """Where reviews come from, where results go to, and which worker this is."""
 
 import socket
+from contextlib import suppress
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from uuid import uuid4
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from consumer.settings.connection import KafkaSettings, Name
 
@@ -18,6 +20,13 @@ class Delivery(StrEnum):
 
     EXACTLY_ONCE = "exactly_once"
     AT_LEAST_ONCE = "at_least_once"
+
+
+class OutputTimestamp(StrEnum):
+    """The timestamp of predictions and dead letters."""
+
+    NOW = "now"
+    SOURCE = "source"
 
 
 class TopicSettings(KafkaSettings):
@@ -34,6 +43,17 @@ class TopicSettings(KafkaSettings):
         description="exactly_once: predictions, dead letters and offsets are committed in one transaction; "
         "at_least_once: no transactions, and duplicates are possible after a failure",
     )
+    start_from: Literal["earliest", "latest"] | datetime = Field(
+        "earliest",
+        description="where a new group starts to read: earliest, latest, or the first record of a time such as "
+        "2026-11-01T00:00:00Z; committed offsets override it, and partitions that are added later are read from their "
+        "first record",
+    )
+    output_timestamp: OutputTimestamp = Field(
+        OutputTimestamp.NOW,
+        description="timestamp of predictions and dead letters. source: that of the input record, unless it is in the "
+        "future; retention then deletes results of old records early",
+    )
     drain: bool = Field(
         False, description="label the records that the topic holds at start, then exit with code 0 instead of waiting"
     )
@@ -47,6 +67,17 @@ class TopicSettings(KafkaSettings):
         description="keep this worker's partitions for it while it restarts, for up to session_timeout_seconds; "
         "needs instance_id",
     )
+
+    @field_validator("start_from", mode="plain")
+    @classmethod
+    def _start(cls, start: object) -> object:
+        if start in {"earliest", "latest"}:
+            return start
+        with suppress(ValueError):
+            time = start if isinstance(start, datetime) else datetime.fromisoformat(str(start))
+            if time.tzinfo is not None and time.timestamp() >= 0:
+                return time
+        raise ValueError("must be earliest, latest, or a time with its zone, such as 2026-11-01T00:00:00Z")
 
     @cached_property
     def transactional_id(self) -> str:

@@ -3,6 +3,7 @@
 One frozen model; combinations that cannot work are refused at start, with the fix in the message.
 """
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
 
@@ -13,6 +14,13 @@ from consumer.settings.times import TimeSettings
 
 #: Default of `threads`. Each takes about 60 MiB, and workers usually run with 2 GiB, which is too little for 32.
 MOST_THREADS = 16
+
+
+class Framing(StrEnum):
+    """What stands before the JSON of an input value."""
+
+    NONE = "none"
+    SCHEMA_REGISTRY = "schema_registry"
 
 
 class ModelSettings(TimeSettings):
@@ -45,8 +53,17 @@ class ModelSettings(TimeSettings):
 class LimitSettings(ModelSettings):
     """Records and limits."""
 
-    text_field: Name = Field("text", description="JSON field that holds the review")
-    id_field: Name = Field("id", description="JSON field that holds the id of the review")
+    value_framing: Framing = Field(
+        Framing.NONE,
+        description="schema_registry: the JSON of a value may follow the 5 bytes that a schema registry's serializer "
+        "writes (a zero byte and the schema id), which are skipped",
+    )
+    text_field: Name = Field(
+        "text",
+        description="JSON field that holds the review; dots lead into objects, as in payload.after.text, unless there "
+        "is a field with exactly this name",
+    )
+    id_field: Name = Field("id", description="JSON field that holds the id of the review; dots as in text_field")
     max_poll_records: int = Field(
         1024, ge=1, le=100_000, description="records in one poll at most, however fast the model is"
     )

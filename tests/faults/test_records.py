@@ -1,66 +1,82 @@
 """Records that a producer should not have sent, and what becomes of them beside good ones."""
 
+import gzip
 import json
+import re
+import time
 from collections import Counter
 from dataclasses import replace
 
+import jiter
 import pytest
 from kafka import KafkaProducer
 from kafka.admin import ConfigResource
+from kafka.errors import KafkaError
 from kafka.serializer import Serializer
 
 from consumer.kafka import fixes
 from consumer.kafka.fixes.records import HeaderName
-from consumer.records.messages import Reason
 from tests.fake_model import NAN_MARK, OUT_OF_MEMORY_MARK
 from tests.fake_worker import Script
 from tests.harness import Harness
-from tests.kafka_helpers import Record, end_offsets, read_all
+from tests.kafka_helpers import Record, end_offsets, produce, read_all
 from tests.record import header_bytes
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
 GOOD = b'{"text": "good"}'
+#: Values that are no reviews, with the reason and the detail of their dead letters.
 POISON = {
-    b"": Reason.NOT_JSON,
-    b"{": Reason.NOT_JSON,
-    b"{'text': 'single quotes'}": Reason.NOT_JSON,
-    b'{"text": "cut': Reason.NOT_JSON,
-    b'{"text": "a"} trailing': Reason.NOT_JSON,
-    b'{"text": "twice", "text": "twice"}': Reason.NOT_JSON,
-    b'{"text": "a", "x": NaN}': Reason.NOT_JSON,
-    b"null": Reason.NOT_AN_OBJECT,
-    b'"text"': Reason.NOT_AN_OBJECT,
-    b'[{"text": "a"}]': Reason.NOT_AN_OBJECT,
-    b"{}": Reason.INVALID_TEXT,
-    b'{"texts": "a"}': Reason.INVALID_TEXT,
-    b'{"text": null}': Reason.INVALID_TEXT,
-    b'{"text": 7}': Reason.INVALID_TEXT,
-    b'{"text": ["a"]}': Reason.INVALID_TEXT,
-    b'{"text": ""}': Reason.EMPTY_TEXT,
-    b'{"text": " \\n\\t"}': Reason.EMPTY_TEXT,
-    b'{"text": "a", "id": "with space"}': Reason.INVALID_ID,
-    b'{"text": "a", "id": "line\\r\\nbreak"}': Reason.INVALID_ID,
-    b'{"text": "a", "id": ""}': Reason.INVALID_ID,
-    b'{"text": "a", "id": true}': Reason.INVALID_ID,
-    b'{"text": "a", "id": 1.5}': Reason.INVALID_ID,
+    b"": "not_json: empty",
+    b"{": "not_json: truncated at byte 1",
+    b"{'text': 'single quotes'}": "not_json: syntax at byte 1",
+    b'{"text": "cut': "not_json: truncated at byte 13",
+    b'{"text": "a"} trailing': "not_json: trailing_data at byte 14",
+    b'{"text": "twice", "text": "twice"}': "not_json: duplicate_key at byte 25",
+    b'\x00\x00\x00\x00\x07{"text": "framed"}': "not_json: schema_registry_framing",
+    gzip.compress(GOOD): "not_json: compressed",
+    "{'text': 'wide'}".replace("'", '"').encode("utf-16"): "not_json: utf_16",
+    b"null": "not_an_object: null",
+    b'"text"': "not_an_object: string",
+    json.dumps(GOOD.decode()).encode(): "not_an_object: encoded_twice",
+    b'[{"text": "a"}]': "not_an_object: array",
+    b"{}": "invalid_text: missing",
+    b'{"texts": "a"}': "invalid_text: missing",
+    b'{"text": null}': "invalid_text: null",
+    b'{"text": 7}': "invalid_text: number",
+    b'{"text": ["a"]}': "invalid_text: array",
+    b'{"text": ""}': "empty_text",
+    b'{"text": " \\n\\t"}': "empty_text",
+}
+#: Values that look odd and hold a good text, with the ids of their predictions (None: the coordinates).
+ODD = {
+    b'\xef\xbb\xbf{"text": "byte order mark"}': None,
+    b'{"text": "not a number", "stars": NaN, "least": -Infinity}': None,
+    b'{"text": "a", "id": "shop/17"}': "shop/17",
+    b'{"text": "a", "id": "with space"}': "with space",
+    b'{"text": "a", "id": "jane@example.com"}': "jane@example.com",
+    b'{"text": "a", "id": "line\\r\\nbreak"}': "line\r\nbreak",
+    '{"text": "a", "id": "отзыв"}'.encode(): "отзыв",
+    b'{"text": "a", "id": ""}': None,
+    b'{"text": "a", "id": true}': "true",
+    b'{"text": "a", "id": 17.0}': "17.0",
+    b'{"text": "a", "id": {"$oid": "5f"}}': None,
 }
 CORRUPT = {
-    b'{"text": "bad utf-8 \xff"}': Reason.NOT_JSON,
-    b'{"text": "cut utf-8 \xc3"}': Reason.NOT_JSON,
-    b'{"text": "lone surrogate \\ud800"}': Reason.NOT_JSON,
-    b'{"text": "raw surrogate \xed\xa0\x80"}': Reason.NOT_JSON,
-    b'\xef\xbb\xbf{"text": "byte order mark"}': Reason.NOT_JSON,
-    b"[" * 100_000: Reason.NOT_JSON,
-    b'{"text": "deep", "x": ' + b"[" * 50_000 + b"]" * 50_000 + b"}": Reason.NOT_JSON,
-    b"\x00\x01\x02\xff" * 64: Reason.NOT_JSON,
+    b'{"text": "bad utf-8 \xff"}': "not_json: invalid_utf8 at byte 20",
+    b'{"text": "cut utf-8 \xc3"}': "not_json: invalid_utf8 at byte 20",
+    b'{"text": "lone surrogate \\ud800"}': "not_json: lone_surrogate at byte 31",
+    b'{"text": "raw surrogate \xed\xa0\x80"}': "not_json: invalid_utf8 at byte 24",
+    b"[" * 100_000: "not_json: nesting at byte 201",
+    b'{"text": "deep", "x": ' + b"[" * 50_000 + b"]" * 50_000 + b"}": "not_json: nesting at byte 222",
+    b"\x00\x01\x02\xff" * 64: "not_json: invalid_utf8 at byte 3",
 }
 
 
 @pytest.mark.smoke
 def test_row_09_a_poison_pill_is_a_dead_letter_among_predictions(harness: Harness) -> None:
-    """Each kind of bad record becomes a dead letter with its reason, unchanged; its neighbours are labelled."""
+    """Each kind of bad record becomes a dead letter with reason and cause, unchanged; its neighbours are labelled."""
     # Given bad records between good ones, 1 % of a larger stream
     pills = [Record(value, b"key", [("trace", b"1")], 0) for value in POISON]
     harness.produce(len(pills) * 50)
@@ -73,9 +89,53 @@ def test_row_09_a_poison_pill_is_a_dead_letter_among_predictions(harness: Harnes
     worker = harness.worker(max_poll_records=1000)
     found = harness.finish()
     assert (found.predicted, found.dead) == (len(pills) * 101, len(pills))
-    assert _reasons(harness) == Counter(reason.value for reason in POISON.values())
-    # And the metrics say the same, with labels from that closed set
+    assert _faults(harness) == Counter(POISON.values())
+    # And the log has counted them, without a word of theirs
     assert worker.log.count("Traceback") == 0
+    assert _logged_dead_letters(worker.log) == len(pills)
+
+
+@pytest.mark.smoke
+def test_row_09_a_trifle_beside_a_good_text_costs_no_label(harness: Harness) -> None:
+    """A byte order mark, a NaN, or an id of any shape: the review is labelled, and its prediction is strict JSON."""
+    # Given such records, each from an hour ago
+    then = int(time.time() * 1000) - 3_600_000
+    harness.produce_records([Record(value, partition=0, timestamp_ms=then) for value in ODD])
+    # When they are worked on
+    worker = harness.worker()
+    found = harness.finish()
+    # Then each is labelled under its own id, and where there is none under its coordinates
+    assert (found.predicted, found.dead) == (len(ODD), 0)
+    records = read_all(harness.topics.bootstrap, harness.topics.output)
+    values = [jiter.from_json(record.value or b"", allow_inf_nan=False) for record in records]
+    expected = [each or f"{harness.topics.input}-0-{offset}" for offset, each in enumerate(ODD.values())]
+    assert [value["id"] for value in values] == expected
+    assert (values[1]["stars"], values[1]["least"]) == (None, None)
+    assert values[-1]["carried"] == {"id": {"$oid": "5f"}}
+    # And ids are in no log line
+    assert not any(each and each in worker.log for each in ODD.values() if each != "true")
+
+
+@pytest.mark.smoke
+def test_row_09_framed_and_nested_reviews_are_read_by_settings(harness: Harness) -> None:
+    """A schema registry's frame is skipped, and dots lead to a nested text; what surrounds it is carried."""
+    # Given the change events of a database, framed, and one without a frame
+    event = b'{"payload": {"after": {"key": "%d", "text": "good", "price": 1.10}, "op": "c"}}'
+    framed = [Record(b"\x00\x00\x00\x00\x07" + event % n, partition=0) for n in range(3)]
+    bare = Record(event % 3, partition=0)
+    produce(harness.topics.bootstrap, harness.topics.input, [*framed, bare])
+    # When a worker with these settings reads them
+    worker = harness.worker(
+        drain=True,
+        value_framing="schema_registry",
+        text_field="payload.after.text",
+        id_field="payload.after.key",
+    )
+    assert worker.wait_exit(60) == 0, worker.log
+    # Then all are labelled
+    records = read_all(harness.topics.bootstrap, harness.topics.output)
+    assert [json.loads(record.value or b"")["id"] for record in records] == ["0", "1", "2", "3"]
+    assert all(b'"payload":{"after":{"price":1.10},"op":"c"}' in (record.value or b"") for record in records)
 
 
 @pytest.mark.smoke
@@ -93,7 +153,7 @@ def test_row_10_bytes_that_are_no_text_are_dead_letters(harness: Harness) -> Non
     # Then each has its outcome, and the odd header name comes out as it went in, byte by byte
     found = harness.verdict()
     assert (found.predicted, found.dead) == (2, len(CORRUPT))
-    assert _reasons(harness) == Counter(reason.value for reason in CORRUPT.values())
+    assert _faults(harness) == Counter(CORRUPT.values())
     first, _ = read_all(harness.topics.bootstrap, harness.topics.output)
     assert header_bytes(first.headers)[0] == (b"\xff\xfename", b"1")
 
@@ -110,7 +170,7 @@ def test_row_11_a_tombstone_is_a_dead_letter(harness: Harness) -> None:
     harness.worker()
     found = harness.finish()
     assert (found.predicted, found.dead) == (1, 2)
-    assert _reasons(harness) == {"tombstone": 2}
+    assert _faults(harness) == {"tombstone": 2}
 
 
 @pytest.mark.smoke
@@ -131,7 +191,7 @@ def test_row_16_only_the_reviews_that_the_model_fails_on_are_dead_letters(harnes
     harness.worker(Script(rows_that_fit=3))
     found = harness.finish()
     assert (found.predicted, found.dead) == (180, 10)
-    assert _reasons(harness) == {"model_error": 10}
+    assert _faults(harness) == {"model_error": 10}
 
 
 @pytest.mark.smoke
@@ -203,11 +263,53 @@ def test_row_26_timestamps_of_other_centuries_change_nothing(harness: Harness) -
     assert {"1970", "2100"} <= years
 
 
+@pytest.mark.parametrize("setting", ["now", "source"])
+def test_row_26_the_timestamp_of_the_input_is_kept(harness: Harness, setting: str) -> None:
+    """In a header of all results, and as their own timestamp by a setting; never one of the future."""
+    # Given a good and a bad record of 30 days ago, and a good one of tomorrow
+    with harness.kafka.admin() as admin:
+        configs = {"message.timestamp.after.max.ms": str(2**63 - 1), "retention.ms": "-1"}
+        admin.alter_configs([ConfigResource("topic", harness.topics.input, configs)])
+        for topic in (harness.topics.output, harness.topics.dead_letter):
+            admin.alter_configs([ConfigResource("topic", topic, {"retention.ms": "-1"})])
+    now = int(time.time() * 1000)
+    old, ahead = now - 30 * 86_400_000, now + 86_400_000
+    harness.produce_records([Record(value, partition=0, timestamp_ms=old) for value in (GOOD, b"junk")])
+
+    def accepted() -> bool:
+        try:
+            harness.produce_records([Record(GOOD, partition=0, timestamp_ms=ahead)])
+        except KafkaError:  # the broker has not applied the configuration yet
+            return False
+        return True
+
+    wait_until(accepted, 30, "the broker takes a timestamp of tomorrow")
+    # When they are worked on
+    harness.worker(output_timestamp=setting)
+    found = harness.finish()
+    assert (found.predicted, found.dead) == (2, 1)
+    # Then the headers hold those times, and the records have them by the setting
+    bootstrap = harness.topics.bootstrap
+    results = [*read_all(bootstrap, harness.topics.output), *read_all(bootstrap, harness.topics.dead_letter)]
+    assert [record.header("source-timestamp") for record in results] == [b"%d" % each for each in (old, ahead, old)]
+    kept = [record.timestamp_ms == old for record in results]
+    assert kept == ([True, False, True] if setting == "source" else [False] * 3)
+    assert all(record.timestamp_ms in {old, *range(now, now + 120_000)} for record in results)
+
+
 class _Null(Serializer):  # type: ignore[misc]
     def serialize(self, topic: str, headers: object, data: object) -> None:
         return None
 
 
-def _reasons(harness: Harness) -> Counter[str]:
+def _faults(harness: Harness) -> Counter[str]:
+    """Reason and detail of each dead letter."""
     dead = read_all(harness.topics.bootstrap, harness.topics.dead_letter)
-    return Counter((record.header("dead-letter-reason") or b"").decode() for record in dead)
+    headers = [dict(record.headers) for record in dead]
+    pairs = [(each["dead-letter-reason"], each.get("dead-letter-detail")) for each in headers]
+    return Counter(": ".join(each.decode() for each in pair if each) for pair in pairs)
+
+
+def _logged_dead_letters(log: str) -> int:
+    """The sum of the summary lines."""
+    return sum(int(count) for count in re.findall(r"(\d+) dead letters?: ", log))

@@ -7,7 +7,8 @@ import pytest
 from consumer.demo import sample
 from consumer.demo.tally import Tally
 from consumer.demo.traffic import Outcome, Sent
-from consumer.records.messages import Limits, ParsedReview, Reason, parse
+from consumer.records.fault import Reason
+from consumer.records.parse import Limits, ParsedReview, parse
 from consumer.records.record import Record
 
 RECORDS = sample.load()
@@ -17,7 +18,8 @@ def test_every_sample_record_has_the_fate_that_it_is_there_for() -> None:
     """Reviews can be labelled, broken records get their reason, and both kinds are many."""
     for record in RECORDS:
         outcome = parse(Record("reviews", 0, 0, 0, record.key, record.value), Limits())
-        assert isinstance(outcome, ParsedReview) if record.reason is None else outcome is record.reason
+        found = None if isinstance(outcome, ParsedReview) else outcome.reason
+        assert found is record.reason
     assert sum(record.reason is None for record in RECORDS) >= 200
     assert {record.reason for record in RECORDS} >= {Reason.TOMBSTONE, Reason.NOT_JSON, Reason.EMPTY_TEXT}
 

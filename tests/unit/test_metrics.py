@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.records.messages import Model, Reason
+from consumer.records.fault import Reason
+from consumer.records.messages import Model
 from consumer.service.metrics import STAGES, TOKEN_KINDS, Metrics
 
 ROOT = Path(__file__).parents[2]

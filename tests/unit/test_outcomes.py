@@ -7,8 +7,10 @@ import pytest
 
 from consumer.model.classifier import Scored
 from consumer.pace import Pace
-from consumer.records.messages import Model, ParsedReview, Reason
+from consumer.records.fault import Detail, Fault, Reason
+from consumer.records.messages import Model
 from consumer.records.outcomes import Outcomes
+from consumer.records.parse import ParsedReview
 from consumer.records.record import Record
 from consumer.service.metrics import Metrics
 from consumer.settings import WorkerSettings
@@ -32,7 +34,7 @@ def record(value: bytes | None, key: bytes | None = b"key", header: bytes | None
 def test_a_dead_letter_is_the_original_record(outcomes: Outcomes) -> None:
     """Key, value and headers are kept, null included, and the worker's headers come behind."""
     for value in (b"junk", b"", None):
-        letter = outcomes.dead(record(value, key=None), Reason.NOT_JSON).outgoing
+        letter = outcomes.dead(record(value, key=None), Fault(Reason.NOT_JSON, Detail.SYNTAX, 0)).outgoing
         assert (letter.key, letter.value, letter.headers[0]) == (None, value, ("trace", b"h"))
         assert "dead-letter-cut" not in dict(letter.headers)
 
@@ -49,7 +51,7 @@ def test_a_dead_letter_is_the_original_record(outcomes: Outcomes) -> None:
 )
 def test_a_dead_letter_always_fits(outcomes: Outcomes, value: bytes, key: bytes, header: bytes, cut: bytes) -> None:
     """Whatever its size, the record to produce is within the limit, names what was cut, and keeps the digest."""
-    letter = outcomes.dead(record(value, key, header), Reason.TOO_LARGE).outgoing
+    letter = outcomes.dead(record(value, key, header), Fault(Reason.TOO_LARGE)).outgoing
     headers = dict(letter.headers)
     assert letter.size <= MOST
     assert headers["dead-letter-cut"] == cut
@@ -61,7 +63,7 @@ def test_a_prediction_that_is_too_large_is_a_dead_letter(outcomes: Outcomes) -> 
     """Carried fields may fill a record; then the review is a dead letter, not an endless retry."""
     review = ParsedReview("id", "text", {"x": "y" * MOST})
     outcome = outcomes.predicted(record(b"original"), review, SCORED)
-    assert outcome.result is Reason.PREDICTION_TOO_LARGE
+    assert outcome.result == Fault(Reason.PREDICTION_TOO_LARGE)
     assert outcome.outgoing.topic == "reviews.dlq"
 
 
@@ -83,7 +85,7 @@ def test_unsure_predictions_are_counted_when_they_are_committed(outcomes: Outcom
     results = [
         outcomes.predicted(record(b""), review, replace(SCORED, unsure=each)) for each in (True, True, False, None)
     ]
-    metrics.note_commit([*results, outcomes.dead(record(b"junk"), Reason.NOT_JSON)])
+    metrics.note_commit([*results, outcomes.dead(record(b"junk"), Fault(Reason.NOT_JSON, Detail.SYNTAX, 0))])
     assert metrics.registry.get_sample_value("reviews_unsure_total") == 2
     assert metrics.registry.get_sample_value("reviews_labelled_total", {"label": "pos"}) == 4
 
@@ -92,6 +94,40 @@ def test_a_null_header_becomes_an_empty_one(outcomes: Outcomes) -> None:
     """kafka-python cannot send a null header value."""
     outcome = outcomes.predicted(record(b"", header=None), ParsedReview("id", "text", {}), SCORED)
     assert outcome.outgoing.headers[0] == ("trace", b"")
+
+
+NOW_MS = 1_800_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("setting", "source_ms", "sent_ms"),
+    [
+        ("now", NOW_MS - 5, None),
+        ("source", NOW_MS - 5, NOW_MS - 5),
+        ("source", NOW_MS, NOW_MS),
+        ("source", 0, 0),
+        ("source", -1, None),
+        ("source", NOW_MS + 1, None),
+        ("source", 2**62, None),
+    ],
+)
+def test_the_timestamp_of_what_is_written_is_a_setting(
+    monkeypatch: pytest.MonkeyPatch, setting: str, source_ms: int, sent_ms: int | None
+) -> None:
+    """That of the input record if it has one that is not in the future, which a broker would refuse; else now."""
+    monkeypatch.setattr("time.time", lambda: NOW_MS / 1000)
+    model = Model(name="m", version="1", digest="0" * 64, variant="int8")
+    made = Outcomes(WorkerSettings.model_validate({"output_timestamp": setting}), model)
+    source = replace(record(b"junk"), timestamp_ms=source_ms)
+    results = [
+        made.predicted(source, ParsedReview("id", "text", {}), SCORED),
+        made.dead(source, Fault(Reason.NOT_JSON, Detail.SYNTAX, 0)),
+        made.dead(replace(source, value=b"v" * 2_000_000), Fault(Reason.TOO_LARGE)),
+    ]
+    assert [each.outgoing.timestamp_ms for each in results] == [sent_ms] * 3
+    # Whatever the setting, the headers keep it.
+    kept = {dict(each.outgoing.headers).get("source-timestamp") for each in results}
+    assert kept == {None if source_ms < 0 else b"%d" % source_ms}
 
 
 def test_the_pace_follows_the_engine() -> None:
