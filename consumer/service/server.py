@@ -16,12 +16,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from consumer.errors import UsageError
 from consumer.service.health import STALLED, Health
 
+PATHS = ("/live", "/ready", "/metrics")
+METHODS = ("GET", "HEAD")
 #: However many scrapes come, the metrics are rendered at most once in this many seconds.
 CACHE_SECONDS = 1.0
 #: A client whose request is not complete after this many seconds is dropped.
 CLIENT_SECONDS = 2.0
 #: Clients served at a time; this bounds the memory that slow clients can take.
 CLIENTS = 32
+#: A longer body of a request is not read before the answer; nothing here needs one.
+BODY_BYTES = 65_536
 #: When others wait for a thread, a client whose request is not complete after this many seconds is dropped: a probe
 #: sends its request at once.
 CROWD_SECONDS = 0.25
@@ -149,31 +153,56 @@ def _handler(health: Health, metrics: Callable[[], bytes]) -> type[BaseHTTPReque
             self.rfile = io.BufferedReader(_Until(self.connection, time.monotonic() + CLIENT_SECONDS))
 
         def parse_request(self) -> bool:
+            """Read the request; whether `http.server` is to call its method. It knows GET and HEAD alone."""
             parsed = super().parse_request()
+            if parsed:
+                self._read_body()
             self.server.has_asked(self.connection)  # type: ignore[attr-defined]
+            if parsed and self.command not in METHODS:
+                self._route()
+                return False
             return parsed
 
         def do_GET(self) -> None:
-            match self.path.partition("?")[0]:
-                case "/metrics":
-                    self._answer(HTTPStatus.OK, metrics(), CONTENT_TYPE_LATEST)
-                case "/live":
-                    self._probe(health.live, STALLED)
-                case "/ready":
-                    self._probe(health.ready, health.readiness.reason or STALLED)
-                case _:
-                    self._answer(HTTPStatus.NOT_FOUND, b"/live /ready /metrics\n")
+            self._route()
+
+        def do_HEAD(self) -> None:
+            self._route()
+
+        def _route(self) -> None:
+            path = self.path.partition("?")[0]
+            if path not in PATHS:
+                self._answer(HTTPStatus.NOT_FOUND, b"/live /ready /metrics\n")
+            elif self.command not in METHODS:
+                self._answer(HTTPStatus.METHOD_NOT_ALLOWED, b"use GET or HEAD\n", Allow=", ".join(METHODS))
+            elif path == "/metrics":
+                self._answer(HTTPStatus.OK, metrics(), CONTENT_TYPE_LATEST)
+            elif path == "/live":
+                self._probe(health.live, STALLED)
+            else:
+                self._probe(health.ready, health.readiness.reason or STALLED)
+
+        def _read_body(self) -> None:
+            # A connection that is closed with something unread in it is reset, and the answer may be lost.
+            length = self.headers.get("Content-Length", "")
+            if length.isascii() and length.isdecimal():
+                self.rfile.read(min(int(length), BODY_BYTES))
 
         def _probe(self, good: bool, otherwise: str) -> None:
             status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
             self._answer(status, f"{'ok' if good else otherwise}\n".encode())
 
-        def _answer(self, status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
+        def _answer(
+            self, status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8", **headers: str
+        ) -> None:
             self.send_response(status)
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Probes are not worth a log line."""
