@@ -76,6 +76,11 @@ class Clients:
         self._built.append(client)
         return client
 
+    def brokers(self) -> list[str]:
+        """HOST:PORT of each broker that the cluster has named to a client created here."""
+        named = (broker for client in self._built for broker in client.cluster.brokers())
+        return sorted({f"{f'[{each.host}]' if ':' in each.host else each.host}:{each.port}" for each in named})
+
     def close(self) -> None:
         """End the network threads of all clients created here."""
         for client in self._built:

@@ -124,7 +124,8 @@ def test_row_24_stacks_are_shown_on_request_and_the_work_goes_on(harness: Harnes
     # When it is asked what it does, then it names the lines, of each thread
     for times in (1, 2):
         worker.send(signal.SIGUSR1)
-        wait_until(lambda times=times: worker.log.count("most recent call first") >= 2 * times, 20, "stacks")
+        at_least = 2 * times
+        wait_until(lambda: worker.log.count("most recent call first") >= at_least, 20, "the stacks")  # noqa: B023
     assert "in publish" in worker.log
     assert "Current thread" in worker.log
     assert "review 1" not in worker.log
