@@ -143,6 +143,7 @@ def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
         retry_backoff_ms=5,  # the default of 100 costs up to 220 ms between two transactions
         value_serializer=_BytesOrNull(),
     )
+    producer._unregister_cleanup()  # whoever asked for it closes it; at exit it would wait for the broker once more
     transactions.retry_batches_after(producer, 100)
     if settings.is_exactly_once:
         try:

@@ -209,12 +209,13 @@ def test_row_05_the_start_timeout_is_kept_if_a_broker_falls_silent(
     kafka, proxy = proxied
     proxy.heal()
     proxy.fail(FROZEN_AT[request_kind], "silence")
+    hits = proxy.hits
     harness = harness_on(kafka, bootstrap=proxy.address)
     # When a worker starts
     worker = harness.worker(start_timeout_seconds=6, request_timeout_seconds=25)
     code, seconds = exit_of(worker)
     # Then it ends in time, and says what does not answer
-    assert (code, proxy.hits) == (4, 1)
+    assert (code, proxy.hits) == (4, hits + 1)
     assert f"gave up after 6 s: {proxy.address} takes connections and does not answer" in worker.last_line
     assert 6 <= seconds < 7.5
 
