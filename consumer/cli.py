@@ -1,7 +1,6 @@
 """Command line of the worker: `review-consumer COMMAND --help` lists each setting with its unit and default."""
 
 import logging
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from consumer.errors import GaveUp, ReviewsError
 from consumer.flags import Parser, Version
+from consumer.service.signals import stop_before_it_begins
 
 #: Command: the module with its `add_arguments` and `run`, and what it does.
 COMMANDS = {
@@ -39,19 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
         report(f"unexpected {type(error).__name__} at {places}; start again, and please report this")
         return GaveUp.exit_code
-
-
-def stop_before_it_begins() -> None:
-    """Handle signals until the worker has a loop to stop: process 1 of a container ignores those without a handler."""
-
-    def stop(*_: object) -> None:
-        # The reader may be gone, or the signal may have come in the middle of another line.
-        with suppress(OSError, RuntimeError):
-            print("review-consumer: stopped before it started", file=sys.stderr)  # noqa: T201
-        sys.exit(0)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
 
 
 def report(last_words: str) -> None:

@@ -2,13 +2,9 @@
 
 import argparse
 import logging
-import os
-import signal
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from types import FrameType
+from contextlib import ExitStack
 
-from consumer.errors import GaveUp
 from consumer.flags import add_settings, version
 from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
@@ -24,6 +20,7 @@ from consumer.service import logs
 from consumer.service.health import Health
 from consumer.service.metrics import Metrics
 from consumer.service.server import HealthServer
+from consumer.service.signals import Stop
 from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
 from consumer.settings.sources import read_settings
@@ -47,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until SIGTERM, SIGINT or the end of a drain."""
+    """Serve until a signal or the end of a drain."""
     sourced = read_settings(arguments)
     settings = sourced.settings
     logs.set_up(settings.log_format, settings.log_level)
@@ -99,7 +96,8 @@ def serve(
         at: see `Broker`.
     """
     fixes.apply()  # before the first Kafka client of this process
-    metrics, health, stop = Metrics(), Health(settings.watchdog_seconds), Stop()
+    metrics, health = Metrics(), Health(settings.watchdog_seconds)
+    stop = Stop(lambda line: logs.write_unlocked(logging.INFO, line))
     metrics.ready.set_function(lambda: health.ready)
     with ExitStack() as closing:
         server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry)
@@ -160,27 +158,3 @@ def serve(
             worker.counts["dead_lettered"],
         )
     return 0
-
-
-class Stop:
-    """A request to stop, made by SIGTERM or SIGINT. The second signal ends the process at once."""
-
-    def __init__(self) -> None:
-        self._requested = False
-
-    def is_requested(self) -> bool:
-        """Whether to finish the current poll and return."""
-        return self._requested
-
-    def on_signals(self) -> None:
-        """Handle both signals from now on."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._handle)
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self._requested:  # what is not committed is done again by the next worker
-            os._exit(GaveUp.exit_code)
-        self._requested = True
-        with suppress(OSError):
-            what = f"{signal.Signals(number).name}: finishing the current poll; signal again to exit at once"
-            logs.write_unlocked(logging.INFO, what)

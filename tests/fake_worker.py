@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from kafka import KafkaConsumer, codec
 
-from consumer.cli import report, stop_before_it_begins
+from consumer.cli import report
 from consumer.errors import ReviewsError
 from consumer.kafka.publisher import Step
 from consumer.model.batching import BatchPolicy, TokenBatch
@@ -28,6 +28,7 @@ from consumer.model.classifier import Classifier
 from consumer.model.engines.base import EngineFailure, Logits
 from consumer.run import add_arguments, serve
 from consumer.service import logs
+from consumer.service.signals import stop_before_it_begins
 from consumer.settings.sources import read_settings
 from tests.fake_bundle import CHARACTERS, VARIANT
 from tests.fake_model import NAN_MARK, OUT_OF_MEMORY_MARK, positive_probability

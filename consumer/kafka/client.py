@@ -82,6 +82,11 @@ class Clients:
         self._built.append(client)
         return client
 
+    def brokers(self) -> list[str]:
+        """HOST:PORT of each broker that the cluster has named to a client created here."""
+        named = (broker for client in self._built for broker in client.cluster.brokers())
+        return sorted({f"{f'[{each.host}]' if ':' in each.host else each.host}:{each.port}" for each in named})
+
     def close(self) -> None:
         """End the network threads of all clients created here."""
         for client in self._built:
@@ -144,6 +149,7 @@ def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
         retry_backoff_ms=5,  # the default of 100 costs up to 220 ms between two transactions
         value_serializer=_BytesOrNull(),
     )
+    producer._unregister_cleanup()  # whoever asked for it closes it; at exit it would wait for the broker once more
     transactions.retry_batches_after(producer, 100)
     if settings.is_exactly_once:
         try:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError
+from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError, UnknownError
 from kafka.structs import OffsetAndMetadata
 
 from consumer.errors import GaveUp
 from consumer.kafka.client import NULL, reason_of
-from consumer.kafka.fixes import transactions
+from consumer.kafka.fixes import refusals, transactions
 from consumer.kafka.start import Connection
 from consumer.records.outgoing import Outgoing
 from consumer.records.poll import NotPublished, Poll
@@ -111,8 +111,7 @@ class Publisher:
                 "transaction_timeout_seconds; give each worker an instance_id of its own, and start this one again"
             ) from error
         except KafkaError as error:
-            refused = [future for future in delivery.sent if future.failed()]
-            cause = reason_of(refused[0].exception if refused else error)
+            cause = delivery.cause(error)
             self._abort(cause)
             raise NotPublished(cause) from error
         if transactions.has_repeated(self._producer):  # 7
@@ -155,12 +154,21 @@ class Publisher:
             self._alive()
             self._consumer.commit(offsets, timeout_ms=int(self._settings.request_timeout_seconds * 1000))
         except KafkaError as error:
-            raise NotPublished(reason_of(error)) from error
+            cause = delivery.cause(error)
+            if refusals.is_beyond_repair(self._producer):
+                raise GaveUp(f"not published ({cause}); see docs/runbook.md, and start the worker again") from error
+            raise NotPublished(cause) from error
 
     def _send(self, outgoing: Sequence[Outgoing], delivery: "_Delivery") -> None:
         for record in outgoing:
             delivery.check()  # each send may wait for room in the producer's buffer
-            delivery.sent.append(self._send_one(record))
+            try:
+                future = self._send_one(record)
+            except KafkaError as error:
+                delivery.unsent = record.topic, error
+                raise
+            delivery.sent.append(future)
+            delivery.topics.append(record.topic)
 
     def _send_one(self, record: Outgoing) -> Any:
         value = NULL if record.value is None else record.value
@@ -181,10 +189,14 @@ class _Delivery:
 
     Attributes:
         sent: a future for each record.
+        topics: the topic of each.
+        unsent: topic and error of a record that the client did not even take.
     """
 
     def __init__(self, seconds: float, alive: Callable[[], None]) -> None:
         self.sent: list[Any] = []
+        self.topics: list[str] = []
+        self.unsent: tuple[str, KafkaError] | None = None
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         self._alive = alive
@@ -203,6 +215,13 @@ class _Delivery:
             self._alive()
             self._next_sign = now + SIGN_SECONDS
 
+    def cause(self, error: KafkaError) -> str:
+        """Why the delivery failed: topic and reason of the record that is to blame, else `error`."""
+        failed = [(topic, sent) for topic, sent in zip(self.topics, self.sent, strict=True) if sent.failed()]
+        failed.sort(key=lambda each: (not refusals.is_to_blame(each[1]), type(each[1].exception) is KafkaError))
+        refused = [(topic, sent.exception) for topic, sent in failed] or ([self.unsent] if self.unsent else [])
+        return f"{refused[0][0]}: {reason_of(refused[0][1])}" if refused else reason_of(error)
+
     def show_life(self) -> None:
         """Show a sign of life, if results are on their way and have time left: other waits may be a hang."""
         if time.monotonic() < self._deadline and not all(future.is_done for future in self.sent):
@@ -219,6 +238,8 @@ class _Delivery:
                 producer.flush(timeout=max(FLUSH_SECONDS, SIGN_SECONDS / len(self.sent)))
             except KafkaTimeoutError:
                 self.check()
+            except UnknownError:  # a batch was split, because the broker finds it too large: its records go on
+                pass
         for future in self.sent:
             while not future.is_done:
                 self.check()

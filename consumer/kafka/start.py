@@ -3,20 +3,27 @@
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
-from kafka.errors import KafkaError, RetriableError
+from kafka.errors import KafkaError, KafkaTimeoutError, RetriableError
 
 from consumer.errors import KafkaUnusable
 from consumer.kafka.client import Clients, LastWarning, fatal_cause, new_consumer, new_producer, new_reader, reason_of
 from consumer.kafka.lineage import Lineages
+from consumer.kafka.reach import diagnose
 from consumer.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
+#: A request may wait for long, or forever if a broker freezes; this often we look whether to go on waiting.
+SIGN_SECONDS = 0.1
+#: How long to look for the cause of a failed attempt, at least and at most.
+LOOK_SECONDS = (0.5, 2.0)
 #: The first Kafka that rejects offsets from a worker whose group has moved on, and that reports committed offsets which
 #: an open transaction still decides (KIP-447). kafka-python leaves out both for older brokers.
 EXACTLY_ONCE_SINCE = (2, 5)
@@ -53,7 +60,7 @@ class Start:
         settings: addresses, topics, timeouts.
         on_waiting: called with one line that says what the start waits for.
         stopping: ends the wait early.
-        alive: called before each request or attempt.
+        alive: called before each request or attempt, and every `SIGN_SECONDS` until it is over.
     """
 
     def __init__(
@@ -69,12 +76,15 @@ class Start:
         self._stopping = stopping
         self._alive = alive
         self._deadline = time.monotonic() + settings.start_timeout_seconds
+        self._opened = ExitStack()
+        self._clients: list[Clients] = []
 
     def connect(self) -> Connection | None:
         """Wait until the cluster answers and the three topics exist; take over our transactional id.
 
         Returns:
-            None if the start was stopped. The clients it had created by then are closed, as they are after an error.
+            None if the start was stopped. The clients it had created by then are closed, as they are after an error,
+            unless one of them still waits for an answer: then they are left to the end of the process.
 
         Raises:
             KafkaUnusable: wrong credentials or rights, or nothing usable within `start_timeout_seconds`.
@@ -82,43 +92,80 @@ class Start:
         settings = self._settings
         topics = (settings.input_topic, settings.output_topic, settings.dead_letter_topic)
         try:
-            with ExitStack() as opened:
-                consumer = self._open("consumer", new_consumer, opened)
+            with self._opened:
+                consumer = self._open("consumer", new_consumer)
                 self._check_version(consumer.config["api_version"])
                 partitions = {topic: self._partitions(consumer, topic) for topic in topics}
-                producer = self._open("producer", new_producer, opened)
-                reader = self._open("reader", new_reader, opened) if settings.is_exactly_once else None
-                opened.pop_all()
+                producer = self._open("producer", new_producer)
+                reader = self._open("reader", new_reader) if settings.is_exactly_once else None
+                self._opened.pop_all()
         except _Stopped:
             return None
         return Connection(consumer, producer, Lineages(settings, reader, partitions), partitions)
 
-    def _open(self, what: str, build: Callable[[WorkerSettings, Clients], Any], opened: ExitStack) -> Any:
+    def _open(self, what: str, build: Callable[[WorkerSettings, Clients], Any]) -> Any:
         """Try to create a client until it works."""
         while (client := self._attempt(build)) is None:
             pass
         each = self._settings.stop_timeout_seconds / 3
-        opened.callback(_close, what, client, **({"timeout": each} if what == "producer" else _in_ms(each)))
+        self._opened.callback(_close, what, client, **({"timeout": each} if what == "producer" else _in_ms(each)))
         return client
 
     def _attempt(self, build: Callable[[WorkerSettings, Clients], Any]) -> Any:
         """Try once to create a client; None if another attempt may succeed."""
-        self._proceed()
         clients = Clients()
+        self._clients.append(clients)
         with LastWarning() as warning:  # one for each attempt: the cause of an earlier one is no longer true
             try:
-                return build(self._settings, clients)
+                return self._within(build, self._settings, clients)
             except (KafkaError, ValueError, OSError) as error:
-                clients.close()
-                if fatal := fatal_cause(warning, error):
-                    raise KafkaUnusable(f"{self._settings.bootstrap_servers}: {fatal}") from error
-                failure, cause = error, warning.text or reason_of(error)
+                failure, cause, fatal = error, warning.text or reason_of(error), fatal_cause(warning, error)
+        unreachable = "" if fatal else self._unreachable()
+        self._clients.remove(clients)
+        if not isinstance(failure, _OverdueError):
+            clients.close()
+        if fatal:
+            raise KafkaUnusable(f"{self._settings.bootstrap_servers}: {fatal}") from failure
         self._wait(
-            f"no answer from {self._settings.bootstrap_servers} ({cause}); "
+            unreachable
+            or f"no answer from {self._settings.bootstrap_servers} ({cause}); "
             "check that Kafka runs there, and bootstrap_servers and security_protocol",
             failure,
         )
         return None
+
+    def _within(self, step: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `step`, and stop waiting for it when the start is stopped or its time is over."""
+        self._proceed()
+        called: Future[Any] = Future()
+
+        def call() -> None:
+            try:
+                called.set_result(step(*arguments))
+            except BaseException as error:  # raised where it is waited for
+                called.set_exception(error)
+
+        Thread(target=call, name="start", daemon=True).start()
+        try:
+            while not wait([called], min(SIGN_SECONDS, max(0.0, self._deadline - time.monotonic()))).done:
+                self._proceed()
+                if time.monotonic() >= self._deadline:
+                    raise _OverdueError("no answer")
+        except (_OverdueError, _Stopped):
+            self._opened.pop_all()  # a client that is being used by another thread cannot be closed
+            raise
+        return called.result()
+
+    def _unreachable(self) -> str:
+        """Which addresses cannot be reached, and what to do; empty if that is not the cause."""
+        self._alive()
+        at_least, at_most = LOOK_SECONDS
+        return diagnose(
+            self._settings.bootstrap_servers.split(","),
+            sorted({broker for clients in self._clients for broker in clients.brokers()}),
+            self._settings.security_protocol.endswith("SSL"),
+            min(at_most, max(at_least, self._deadline - time.monotonic())),
+        )
 
     def _check_version(self, version: tuple[int, ...]) -> None:
         if self._settings.is_exactly_once and version < EXACTLY_ONCE_SINCE:
@@ -130,12 +177,12 @@ class Start:
     def _partitions(self, consumer: Any, topic: str) -> int:
         """Wait until `topic` exists; return its number of partitions."""
         while True:
-            self._proceed()
             try:
-                if count := len(consumer.partitions_for_topic(topic) or ()):
+                if count := len(self._within(consumer.partitions_for_topic, topic) or ()):
                     return count
             except RetriableError as error:  # a broker that comes and goes
-                self._wait(f"cannot find out whether topic {topic} exists ({reason_of(error)})", error)
+                unknown = f"cannot find out whether topic {topic} exists"
+                self._wait(f"{unknown}: {self._unreachable() or reason_of(error)}", error)
             except KafkaError as error:
                 raise KafkaUnusable(f"topic {topic}: {reason_of(error)}") from error
             else:
@@ -148,12 +195,16 @@ class Start:
             seconds = self._settings.start_timeout_seconds
             raise KafkaUnusable(f"gave up after {seconds:g} s: {what}") from error
         self._on_waiting(what)
-        time.sleep(RETRY_SECONDS)
+        time.sleep(min(RETRY_SECONDS, max(0.0, self._deadline - time.monotonic())))
 
     def _proceed(self) -> None:
         if self._stopping():
             raise _Stopped
         self._alive()
+
+
+class _OverdueError(KafkaTimeoutError):  # type: ignore[misc]
+    """The time of the start is over, and a request has no answer yet."""
 
 
 class _Stopped(Exception):  # noqa: N818 - the state of a start

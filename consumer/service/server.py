@@ -16,12 +16,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from consumer.errors import UsageError
 from consumer.service.health import STALLED, Health
 
+PATHS = ("/live", "/ready", "/metrics")
+METHODS = ("GET", "HEAD")
 #: However many scrapes come, the metrics are rendered at most once in this many seconds.
 CACHE_SECONDS = 1.0
 #: A client whose request is not complete after this many seconds is dropped.
 CLIENT_SECONDS = 2.0
 #: Clients served at a time; this bounds the memory that slow clients can take.
 CLIENTS = 32
+#: A longer body of a request is not read before the answer; nothing here needs one.
+BODY_BYTES = 65_536
 #: When others wait for a thread, a client whose request is not complete after this many seconds is dropped: a probe
 #: sends its request at once.
 CROWD_SECONDS = 0.25
@@ -31,12 +35,13 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # connections of a scrape storm that wait for a thread
     daemon_threads = True  # closing does not wait for them
 
-    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, host: str, port: int, health: Health, metrics: Callable[[], bytes]) -> None:
+        self.health, self.metrics = health, metrics
         self._free = threading.Semaphore(CLIENTS)
         self._waited_for: dict[Any, float] = {}  # since when
         if ":" in host:
             self.address_family = socket.AF_INET6
-        super().__init__((host, port), handler)
+        super().__init__((host, port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # A client that disconnects during its request is not worth a log line.
@@ -96,6 +101,71 @@ class _Until(io.RawIOBase):
         return self._connection.recv_into(buffer)
 
 
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    server_version, sys_version = "review-consumer", ""
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Until(self.connection, time.monotonic() + CLIENT_SECONDS))
+
+    def parse_request(self) -> bool:
+        """Read the request; whether `http.server` is to call its method. It knows GET and HEAD alone."""
+        parsed = super().parse_request()
+        if parsed:
+            self._read_body()
+        self.server.has_asked(self.connection)
+        if parsed and self.command not in METHODS:
+            self._route()
+            return False
+        return parsed
+
+    def do_GET(self) -> None:
+        self._route()
+
+    def do_HEAD(self) -> None:
+        self._route()
+
+    def _route(self) -> None:
+        path = self.path.partition("?")[0]
+        if path not in PATHS:
+            self._answer(HTTPStatus.NOT_FOUND, b"/live /ready /metrics\n")
+        elif self.command not in METHODS:
+            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, b"use GET or HEAD\n", Allow=", ".join(METHODS))
+        elif path == "/metrics":
+            self._answer(HTTPStatus.OK, self.server.metrics(), CONTENT_TYPE_LATEST)
+        elif path == "/live":
+            self._probe(self.server.health.live, STALLED)
+        else:
+            self._probe(self.server.health.ready, self.server.health.readiness.reason or STALLED)
+
+    def _read_body(self) -> None:
+        # A connection that is closed with something unread in it is reset, and the answer may be lost.
+        length = self.headers.get("Content-Length", "")
+        if length.isascii() and length.isdecimal():
+            self.rfile.read(min(int(length[:9]), BODY_BYTES))  # `int` refuses thousands of digits
+
+    def _probe(self, good: bool, otherwise: str) -> None:
+        status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+        self._answer(status, f"{'ok' if good else otherwise}\n".encode())
+
+    def _answer(
+        self, status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8", **headers: str
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Probes are not worth a log line."""
+
+
 class HealthServer:
     """Listens as soon as it exists; `port` is the one in use.
 
@@ -105,7 +175,7 @@ class HealthServer:
 
     def __init__(self, host: str, port: int, health: Health, registry: CollectorRegistry) -> None:
         try:
-            self._server = _Server(host, port, _handler(health, _cached(registry)))
+            self._server = _Server(host, port, health, _cached(registry))
         except (OSError, OverflowError) as error:
             raise UsageError(
                 f"cannot listen on {host}:{port} ({error}); set another metrics_host, or another metrics_port (0: any "
@@ -137,45 +207,3 @@ def _cached(registry: CollectorRegistry) -> Callable[[], bytes]:
             return rendered
 
     return render
-
-
-def _handler(health: Health, metrics: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        server_version, sys_version = "review-consumer", ""
-
-        def setup(self) -> None:
-            super().setup()
-            self.rfile.close()
-            self.rfile = io.BufferedReader(_Until(self.connection, time.monotonic() + CLIENT_SECONDS))
-
-        def parse_request(self) -> bool:
-            parsed = super().parse_request()
-            self.server.has_asked(self.connection)  # type: ignore[attr-defined]
-            return parsed
-
-        def do_GET(self) -> None:
-            match self.path.partition("?")[0]:
-                case "/metrics":
-                    self._answer(HTTPStatus.OK, metrics(), CONTENT_TYPE_LATEST)
-                case "/live":
-                    self._probe(health.live, STALLED)
-                case "/ready":
-                    self._probe(health.ready, health.readiness.reason or STALLED)
-                case _:
-                    self._answer(HTTPStatus.NOT_FOUND, b"/live /ready /metrics\n")
-
-        def _probe(self, good: bool, otherwise: str) -> None:
-            status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
-            self._answer(status, f"{'ok' if good else otherwise}\n".encode())
-
-        def _answer(self, status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Probes are not worth a log line."""
-
-    return Handler

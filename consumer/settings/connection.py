@@ -1,6 +1,5 @@
 """How to reach Kafka. What cannot work is refused at start, with the fix in the message; certificates are tried."""
 
-import ipaddress
 import os
 import shlex
 import shutil
@@ -10,6 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from consumer.settings.addresses import is_loopback, parse_addresses
 
 #: `sasl_token_command` is killed after this long.
 TOKEN_SECONDS = 5.0
@@ -29,8 +30,10 @@ class KafkaSettings(BaseSettings):
         validate_default=True,
     )
 
-    bootstrap_servers: Name = Field(
-        "localhost:9092", description="brokers to connect to first, as host:port, separated by commas"
+    bootstrap_servers: str = Field(
+        "localhost:9092",
+        description="brokers to connect to first, as host:port, separated by commas; without a scheme such as "
+        "SASL_SSL://, which security_protocol sets",
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="whether the connection is encrypted (SSL) and authenticated with a password (SASL)"
@@ -66,11 +69,7 @@ class KafkaSettings(BaseSettings):
     @field_validator("bootstrap_servers")
     @classmethod
     def _addresses(cls, servers: str) -> str:
-        for server in servers.split(","):
-            host, _, port = server.rpartition(":")
-            if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-                raise ValueError("must be host:port, or several of them separated by commas")
-        return servers
+        return ",".join(parse_addresses(servers))
 
     @field_validator("ssl_cafile", "ssl_certfile", "ssl_keyfile")
     @classmethod
@@ -155,8 +154,7 @@ class KafkaSettings(BaseSettings):
     @property
     def on_this_machine(self) -> bool:
         """Whether every bootstrap server is a loopback address."""
-        hosts = (server.rpartition(":")[0].strip("[]") for server in self.bootstrap_servers.split(","))
-        return all(map(_is_loopback, hosts))
+        return all(map(is_loopback, self.bootstrap_servers.split(",")))
 
     @classmethod
     def settings_customise_sources(
@@ -169,12 +167,3 @@ class KafkaSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what the constructor is given; `consumer.settings.sources` reads everything else, in one place."""
         return (init_settings,)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -64,19 +64,19 @@ def test_a_least_level_holds_for_the_client_of_kafka_too(tmp_path: Path) -> None
     assert "127.0.0.1:1" in lines[-1]["message"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_worker_is_stopped_while_it_still_imports(tmp_path: Path, number: signal.Signals) -> None:
     """As process 1 of a container it would lose a signal that it has no handler for, and be killed in the end."""
     # Given a worker that has done nothing yet but to name what it handles
-    wanted = (1 << signal.SIGTERM - 1) | (1 << signal.SIGINT - 1)
+    wanted = sum(1 << each - 1 for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     with WorkerProcess(["--bootstrap-servers", "127.0.0.1:1"], tmp_path / "log") as worker:
         status = Path(f"/proc/{worker.process.pid}/status")
 
-        def handles_both() -> bool:
+        def handles_all() -> bool:
             [caught] = (line for line in status.read_text().splitlines() if line.startswith("SigCgt"))
             return int(caught.split()[1], 16) & wanted == wanted
 
-        wait_until(handles_both, 30, "handlers", every_s=0.005)
+        wait_until(handles_all, 30, "handlers", every_s=0.005)
         # When it is told to stop, then it does, and says so
         worker.process.send_signal(number)
         assert worker.wait_exit(30) == 0, worker.log

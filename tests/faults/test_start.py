@@ -1,18 +1,24 @@
 """Models that must not serve, groups that take nobody, and probes that must not cost."""
 
 import json
+import socket
 import threading
+import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
+from consumer.local.broker import LocalBroker
 from tests.fake_bundle import GOLDEN_TEXT, WEIGHTS, write_bundle
-from tests.harness import Harness
+from tests.harness import FakeWorker, Harness
+from tests.proxy import Proxy
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -108,3 +114,127 @@ def test_row_29_a_storm_of_scrapes_is_answered_and_the_work_goes_on(harness: Har
     assert total >= 200
     assert worker.get("/live")[0] == 200
     assert harness.finish().checked == 1000
+
+
+def exit_of(worker: FakeWorker) -> tuple[int, float]:
+    """Exit code, and how long the start took: from the line that precedes it to the end of the process."""
+    code, ended = worker.wait_exit(60), time.time()
+    [loaded] = (line for line in map(json.loads, worker.log.splitlines()) if line["message"].startswith("model "))
+    return code, ended - datetime.fromisoformat(loaded["time"]).timestamp()
+
+
+NOWHERE = "kafka.nowhere.invalid:9092"
+
+
+@contextmanager
+def closed_port() -> Iterator[str]:
+    """An address that refuses connections."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+@contextmanager
+def silent_port() -> Iterator[str]:
+    """An address where connections neither come about nor are refused, as behind a firewall: its queue is full."""
+    with ExitStack() as ending:
+        server = ending.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(3):
+            waiting = ending.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@contextmanager
+def name_without_address() -> Iterator[str]:
+    """A host that no resolver knows."""
+    yield NOWHERE
+
+
+UNREACHABLE = {
+    "unknown": (name_without_address, "the name kafka.nowhere.invalid cannot be resolved"),
+    "refused": (closed_port, "refuses connections; check the port"),
+    "silent": (silent_port, "is silent"),
+}
+
+
+@pytest.mark.parametrize("fault", UNREACHABLE)
+def test_row_28_an_address_that_leads_nowhere_is_named_with_the_cause(harness: Harness, fault: str) -> None:
+    """An unknown name, a refused port and a silent address: exit code 4 in time, with three different last lines."""
+    make, cause = UNREACHABLE[fault]
+    with make() as address:
+        worker = harness.worker(bootstrap_servers=address, start_timeout_seconds=6)
+        code, seconds = exit_of(worker)
+    assert code == 4
+    assert f"gave up after 6 s: {'the name' if fault == 'unknown' else address}" in worker.last_line
+    assert cause in worker.last_line
+    assert 6 <= seconds < 7.5
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("fault", UNREACHABLE)
+def test_row_28_an_advertised_address_that_leads_nowhere_is_told_apart(
+    harness_on: Callable[..., Harness], fault: str
+) -> None:
+    """The broker answers and sends clients elsewhere: the line names both addresses, and advertised.listeners."""
+    # Given a broker that advertises such an address, and that is reached by its own
+    make, cause = UNREACHABLE[fault]
+    with make() as advertised, LocalBroker(advertised=advertised) as kafka:
+        own = f"127.0.0.1:{kafka.port}"
+        harness = harness_on(kafka, bootstrap=own)
+        # When a worker starts there
+        worker = harness.worker(start_timeout_seconds=6)
+        code, seconds = exit_of(worker)
+    # Then it says so, in time
+    assert code == 4
+    assert f"{own} answers and sends clients on" in worker.last_line
+    assert cause in worker.last_line
+    assert "advertised.listeners" in worker.last_line
+    assert 6 <= seconds < 7.5
+
+
+#: API keys of the requests of a start, in their order, and what the last line says that it waited for.
+FROZEN_AT = {"versions": 18, "metadata": 3, "coordinator": 10, "transactional id": 22}
+
+
+@pytest.mark.parametrize("request_kind", FROZEN_AT)
+def test_row_05_the_start_timeout_is_kept_if_a_broker_falls_silent(
+    proxied: tuple[LocalBroker, Proxy], harness_on: Callable[..., Harness], request_kind: str
+) -> None:
+    """A broker that answers no more from any request on: exit code 4 within a second of the timeout, not 5 later."""
+    # Given a network that passes nothing on any more as soon as it sees such a request
+    kafka, proxy = proxied
+    proxy.heal()
+    proxy.fail(FROZEN_AT[request_kind], "silence")
+    hits = proxy.hits
+    harness = harness_on(kafka, bootstrap=proxy.address)
+    # When a worker starts
+    worker = harness.worker(start_timeout_seconds=6, request_timeout_seconds=25)
+    code, seconds = exit_of(worker)
+    # Then it ends in time, and says what does not answer
+    assert (code, proxy.hits) == (4, hits + 1)
+    assert f"gave up after 6 s: {proxy.address} takes connections and does not answer" in worker.last_line
+    assert 6 <= seconds < 7.5
+
+
+def test_row_05_the_start_timeout_is_kept_if_the_broker_freezes_while_a_topic_is_awaited(
+    broker: LocalBroker, harness_on: Callable[..., Harness]
+) -> None:
+    """kafka-python then waits without a limit: the watchdog ended such a worker with 5, minutes later."""
+    # Given a worker that waits for a topic, and a broker that freezes meanwhile
+    harness = harness_on(broker)
+    worker = harness.worker(input_topic="not-there", start_timeout_seconds=10, request_timeout_seconds=25)
+    wait_until(lambda: "not-there does not exist" in worker.log, 60, "it waits for the topic")
+    broker.pause()
+    try:
+        code, seconds = exit_of(worker)
+    finally:
+        broker.resume()
+    # Then it ends in time, and names the topic and the broker
+    assert code == 4
+    assert "gave up after 10 s: cannot find out whether topic not-there exists" in worker.last_line
+    assert f"{broker.bootstrap} takes connections and does not answer" in worker.last_line
+    assert 10 <= seconds < 11.5

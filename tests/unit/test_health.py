@@ -1,5 +1,6 @@
 """The probes report the state of the worker, and scrapes are cheap."""
 
+import http.client
 import socket
 import struct
 import threading
@@ -99,6 +100,27 @@ def get(server: HealthServer, path: str, timeout: float = 30) -> tuple[int, str]
             return error.code, error.read().decode()
 
 
+def ask(
+    server: HealthServer, method: str, path: str, body: bytes | None = None
+) -> tuple[int, dict[str, str | None], bytes]:
+    """Status, the headers that matter, and the body."""
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
+    try:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        headers = {name: answer.getheader(name) for name in ("Content-Type", "Content-Length", "Allow")}
+        return answer.status, headers, answer.read()
+    finally:
+        connection.close()
+
+
+def after_headers(server: HealthServer, method: str, path: str) -> bytes:
+    """Every byte that comes after the headers; http.client would not show a body after HEAD."""
+    with socket.create_connection((server.host, server.port)) as client, client.makefile("rb") as answer:
+        client.sendall(f"{method} {path} HTTP/1.0\r\n\r\n".encode())
+        return answer.read().partition(b"\r\n\r\n")[2]
+
+
 def test_ready_says_why_not(server: HealthServer, health: Health) -> None:
     """/ready is 503 with the reason in each state but READY; /live is 200 throughout."""
     steps: list[tuple[Callable[[], object], str]] = [
@@ -138,6 +160,49 @@ def test_a_loop_that_has_stalled_is_neither_live_nor_ready(server: HealthServer,
 def test_unknown_paths_are_not_found(server: HealthServer) -> None:
     """The answer names the three that exist."""
     assert get(server, "/") == (404, "/live /ready /metrics\n")
+
+
+@pytest.mark.parametrize("path", ["/live", "/ready", "/ready?verbose=1", "/metrics", "/", "/nowhere"])
+@pytest.mark.parametrize("is_ready", [False, True])
+def test_head_is_answered_like_get_without_a_body(
+    server: HealthServer, health: Health, path: str, is_ready: bool
+) -> None:
+    """`curl -I`, `wget --spider` and many load balancers probe with HEAD: the same status and headers, no body."""
+    if is_ready:
+        health.answered(None)
+    status, headers, body = ask(server, "GET", path)
+    assert body
+    assert headers["Content-Length"] == str(len(body))
+    assert after_headers(server, "HEAD", path) == b""
+    assert ask(server, "HEAD", path)[:2] == (status, headers)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "get"])
+def test_other_methods_are_not_allowed(server: HealthServer, method: str) -> None:
+    """405 with the methods that are allowed, and the connection is not reset over an unread body; elsewhere 404."""
+    for path in ("/live", "/ready", "/metrics"):
+        status, headers, body = ask(server, method, path, None if method == "TRACE" else b"x" * 10_000)
+        assert (status, headers["Allow"], body) == (405, "GET, HEAD", b"use GET or HEAD\n")
+    assert ask(server, method, "/nowhere")[0] == 404
+
+
+def test_a_body_that_never_comes_holds_up_no_other_probe(server: HealthServer) -> None:
+    """Clients that announce a body and send none are dropped like those that never finish their request."""
+    announced = b"POST /live HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n"
+    with ExitStack() as crowd:
+        for _ in range(3 * CLIENTS):
+            crowd.enter_context(socket.create_connection((server.host, server.port))).sendall(announced)
+        wait_until(lambda: being_answered() == CLIENTS, 10, "all threads are taken")
+        assert get(server, "/live", timeout=CLIENT_SECONDS) == (200, "ok\n")
+    wait_until(lambda: server._server._free._value == CLIENTS and not server._server._waited_for, 10, "all are done")
+
+
+@pytest.mark.parametrize("length", ["-1", "\u0663", "many", "1, 2"])
+def test_a_length_that_is_none_is_ignored(server: HealthServer, length: str) -> None:
+    """The server reads no body by it, and answers."""
+    with socket.create_connection((server.host, server.port)) as client:
+        client.sendall(f"POST /live HTTP/1.0\r\nContent-Length: {length}\r\n\r\n".encode())
+        assert client.recv(1000).startswith(b"HTTP/1.0 405 ")
 
 
 def test_a_client_that_is_gone_at_once_leaves_no_trace(server: HealthServer, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,11 @@
 """What a start waits for, and what ends it; test_topics.py and test_security.py of tests/faults use real brokers."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +13,7 @@ from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, To
 
 from consumer.errors import KafkaUnusable
 from consumer.kafka import fixes, start
+from consumer.kafka.client import Clients
 from consumer.kafka.start import Start
 from consumer.settings import WorkerSettings
 
@@ -41,6 +46,7 @@ class Topics:
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     fixes.apply()
     monkeypatch.setattr(start, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(start, "diagnose", lambda *_: "")
     for client in ("new_producer", "new_reader"):
         monkeypatch.setattr(start, client, lambda *_: object())
 
@@ -56,7 +62,7 @@ def test_a_broker_that_is_away_for_a_moment_does_not_end_the_wait_for_a_topic(mo
     # Then it waits four times, says why each time, and connects when all topics exist
     assert connection is not None
     assert list(connection.partitions.values()) == [3, 3, 3]
-    assert [what.split(" (")[0].split(",")[0] for what in said] == [
+    assert [what.partition(":")[0].partition(",")[0] for what in said] == [
         "topic reviews does not exist",
         "cannot find out whether topic reviews exists",
         "cannot find out whether topic reviews exists",
@@ -65,23 +71,115 @@ def test_a_broker_that_is_away_for_a_moment_does_not_end_the_wait_for_a_topic(mo
 
 
 def test_a_slow_start_shows_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each client and each topic may take a request's full time; a sign of life comes before each, waiting or not."""
+    """A sign of life comes before each client and each topic, and all the time while one of them is waited for."""
     events: list[str] = []
+    noticed = Event()
 
-    class Noting(Topics):
+    class Slow(Topics):
         def partitions_for_topic(self, topic: str) -> set[int]:
             events.append("topic")
+            noticed.clear()
+            assert noticed.wait(30)  # until another sign of life came
             return super().partitions_for_topic(topic)
 
-    def build(*_: object) -> Noting:
+    def build(*_: object) -> Slow:
         events.append("client")
-        return Noting(set())
+        return Slow(set())
+
+    def alive() -> None:
+        events.append("alive")
+        noticed.set()
 
     for client in ("new_consumer", "new_producer", "new_reader"):
         monkeypatch.setattr(start, client, build)
-    assert Start(WorkerSettings(), alive=lambda: events.append("alive")).connect() is not None
-    assert events[0::2] == ["alive"] * 7
-    assert events[1::2] == ["client", *["topic"] * 4, "client", "client"]  # one topic is missing at first
+    assert Start(WorkerSettings(), alive=alive).connect() is not None
+    steps = [(before, step) for before, step in pairwise(events) if step != "alive"]
+    # One topic is missing at first.
+    assert steps == [("alive", step) for step in ("client", *["topic"] * 4, "client", "client")]
+
+
+def stuck(ending: Event) -> Callable[..., Any]:
+    """A request that a frozen broker never answers."""
+
+    def never(*_: object) -> None:
+        ending.wait(60)
+
+    return never
+
+
+@pytest.fixture
+def ending() -> Iterator[Event]:
+    """Set when the test is over."""
+    event = Event()
+    yield event
+    event.set()
+
+
+@pytest.mark.parametrize("where", ["new_consumer", "topics", "new_producer", "new_reader"])
+def test_the_start_ends_in_time_though_a_request_never_returns(
+    where: str, ending: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The timeout is kept within a second, with the cause, wherever a broker freezes; nothing in use is closed."""
+    # Given a cluster that freezes at one step
+    topics = Topics()
+    monkeypatch.setattr(start, "new_consumer", lambda *_: topics)
+    if where == "topics":
+        monkeypatch.setattr(topics, "partitions_for_topic", stuck(ending))
+    else:
+        monkeypatch.setattr(start, where, stuck(ending))
+    looked_for: list[float] = []
+
+    def look(*given: Any) -> str:
+        looked_for.append(given[-1])
+        return "it takes connections"
+
+    monkeypatch.setattr(start, "diagnose", look)
+    # When a worker starts, then it gives up in time, and says what it found
+    began = time.monotonic()
+    with pytest.raises(KafkaUnusable, match=r"gave up after 1 s: .*it takes connections"):
+        Start(WorkerSettings(start_timeout_seconds=1)).connect()
+    assert 1 <= time.monotonic() - began < 1.5
+    assert looked_for == [0.5]
+    assert not topics.closed
+
+
+def test_a_start_that_waits_for_an_answer_is_stopped_at_once(ending: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM is not held up by a broker that does not answer."""
+    monkeypatch.setattr(start, "new_consumer", stuck(ending))
+    began = time.monotonic()
+    assert Start(WorkerSettings(), stopping=lambda: time.monotonic() - began > 0.3).connect() is None
+    assert time.monotonic() - began < 2
+
+
+def test_a_start_looks_at_what_the_settings_and_the_cluster_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The addresses that brokers advertise are tried as well, and the outcome is what the start waits for."""
+    # Given a client that has heard of two brokers, and fails
+    asked: list[tuple[Any, ...]] = []
+
+    def look(*given: Any) -> str:
+        asked.append(given)
+        return "the name a cannot be resolved"
+
+    monkeypatch.setattr(start, "diagnose", look)
+
+    def build(_: WorkerSettings, clients: Clients) -> None:
+        clients._built.append(Network())
+        raise KafkaTimeoutError if not said else IndexError
+
+    class Network:
+        """A client whose cluster has these brokers."""
+
+        cluster = SimpleNamespace(brokers=lambda: [SimpleNamespace(host=host, port=9) for host in ("::1", "b")])
+
+        def close(self) -> None:
+            """Nothing to close."""
+
+    monkeypatch.setattr(start, "new_consumer", build)
+    said: list[str] = []
+    with pytest.raises(IndexError):
+        Start(WorkerSettings(bootstrap_servers="a:1,c:2"), on_waiting=said.append).connect()
+    assert asked == [(["a:1", "c:2"], ["[::1]:9", "b:9"], False, 2.0)]
+    assert said == ["the name a cannot be resolved"]
 
 
 def test_a_topic_that_this_user_may_not_see_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
