@@ -31,6 +31,7 @@ _UNITS = {
     "_host": "ADDRESS",
     "_servers": "HOST:PORT,...",
     "file": "FILE",
+    "_digest": "SHA256",
 }
 _FLAG = re.compile(r"--[a-z][a-z0-9-]*|-[a-zA-Z]")
 #: What argparse repeats of a value that it refuses, and what to say instead.

@@ -1,4 +1,4 @@
-"""`review-training compare`: the tutorial's models and any bundles, on the same rows, measured alike."""
+"""`review-training compare`: trains and measures several models, and measures bundles, all on the same rows."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

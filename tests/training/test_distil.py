@@ -460,6 +460,25 @@ def test_a_run_that_cannot_resume_is_refused_before_a_teacher_is_asked(
     assert "other.run is of a run with another" in refusal(capsys, command)
 
 
+def test_a_run_does_not_resume_with_another_nbsvm(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A version whose nbsvm has another constant refuses the checkpoint: the student would have two teachers."""
+    import torch
+
+    from training.baselines.linear import NbSvm
+    from training.loop.state import RunState
+
+    options = {"teacher": "nbsvm", "base": str(workplace / "teacher"), "hidden-weight": "0", "max-overlap": "0.06"}
+    command = arguments(workplace, "constant", **options)
+    plan, _, _ = lesson_of(command, monkeypatch)
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoint.save(workplace / "constant.run", plan.saving.identity, RunState(step=1), model, optimizer)
+    monkeypatch.setattr(NbSvm, "BETA", NbSvm.BETA / 2)
+    assert "constant.run is of a run with another teachers" in refusal(capsys, command)
+
+
 def test_wrong_use_is_reported_in_one_line_before_a_teacher_is_asked(
     workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -485,7 +504,10 @@ def test_wrong_use_is_reported_in_one_line_before_a_teacher_is_asked(
         ({"seed": str(2**32)}, "seed: Input should be less than 4294967296"),
         ({"teacher": "nbsvm"}, "nbsvm has no hidden states: add another --teacher"),
         ({"unlabeled": str(tmp_path / "none.txt")}, "none.txt does not exist"),
-        ({"unlabeled": str(tmp_path / "prices.xlsx")}, "has the columns 'price', 'date': say with --unlabeled-column"),
+        (
+            {"unlabeled": str(tmp_path / "prices.xlsx")},
+            "has the columns 'price', 'date': name the column of texts with --unlabeled-column",
+        ),
         ({"unlabeled": str(tmp_path / "empty.xlsx")}, "has no usable text"),
         ({"unlabeled": str(tmp_path / "same.txt")}, "is left to learn from"),
         ({"unlabeled": str(tmp_path)}, "is a directory: give a file named .xlsx, .csv, .tsv, .jsonl, .parquet, .txt"),

@@ -20,7 +20,7 @@ from consumer.model.manifest import Source
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_encoder import write_reviews
 from training.baselines.settings import BaselineSettings
-from training.cli import NOBODY_READS, main
+from training.cli import OUTPUT_CLOSED, main
 from training.comparison.report import write_report
 from training.comparison.results import Comparison, Result, write_results
 from training.io.output import check_file, whole, writing
@@ -268,7 +268,7 @@ def test_a_page_is_written_though_nobody_reads_the_rest(tmp_path: Path, command:
     ended = in_a_shell(
         f"{shlex.join([command, '--bundle', str(bundle), *given[command]])} | true; echo ${{PIPESTATUS[0]}}"
     )
-    assert ended.stdout.split()[-1] == str(NOBODY_READS)
+    assert ended.stdout.split()[-1] == str(OUTPUT_CLOSED)
     assert page.read_text(encoding="utf-8").startswith("<!")
     assert "Traceback" not in ended.stderr
     assert "BrokenPipe" not in ended.stderr

@@ -21,7 +21,7 @@ from consumer.model.classifier import Classified
 from tests.tiny_bundle import POISON, positive_probability, seal, write_tiny_bundle
 from tests.tiny_encoder import write_table
 from training import Predictor
-from training.cli import NOBODY_READS, main
+from training.cli import OUTPUT_CLOSED, main
 
 pytestmark = pytest.mark.training
 
@@ -448,7 +448,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(tiny: Path, tmp_path: Pat
     process.stdout.close()
     errors = process.stderr.read()
     process.stderr.close()
-    assert process.wait() == NOBODY_READS
+    assert process.wait() == OUTPUT_CLOSED
     assert "Traceback" not in errors
     assert "BrokenPipe" not in errors
 
