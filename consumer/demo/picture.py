@@ -62,9 +62,8 @@ class Picture:
             UsageError: it cannot be written.
         """
         svg = self._console.export_svg(title=_TITLE, unique_id="demo")  # by default the id depends on the content
-        svg = re.sub(
-            r"@font-face \{.*?\}\s*|<!--.*?-->\s*", "", svg, flags=re.DOTALL
-        )  # rich loads fonts from the network
+        # Fonts that a viewer would load from the network, and a comment.
+        svg = re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->\s*", "", svg, flags=re.DOTALL)
         try:
             self._path.write_text(svg, encoding="utf-8")
         except OSError as error:

@@ -156,7 +156,7 @@ def test_the_bundle_tells_from_whom_and_what_it_learnt(workplace: Path, student:
     assert sum(tensor.numel() for tensor in weights.values()) == record.parameters == manifest.parameters
     assert not [name for name in weights if "hidden_map" in name]
     card = (student / "MODEL_CARD.md").read_text()
-    assert "Distilled from `teacher`, started from what fitted of `teacher` (" in card
+    assert "Distilled from `teacher`, initialised from `teacher` (" in card
     assert f"- teacher `teacher`, SHA-256 `{teacher.digest}`" in card
     assert "at temperature 2, + 0.5 x the labels + 0.5 x the last hidden state" in card
     assert f"`unlabeled.parquet`, {EXTRA} rows used" in card

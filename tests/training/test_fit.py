@@ -161,7 +161,7 @@ def test_the_card_tells_the_epochs_that_were_trained_and_which_is_in_the_bundle(
     settings = record.settings.model_copy(update={"epochs": 9, "select": "f1", "freeze": 1})
     early = record.model_copy(update={"settings": settings, "epochs": record.epochs[:4], "packaged_epoch": 2})
     card = model_card(load_bundle(fitted).manifest, evaluate([{"neg": 1, "pos": 0}], ["neg"], ("neg", "pos")), early)
-    assert "Training: 4 epochs, of which that ending at 2 is the best by f1, batches of 16," in card
+    assert "Training: 4 epochs; the one that ended at 2 is packaged, the best by f1, batches of 16," in card
     assert "seed 3, the lowest 1 layers and the embeddings frozen." in card
 
 

@@ -554,6 +554,6 @@ def test_a_keyboard_is_not_waited_for(
     pipe = Pipe(b"")
     monkeypatch.setattr(pipe, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdin", pipe)
-    assert "name the files to label" in refusal(capsys, ["--bundle", str(tiny)])
+    assert "give the files to label" in refusal(capsys, ["--bundle", str(tiny)])
     monkeypatch.setattr(sys, "stdin", Pipe(b""))
     assert "once only" in refusal(capsys, ["--bundle", str(tiny), "-", "-"])

@@ -154,7 +154,7 @@ def test_a_calibrated_bundle_says_how_many_are_unsure(
     assert found["metrics"]["accuracy_of_sure"]["value"] == 1
     assert found["calibration"]["threshold"] == 0.9
     assert all(part["unsure"] is not None for part in found["slices"])
-    assert "Below a probability of 0.9000 an answer is marked unsure" in page.read_text()
+    assert "Predictions with a probability below 0.9000 are marked unsure" in page.read_text()
 
 
 def test_the_terminal_shows_figures_slices_and_losses(
@@ -167,7 +167,7 @@ def test_the_terminal_shows_figures_slices_and_losses(
     out = capsys.readouterr().out
     assert all(part in out for part in ("on 50 reviews", "ROC-AUC", "F1, neg", "truth", "tokens read", "stars 9"))
     assert 0 < out.index("great great film") < out.index("good film")
-    assert out.count("but pos was said") == 2
+    assert out.count("but predicted pos") == 2
     assert "unheard" not in out
     assert main([*command, "--top-losses", "0"]) == 0
     assert "good film" not in capsys.readouterr().out

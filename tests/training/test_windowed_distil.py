@@ -108,8 +108,8 @@ def test_a_student_with_windows_becomes_a_bundle_that_the_worker_reads_by_window
     assert accuracy.accuracy > 0.8
     # And its papers name windows, teacher and loss
     card = (workplace / "out" / "MODEL_CARD.md").read_text()
-    assert "Distilled from `teacher`, started from what fitted of `teacher` (" in card
-    assert "the first 4 windows of so many tokens are read, of which each repeats 50% of the one before it" in card
+    assert "Distilled from `teacher`, initialised from `teacher` (" in card
+    assert "the first 4 of them. Each repeats 50% of the one before, and their logits are averaged" in card
     assert "16 tokens a window" in card
     assert f"- teacher `teacher`, SHA-256 `{load_bundle(workplace / 'teacher').digest}`" in card
     record = record_in(workplace / "out" / "run.json")

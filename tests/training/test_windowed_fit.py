@@ -97,7 +97,7 @@ def test_a_fit_with_windows_ends_in_a_bundle_that_the_worker_reads_by_windows(fi
         assert cut.probabilities == pytest.approx(whole.probabilities, abs=0.03)
         classifier.close()
     card = (fitted.path / "MODEL_CARD.md").read_text()
-    assert "the first 4 windows of so many tokens are read, of which each repeats 25% of the one before it" in card
+    assert "the first 4 of them. Each repeats 25% of the one before, and their logits are averaged" in card
     assert "16 tokens a window, seed 3" in card
 
 

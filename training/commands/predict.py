@@ -11,13 +11,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="*",
         metavar="FILE",
-        help="xlsx, csv or tsv with a header, parquet, jsonl, or txt with one text per line; - or no FILE: standard "
-        "input, one text per line",
+        help="xlsx, csv or tsv with a header, parquet, jsonl, or txt with a text a line; - or nothing: standard input, "
+        "a text a line",
     )
     parser.add_argument(
         "--text-column",
         metavar="NAME",
-        help="column or field that holds the text (default: Reviews, or another usual name, or the only column)",
+        help="column or field with the text (default: Reviews, or another usual name, or the only column)",
     )
     parser.add_argument("--variant", metavar="NAME", help="precision variant (default: the one that is served)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write to this file, whole or not at all")
