@@ -230,7 +230,7 @@ def test_the_page_says_which_rows_were_measured(
 def test_rows_of_one_label_are_measured_as_far_as_they_go(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A small --limit leaves no ROC-AUC; everything else is told, on the page as well."""
+    """A small --limit leaves no ROC-AUC; everything else is reported, on the page as well."""
     page = tmp_path / "report.html"
     found = evaluated(bundle, write_data(tmp_path / "r.xlsx"), capsys, "--limit", "1", "--report", str(page))
     assert found["rows"] == 1
@@ -268,7 +268,7 @@ def test_a_few_rows_or_one_label_can_be_measured(
     found = evaluated(bundle, data, capsys)
     assert (found["rows"], found["accuracy"]) == (len(rows), 1)
     assert tuple(found["interval"]) == wilson_interval(len(rows), len(rows))
-    # And compared with what the model was trained on, of which one text leaked
+    # And compared with what the model was trained on, with one leaked text
     train = write_table(tmp_path / "train.xlsx", [*table[:2], ("another text", "pos")])
     if len(rows) > 1:
         options = ("--train", str(train), "--drop-leaked", "--near-duplicate", "1")
