@@ -73,7 +73,7 @@ docs: env-dev  ## regenerate the pages and pictures that are made from code; run
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/flow.py
 	@$(BIN)/python -m consumer.local.java >/dev/null 2>&1 || $(SYNC) --all-extras
-	$(BIN)/python docs/demo.py
+	$(BIN)/review-consumer demo --svg docs/pictures/demo.svg
 
 clean:  ## remove the environments and caches
 	rm -rf .venv .uv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -33,6 +33,7 @@ _UNITS = {
     "file": "FILE",
     "start_from": "{earliest,latest,TIME}",
     "_command": "COMMAND",
+    "_digest": "SHA256",
 }
 _FLAG = re.compile(r"--[a-z][a-z0-9-]*|-[a-zA-Z]")
 #: What argparse repeats of a value that it refuses, and what to say instead.

@@ -12,18 +12,18 @@ from consumer.flags import Parser, Version
 from training.io.terminal import (
     discard_output,
     escape_what_cannot_be_shown,
+    output_is_read,
     replace_closed_streams,
-    somebody_reads,
 )
 
-#: Command: the module with its `add_arguments` and `run`, and what it does.
+#: Command: the module with its `add_arguments` and `run`, and the help text.
 COMMANDS = {
     "inspect": (
         "training.commands.inspect",
         "show what a file of labelled reviews contains, and what two files share",
     ),
-    "fit": ("training.commands.fit", "fine-tune an encoder, measure it, write a bundle"),
-    "distil": ("training.commands.distil", "distil large models into a small student, write a bundle"),
+    "fit": ("training.commands.fit", "fine-tune an encoder, measure it and write a bundle"),
+    "distil": ("training.commands.distil", "distil large models into a small student, measure it and write a bundle"),
     "lr-find": ("training.commands.lr_find", "find a learning rate: a range test with a plot"),
     "evaluate": ("training.commands.evaluate", "measure a bundle on a file of labelled reviews"),
     "calibrate": ("training.commands.calibrate", "calibrate the probabilities of a bundle"),
@@ -31,12 +31,12 @@ COMMANDS = {
     "explain": ("training.commands.explain", "show which words decided the label of a text"),
     "compare": (
         "training.commands.compare",
-        "train and measure the tutorial's models on the same data",
+        "train small models, BERT and DistilBERT on the same rows, and measure them",
     ),
 }
 
 #: Exit code of a program that SIGPIPE ends; Python turns the signal into an exception.
-NOBODY_READS = 141
+OUTPUT_CLOSED = 141
 
 #: What the training extra installs; nothing here runs without all of it.
 NEEDED = (
@@ -54,7 +54,7 @@ NEEDED = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit codes: those of consumer/errors.py, 130 for Ctrl-C, and `NOBODY_READS`."""
+    """Run one command. Exit codes: those of consumer/errors.py, 130 for Ctrl-C, and `OUTPUT_CLOSED`."""
     replace_closed_streams()
     escape_what_cannot_be_shown()
     try:
@@ -64,10 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"review-training: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except BrokenPipeError:
-        if somebody_reads():
-            raise  # a pipe of our own, not standard output
+        if output_is_read():
+            raise  # one of our own pipes, not standard output
         discard_output()
-        return NOBODY_READS
+        return OUTPUT_CLOSED
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -84,7 +84,7 @@ def _run(arguments: Sequence[str]) -> None:
         prog="review-training",
         description="Turns a spreadsheet of labelled reviews into the model bundle that review-consumer serves.",
         epilog="exit codes: 0 done; 2 wrong usage, files or settings; 3 model bundle refused; "
-        "5 failed while running, run it again; 130 Ctrl-C; 141 the reader of its output is gone",
+        "5 failed while running, run it again; 130 Ctrl-C; 141 the pipe that read its output was closed",
     )
     parser.add_argument("--version", action=Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -96,7 +96,7 @@ def _run(arguments: Sequence[str]) -> None:
             chosen.add_arguments(command)
     parsed = parser.parse_args(arguments)
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
-        raise UsageError("install with make env-training or pip install 'review-consumer[training]'")
+        raise UsageError("training is not installed: run make env-training or pip install 'review-consumer[training]'")
     chosen.run(parsed)
 
 

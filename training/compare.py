@@ -1,4 +1,4 @@
-"""`review-training compare`: the tutorial's models and any bundles, on the same rows, measured alike."""
+"""`review-training compare`: trains and measures several models, and measures bundles, all on the same rows."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ from training.settings import FitSettings
 
 @dataclass(frozen=True)
 class Task:
-    """A model to measure: its name, what determines its result next to the data, how to get it, and its base."""
+    """A model to measure: its name, what determines its result besides the data, how to measure it, and its base."""
 
     name: str
     identity: dict[str, Any]
@@ -40,7 +40,7 @@ class Task:
     base: Base | None = None
 
 
-@without_denormal_numbers()  # from the start, for torch's threads inherit it
+@without_denormal_numbers()  # from the start, because torch's threads inherit it
 def compare(
     *,
     train_file: Path,
@@ -66,11 +66,11 @@ def compare(
         bases: directory or hub name for `bert` and `distilbert`; None: the model is left out.
         bundles: bundles that are measured as they are.
         vectors: pretrained word vectors for bigru, see `read_vectors`.
-        limit: rows drawn of each file; None: all.
+        limit: rows drawn from each file; None: all.
         options: see `training.data.prepare.prepare`.
 
     Raises:
-        UsageError: a file, a base or `out` cannot be used; said before anything is trained.
+        UsageError: a file, a base or `out` cannot be used; raised before anything is trained.
         BundleError: a bundle is refused.
     """
     seed = encoder_settings.seed
@@ -115,7 +115,7 @@ def plan_tasks(
     """The models to measure, and why others are left out.
 
     Raises:
-        UsageError: a base or the vectors cannot be used, or a base or bundle is where a model of this command goes.
+        UsageError: a base or the vectors cannot be used, or a base or bundle is where this command writes a model.
         BundleError: a bundle is refused.
     """
     tasks: list[Task] = []
@@ -206,7 +206,7 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
     """The comparison in `out`, or a new one.
 
     Raises:
-        UsageError: that one is of other rows: their results cannot stand in one table, and are not overwritten.
+        UsageError: it is of other rows: its results fit no common table, and are not overwritten.
     """
     train, test = (Source(file=part.path.name, sha256=part.sha256, rows=len(part)) for part in (data.train, data.test))
     label, count = Counter(data.test.labels).most_common(1)[0]

@@ -29,7 +29,7 @@ from training.settings import DistilSettings
 from training.teachers.asking import ask_all, mean_answers
 from training.teachers.distillation import Distillation, Taught, add_map, drop_map
 from training.teachers.find import find_teacher
-from training.teachers.linear import NBSVM, nbsvm_logits
+from training.teachers.linear import NBSVM, nbsvm_digest, nbsvm_logits
 from training.teachers.sources import Sources, check_logits_suffice, check_tokenizers, student_base
 from training.teachers.teacher import Answers, Teacher
 
@@ -119,7 +119,7 @@ def _check(train_file: Path, test_file: Path, sources: Sources, settings: Distil
     texts = rows.data.train.texts + (unlabeled.texts if unlabeled else ())
     model, own_base = make_student(base, shape, labels=labels, texts=texts, settings=settings)
     records = [BaseRecord(name=teacher.name, sha256=teacher.digest) for teacher in teachers]
-    records += [BaseRecord(name=NBSVM, sha256=prepared.train.sha256)] if sources.nbsvm else []
+    records += [BaseRecord(name=NBSVM, sha256=nbsvm_digest(prepared.train.sha256))] if sources.nbsvm else []
     plan = Plan.checked(
         model, own_base, rows, settings, job, inherited=inherited, teachers=tuple(records), unlabeled=unlabeled
     )

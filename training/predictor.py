@@ -123,7 +123,7 @@ class Predictor:
         Numbers are read as their digits; None, NaN and blank texts have no text in them.
 
         Raises:
-            TypeError: `texts` is bytes, or a table or mapping, of which one would get the names.
+            TypeError: `texts` is bytes, or a table or mapping, whose iteration yields names instead of texts.
             GaveUp: the engine is broken, not a text.
             ValueError: the predictor is closed.
         """

@@ -1,4 +1,4 @@
-"""The demo's own output as an SVG picture, shortened to one screen."""
+"""The output of the demo as an SVG picture, shortened to one screen."""
 
 import io
 import re
@@ -61,8 +61,9 @@ class Picture:
         Raises:
             UsageError: it cannot be written.
         """
-        svg = self._console.export_svg(title=_TITLE)
-        svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # rich loads a font from the network
+        svg = self._console.export_svg(title=_TITLE, unique_id="demo")  # by default the id depends on the content
+        # Fonts that a viewer would load from the network, and a comment.
+        svg = re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->\s*", "", svg, flags=re.DOTALL)
         try:
             self._path.write_text(svg, encoding="utf-8")
         except OSError as error:

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Creates the three topics of the worker where they are missing. For Kafka's own image, or any machine with its tools:
+# Creates the worker's three topics if they are missing. For Kafka's own image, or any machine with its tools:
 #
 #   KAFKA_BIN=/opt/kafka/bin create-topics.sh HOST:PORT [extra arguments for kafka-topics.sh, e.g. --command-config FILE]
 #
-# PARTITIONS bounds the number of workers in a group. Production wants REPLICATION=3 and MIN_INSYNC=2.
+# PARTITIONS is the largest useful number of workers in a group. In production use REPLICATION=3 and MIN_INSYNC=2.
 set -eu
 server=$1
 shift
@@ -17,8 +17,8 @@ create() {
     --partitions "$partitions" --replication-factor "$replication" --config "min.insync.replicas=$min_insync" "$@"
 }
 
-# uncompressed: the broker unpacks what producers send and applies max.message.bytes to the result, so that a few kB
-# that unpack to a gigabyte are refused where they are produced instead of killing the worker.
+# uncompressed: the broker unpacks what producers send and applies max.message.bytes to the result. So it refuses a few
+# kB that unpack to a gigabyte when they are produced, instead of letting them kill the worker.
 set_input="--config compression.type=uncompressed --config max.message.bytes=1048588"
 # Room for the largest review plus what the worker adds; needs REVIEWS_MAX_REQUEST_BYTES=2097152, or less, at the worker.
 set_output="--config max.message.bytes=2097664"

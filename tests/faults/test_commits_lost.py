@@ -128,7 +128,7 @@ def test_row_31_an_offset_beyond_the_end_is_told_and_begins_a_new_lineage(harnes
     commits.write({0: OffsetAndMetadata(1000, f"{lineage} offset=1000", -1)})
     # When a worker starts, then it says so, and labels that partition from its start
     worker = harness.worker()
-    wait_until(lambda: sum(results(harness).values()) == 50, 60, "the ten records of one partition once more")
+    wait_until(lambda: sum(results(harness).values()) == 50, 60, "the ten records of one partition again")
     assert "partition 0 ends before 1000, which was already read" in worker.log
     # And the next one does not take the older results for lost commits
     harness.stop()
@@ -167,12 +167,12 @@ def test_row_31_offsets_that_somebody_set_are_labelled_again(harness: Harness, k
     )
     again = 400 - sum(each.offset // 2 for each in first.values())
     commits.close()
-    # When a worker is killed on the way, and another one goes on
+    # When a worker is killed on the way, and another one continues
     worker = harness.worker(Script(points={"committed:3": "kill"}))
     assert worker.wait_exit() == -9
     worker = harness.worker()
     harness.await_done()
-    # Then the records behind are there twice, not more, and the others once
+    # Then the records after them are there exactly twice, and the others once
     assert worker.metric("reviews_commits_lost_total") == 0
     harness.stop()
     oracle.settled(harness.kafka, harness.topics)
@@ -207,7 +207,7 @@ def test_row_31_records_whose_results_are_there_are_not_counted_as_deleted_unrea
     starts = {TopicPartition(harness.topics.input, partition): each.offset + 20 for partition, each in first.items()}
     with harness.kafka.admin() as admin:
         admin.delete_records(starts)
-    # When a worker goes on, then it has lost nothing
+    # When a worker continues, then it has lost nothing
     worker = harness.worker()
     wait_until(lambda: worker.metric("reviews_commits_lost_total") == harness.partitions, 60, "the commits are noticed")
     harness.await_done()

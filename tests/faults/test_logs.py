@@ -67,7 +67,7 @@ def test_row_12_a_marker_that_the_cleaner_has_emptied_is_passed_over(
 def test_row_26_records_in_the_formats_of_old_brokers_are_labelled(
     broker: LocalBroker, harness_on: Callable[..., Harness], magic: int
 ) -> None:
-    """Kafka 4 still has on its disk what producers of 0.9 have written, of which the oldest has no timestamps."""
+    """Kafka 4 may still store what producers of 0.9 wrote; the oldest format has no timestamps."""
     # Given three records in that format
     harness = harness_on(broker, partitions=1)
     harness.produce_records([Record(GOOD, partition=0)] * 3)
@@ -159,7 +159,7 @@ def test_row_31_a_log_that_loses_its_end_under_a_worker_is_read_on_from_there(
     broker: LocalBroker, harness_on: Callable[..., Harness]
 ) -> None:
     """Records that replaced lost ones are labelled, by this worker and by the next one, and no others."""
-    # Given a worker that has read records which the broker then loses, as after a power cut
+    # Given a worker that has read records that the broker then loses, as after a power cut
     harness = harness_on(broker, partitions=1)
     harness.produce(10)
     segment, size = _segment(broker, harness)
@@ -188,7 +188,7 @@ def test_row_31_a_log_that_lost_its_end_between_two_workers_is_read_on_from_ther
     broker: LocalBroker, harness_on: Callable[..., Harness], ends_with_a_marker: bool
 ) -> None:
     """More records replaced the lost ones than were committed: the offset exists, and means another record."""
-    # Given records that are done, and perhaps the marker of a transaction, the end of which the broker then loses
+    # Given records that are done, perhaps with the marker of a transaction, and a broker that loses the end of the log
     harness = harness_on(broker, partitions=1)
     harness.produce(10)
     segment, size = _segment(broker, harness)
@@ -214,7 +214,7 @@ def test_row_31_a_log_that_lost_its_end_between_two_workers_is_read_on_from_ther
 def _is_settled(broker: Broker, harness: Harness) -> bool:
     """Whether the group's only member has assigned itself every partition, and has no reason to rebalance again.
 
-    A leader that joined before its first metadata arrived rebalances once more when it does. A new assignment starts
+    A leader that joined before its first metadata arrived rebalances again when it does. A new assignment starts
     from the committed offsets, so whatever the client noticed about the old positions is rightly forgotten.
     """
     coordinator = broker._consumer._coordinator

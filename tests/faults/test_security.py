@@ -1,4 +1,4 @@
-"""Links that must not come to be, rights that are missing, and what must not be written down."""
+"""Unsafe connections, missing rights, and secrets that must not be logged."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -123,6 +123,6 @@ def test_row_31_without_the_right_to_read_results_commits_are_believed(harness: 
     # When the next worker of the group starts
     worker = harness.worker(**secure.settings())
     harness.produce(50)
-    # Then it goes on
+    # Then it continues
     assert harness.finish().checked == 100
     assert worker.log.count("committed offsets are not compared with results: no right to read them") == 1

@@ -47,7 +47,7 @@ def test_row_14_a_compressed_bomb_is_refused_by_a_topic_that_stores_plainly(harn
     # Given such a topic
     with harness.kafka.admin() as admin:
         admin.alter_configs([ConfigResource("topic", harness.topics.input, {"compression.type": "uncompressed"})])
-    # When 50 MB of zeros come in 50 kB, then it is the producer who hears of it
+    # When 50 MB of zeros come in 50 kB, then the producer gets the error
     with pytest.raises(KafkaError, match=r"MessageSizeTooLarge|RecordTooLarge"):
         _bomb(harness)
 
@@ -162,7 +162,7 @@ def test_row_15_many_results_for_one_partition_fit_a_small_limit(harness: Harnes
 @pytest.mark.smoke
 def test_row_15_a_commit_that_lost_a_record_is_not_believed(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """kafka-python commits without a record that the broker refused for its sequence number; the worker does not."""
-    # Given a producer of which one record was refused, and which did not ask for a new epoch
+    # Given a producer that had one record refused and did not ask for a new epoch
     with harness.kafka.admin() as admin:
         admin.alter_configs([ConfigResource("topic", harness.topics.dead_letter, {"max.message.bytes": "500"})])
     harness.produce(4)

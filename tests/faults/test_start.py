@@ -1,4 +1,4 @@
-"""Models that must not serve, groups that take nobody, and probes that must not cost."""
+"""Models that must not serve, groups that reject the worker, and probes that must not cost."""
 
 import json
 import socket

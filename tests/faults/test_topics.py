@@ -1,4 +1,4 @@
-"""Topics that are missing, deleted, that grow, or whose past is gone."""
+"""Topics that are missing or deleted, that grow, or that have lost their oldest records."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -161,7 +161,7 @@ def test_row_22_partitions_that_are_added_are_read_from_their_start(harness: Har
 
 def test_row_22_added_partitions_may_go_to_a_worker_that_has_not_heard_of_them(harness: Harness) -> None:
     """The leader of the group learns of them first, and assigns some to a worker whose metadata is old."""
-    # Given two workers, one of which looks for new partitions much later than the other
+    # Given two workers, and one looks for new partitions much later than the other
     harness.produce(100)
     harness.watch()
     harness.worker(metadata_max_age_seconds=2).await_partitions(4)
@@ -247,7 +247,7 @@ def test_row_30_partitions_that_wait_for_their_turn_are_not_stalled(harness: Har
 @pytest.mark.smoke
 def test_a_drain_ends_although_producers_go_on(harness: Harness) -> None:
     """When the backlog of its start is done, the worker stops and leaves later records to the next one."""
-    # Given a backlog, one partition of which ends with the marker of a transaction, and a producer that never pauses
+    # Given a backlog with one partition that ends with the marker of a transaction, and a producer that never pauses
     with transaction(harness.kafka, harness.topics.input, partition=3) as upstream:
         upstream.abort_transaction()
     busy = [Record(GOOD, partition=partition) for partition in range(3)]

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
 STEPS = ("polled", "inferred", "begun", "sent", "offsets_sent")
 #: The same worker comes back: its partitions and its transactional id are its own again at once. The short session is
-#: for the end, when the broker waits for it once more.
+#: for the end, when the broker waits for it again.
 COMES_BACK = {"instance_id": "w", "static_membership": True, "session_timeout_seconds": 3}
 
 

@@ -64,6 +64,7 @@ def test_pods_meet_the_restricted_standard(name: str) -> None:
     assert user
     assert (context["runAsUser"], context["runAsGroup"]) == (int(user[1]), int(user[2]))
     assert context["runAsUser"] > 0
+    assert context["fsGroup"] == context["runAsGroup"]
     assert context["runAsNonRoot"] is True
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
     assert worker["securityContext"] == {

@@ -1,5 +1,6 @@
 """The worker starts with what the overlays of deploy/kubernetes give to it; the page about them keeps its word."""
 
+import json
 import os
 import re
 import subprocess
@@ -53,10 +54,13 @@ def start(name: str, root: Path, authority: bytes | None) -> subprocess.Complete
         directory = root / path.removeprefix("/")
         directory.mkdir(parents=True)
         files = config_map(objects, volume["configMap"]["name"]) if "configMap" in volume else {}
+        mode = 0o644
         if "secret" in volume:
             files = {"reviews_sasl_username": "reviews\n", "reviews_sasl_password": "secret\n"}
+            mode = volume["secret"].get("defaultMode", mode)
         for file, content in files.items():
             (directory / file).write_bytes(authority if authority and file == "ca.pem" else content.encode())
+            (directory / file).chmod(mode)
         variables = {key: re.sub(rf"^{path}(?=/|$)", str(directory), value) for key, value in variables.items()}
     variables |= {"REVIEWS_BUNDLE": str(root / "none"), "REVIEWS_METRICS_PORT": "0", "PATH": os.environ["PATH"]}
     command = [sys.executable, "-m", "consumer", "run"]
@@ -65,10 +69,12 @@ def start(name: str, root: Path, authority: bytes | None) -> subprocess.Complete
 
 @every_overlay
 def test_the_worker_accepts_the_settings_of_each_overlay(name: str, tmp_path: Path) -> None:
-    """Settings file, environment, Secret and CA are valid: the worker gets as far as its bundle."""
+    """Settings file, environment, Secret and CA are valid: the worker gets as far as its bundle, without a warning."""
     done = start(name, tmp_path, trustme.CA().cert_pem.bytes())
     assert done.returncode == BundleError.exit_code, done.stderr
-    assert "without effect" not in done.stderr
+    levels = [json.loads(line)["level"] for line in done.stderr.splitlines()]
+    assert levels.count("CRITICAL") == 1
+    assert "WARNING" not in levels
 
 
 def test_the_worker_refuses_the_placeholder_of_the_certificate_authority(tmp_path: Path) -> None:

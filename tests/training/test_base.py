@@ -1,4 +1,4 @@
-"""A checkpoint is taken as a whole: no weight of an encoder or a teacher is quietly replaced by a random one."""
+"""A checkpoint is loaded completely: no weight of an encoder or a teacher is silently replaced by a random one."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 
 def write_model(directory: Path, kind: str, model_class: str = "AutoModel") -> dict[str, Any]:
-    """A checkpoint of random weights, as that class of transformers saves it; the weights of its encoder."""
+    """Save a checkpoint of random weights with that class of transformers; returns the weights of its encoder."""
     import transformers
 
     config = transformers.AutoConfig.for_model(kind, **FAMILIES[kind])
@@ -74,7 +74,7 @@ def test_a_base_gives_all_weights_of_its_encoder_or_is_refused(kind: str, tmp_pa
         shared = [name for name in encoder if name in stored]
         assert all(torch.equal(encoder[name], stored[name]) for name in shared)
         assert all("pooler" in name for name in encoder.keys() - shared)
-        # When its tensors have names that nobody looks for, then it is not trained from nothing
+        # When its tensors have unknown names, then it is refused instead of trained from random weights
         rename(base, "wrapped.")
         with pytest.raises(
             UsageError, match=rf"the model in .*{model_class} lacks \d+ tensors, such as .* and .*: sav"
@@ -83,7 +83,7 @@ def test_a_base_gives_all_weights_of_its_encoder_or_is_refused(kind: str, tmp_pa
 
 
 def test_a_teacher_without_its_head_is_refused(tmp_path: Path) -> None:
-    """Its configuration tells of a classifier, but its weights are those of an encoder: its answers would be random."""
+    """Its configuration describes a classifier, its weights are those of an encoder: its answers would be random."""
     # Given a classifier whose weights were replaced by those of an encoder
     write_model(tmp_path / "teacher", "bert", "AutoModelForSequenceClassification")
     names = {"id2label": dict(enumerate(LABELS)), "architectures": ["BertForSequenceClassification"]}
@@ -93,7 +93,7 @@ def test_a_teacher_without_its_head_is_refused(tmp_path: Path) -> None:
     weights = load_file(tmp_path / "teacher" / "model.safetensors")
     encoder = {name: tensor for name, tensor in weights.items() if name.startswith("bert.")}
     save_file(encoder, tmp_path / "teacher" / "model.safetensors", metadata={"format": "pt"})
-    # When it is to teach, then it is refused before any teacher is asked
+    # When it is named as a teacher, then it is refused before any teacher is asked
     with pytest.raises(UsageError, match=r"lacks 2 tensors, such as classifier\.bias and classifier\.weight"):
         find_teacher(tmp_path / "teacher", LABELS, DistilSettings(), hidden=False)
 
@@ -102,7 +102,7 @@ def test_a_base_with_other_names_or_shapes_is_one_line_in_every_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In compare before the small models, which may take hours, are trained."""
-    # Given a base whose tensors are named otherwise, and one whose configuration tells of another width
+    # Given a base whose tensors have other names, and one whose configuration has another width
     bases = [make_base(tmp_path / name) for name in ("names", "shapes")]
     rename(bases[0], "model.")
     config = (bases[1] / "config.json").read_text()
@@ -117,9 +117,9 @@ def test_a_base_with_other_names_or_shapes_is_one_line_in_every_command(
             ["lr-find", *files[:2], *lengths[2:], "--base", str(base), "--out", str(tmp_path / "plot.png")],
             ["compare", *files, *lengths, "--base-bert", str(base), "--models", "nbsvm,bert", "--out", str(tmp_path)],
         ):
-            # When a command is to train it
+            # When a command trains it
             assert main(command) == 2
-            # Then it says so, and no library says more
+            # Then it reports that in one line, and no library prints more
             *before, line = capsys.readouterr().err.splitlines()
             assert words in line
             assert not any("LOAD REPORT" in other or "nbsvm" in other for other in before)

@@ -1,4 +1,4 @@
-"""The bench of training compares like with like: it runs on a tiny encoder, and refuses who trains something else."""
+"""The training bench compares equals: it runs on a tiny encoder, and rejects who trains something else."""
 
 import json
 from collections.abc import Iterator
@@ -59,14 +59,14 @@ def test_the_bench_measures_all_and_keeps_it(
     """A table with every contestant, both aims, and a file with what was measured and the losses that agreed."""
     from tests.bench.training import main
 
-    # Given a file of 40 reviews, of which two batches of 8 fit into what is asked for
+    # Given a file of 40 reviews, and a run of two batches of 8
     out = tmp_path / "bench.json"
     few = ["--rows", "20", "--batch-size", "8", "--max-tokens", "48", "--pad-to", "64", "--rounds", "2"]
 
     # When they are trained on
     assert main([*files, *few, "--json", str(out)]) == 0
 
-    # Then everybody took two steps with the same losses, and has two speeds, a ratio to each peer and a projection
+    # Then each contestant took two steps with the same losses, and has two speeds, ratios and a projection
     printed, result = capsys.readouterr().out, json.loads(out.read_text())
     names = ["this project, fit", "Hugging Face Trainer", "Hugging Face Trainer, no dropout in attention"]
     names.append("all padded to 64 (ktrain)")
@@ -88,7 +88,7 @@ def test_the_bench_measures_all_and_keeps_it(
 
 
 def test_the_work_of_a_model_is_that_of_its_products() -> None:
-    """Texts of several lengths, by hand: whole layers, and of the last keys and values of all and the rest of one."""
+    """Texts of several lengths, by hand: whole layers; in the last one, keys and values of all tokens, else of one."""
     from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
     from tests.bench.limit import flop_per_review
@@ -120,7 +120,7 @@ def test_who_reads_less_or_trains_something_else_is_refused(task: "Task") -> Non
     honest = ours(task)
     check_same_work(task, honest)
 
-    # Then one that read a review twice in place of another is found out, and one that skipped an update
+    # Then one that read a review twice instead of another is detected, and one that skipped an update
     for lazy in (replace(honest, rows=[*honest.rows[:-1], honest.rows[0]]), replace(honest, steps=1)):
         with pytest.raises(AssertionError, match=r"other reviews|optimiser steps"):
             check_same_work(task, lazy)

@@ -102,7 +102,7 @@ def test_the_temperature_of_an_overconfident_model_is_found() -> None:
 
 
 def test_without_a_mistake_there_is_no_temperature(capsys: pytest.CaptureFixture[str]) -> None:
-    """The lower the better has no end; the temperature stays, and the user is told."""
+    """Lower is always better, so the temperature stays, and the user is informed."""
     assert fit_temperature(np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 1])) == 1
     assert "no wrong answer among 2" in capsys.readouterr().err
 
@@ -192,7 +192,7 @@ def test_rows_that_nearly_repeat_a_held_out_one_are_not_trained_on(capsys: pytes
 
 
 def test_too_few_rows_are_not_held_out(capsys: pytest.CaptureFixture[str]) -> None:
-    """A small file trains on all of its rows, and the user is told that it is not calibrated; 0 is no fault."""
+    """A small file trains on all of its rows, and a message says that it is not calibrated; 0 is allowed."""
     assert hold_out(reviews(300), 0.05, seed=1) == (reviews(300), None)
     assert f"are 15, too few to calibrate on (minimum: {MIN_ROWS})" in capsys.readouterr().err
     assert hold_out(reviews(300), 0, seed=1) == (reviews(300), None)
@@ -331,7 +331,7 @@ def test_reviews_that_the_bundle_was_made_from_are_refused(
 def test_reviews_that_stand_in_the_training_file_are_found_by_their_texts(
     pristine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Saved anew it is another file; --train finds it all the same, and can leave the rows out."""
+    """Saved again it is another file; --train finds it all the same, and can leave the rows out."""
     data = write_overconfident(tmp_path / "saved-again.xlsx")
     train = write_overconfident(tmp_path / "train.xlsx", 301)
     code = calibrated(pristine, data, tmp_path / "out", "--train", str(train))

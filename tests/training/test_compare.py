@@ -54,7 +54,7 @@ def refusal(capsys: pytest.CaptureFixture[str], command: list[str], code: int = 
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def learnt(name: str, labels: int = 2) -> Any:
+def trained(name: str, labels: int = 2) -> Any:
     """The model `name` after it read texts whose n-th word tells label n."""
     model = build(name, labels, SETTINGS, seed=1, vectors=None)
     texts = [f"the film {word} was a story {number % 7}" for number in range(40) for word in CLEAR[:labels]]
@@ -71,8 +71,8 @@ CLEAR = ("awful", "great", "middling")
 @pytest.mark.parametrize("labels", [2, 3])
 @pytest.mark.parametrize("name", [*LINEAR, *NETWORKS])
 def test_every_small_model_learns_clear_words_of_two_or_three_labels(name: str, labels: int, tmp_path: Path) -> None:
-    """Probabilities add up to 1, words never seen do no harm, and what is saved is as large as what was learnt."""
-    model = learnt(name, labels)
+    """Probabilities add up to 1, words never seen do no harm, and what is saved is as large as what was trained."""
+    model = trained(name, labels)
     answers = model.probabilities([f"a story and {word}" for word in CLEAR[:labels]] + ["", "unheard 😀"])
     assert answers.argmax(axis=1)[:labels].tolist() == list(range(labels))
     assert answers.shape == (labels + 2, labels)
@@ -86,14 +86,14 @@ def test_every_small_model_learns_clear_words_of_two_or_three_labels(name: str, 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_same_seed_gives_the_same_network(name: str) -> None:
     """A comparison can be repeated."""
-    answers = [learnt(name).probabilities(["the film was great"]) for _ in range(2)]
+    answers = [trained(name).probabilities(["the film was great"]) for _ in range(2)]
     np.testing.assert_array_equal(*answers)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_answer_does_not_depend_on_the_texts_beside_it(name: str) -> None:
     """Padding is not read: a short text gets the same answer beside a long one."""
-    model = learnt(name)
+    model = trained(name)
     alone = model.probabilities(["the film was great"])
     beside = model.probabilities(["the film was great", "a story " * 150])
     np.testing.assert_allclose(beside[0], alone[0], atol=1e-6)
@@ -153,8 +153,8 @@ def test_nbsvm_interpolates_its_weights_with_their_mean_magnitude() -> None:
     features = sorted({feature for text in texts for feature in word_pairs(text)})
     present = np.array([[feature in word_pairs(text) for feature in features] for text in texts], dtype=float)
     ratios = log_count_ratios(present, truth == 1, 1.0)
-    learnt = LogisticRegression(C=1.0, max_iter=1000).fit(present * ratios, truth).coef_[0]
-    expected = ratios * (0.4 * np.abs(learnt).mean() + 0.6 * learnt)
+    weights = LogisticRegression(C=1.0, max_iter=1000).fit(present * ratios, truth).coef_[0]
+    expected = ratios * (0.4 * np.abs(weights).mean() + 0.6 * weights)
     answers = model.probabilities(["good film", "good plot", "bad film"])
     logits = np.log(answers[:, 1] / answers[:, 0])
     rows = [[feature in word_pairs(text) for feature in features] for text in ("good film", "good plot", "bad film")]
@@ -250,7 +250,7 @@ def test_a_comparison_is_one_table_one_picture_and_one_json(
 def test_what_is_measured_already_is_not_trained_again(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a kill in the second model the first is kept; other settings train anew only whom they concern."""
+    """After a kill in the second model the first is kept; other settings retrain only the models they concern."""
     from training.comparison import contestants
 
     built: list[str] = []
@@ -269,7 +269,7 @@ def test_what_is_measured_already_is_not_trained_again(
     kept = read_results(tmp_path / "out")
     assert kept is not None
     assert [result.name for result in kept.results] == ["nbsvm"]
-    # The same command goes on
+    # The same command resumes
     assert main([*command, *LINEAR_ONLY]) == 0
     assert "nbsvm: measured before" in capsys.readouterr().err
     assert built == ["nbsvm", "logreg", "logreg"]
@@ -315,7 +315,7 @@ def test_as_many_other_rows_are_not_the_same_rows(
     """With --limit there are always so many; what is left out before they are drawn decides which ones."""
     import pandas as pd
 
-    # Given results on 50 rows of a test file, of which a quarter stands in the training file
+    # Given results on 50 rows of a test file, a quarter of them also in the training file
     train, test = pd.read_excel(files[1]), pd.read_excel(files[3])
     leaky = tmp_path / "leaky.xlsx"
     pd.concat([train.iloc[:20], test]).to_excel(leaky, index=False)
@@ -336,7 +336,7 @@ def test_an_encoder_is_not_trained_on_with_as_many_other_rows(
     """Its checkpoint is that of a run on the rows that were drawn first, before there is any result."""
     import pandas as pd
 
-    # Given training rows of which some nearly repeat test rows, and an encoder that is stopped on some of them
+    # Given training rows, some of which nearly repeat test rows, and an encoder that is stopped on some of them
     texts = sorted(pd.read_excel(files[3])["Reviews"], key=len)
     near = pd.DataFrame({"Reviews": [f"{text} indeed" for text in texts[-20:]], "Sentiment": "pos"})
     pd.concat([near, pd.read_excel(files[1])]).to_excel(tmp_path / "train.xlsx", index=False)
@@ -513,7 +513,7 @@ def test_encoders_are_trained_by_the_run_of_fit(files: list[str], tmp_path: Path
     """A base directory becomes a bundle on the same rows, measured as every other model, and is kept.
 
     The same rows: one that is nearly a test text stays where --near-duplicate wants to see only exact ones. The bundle
-    names the files that were given, and what the base had learnt before.
+    names the files that were given, and what the base was trained on before.
     """
     import pandas as pd
 

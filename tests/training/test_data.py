@@ -1,4 +1,4 @@
-"""Reading labelled reviews: what cannot be used is named, what would flatter the accuracy is refused."""
+"""Reading labelled reviews: what cannot be used is reported, what would flatter the accuracy is refused."""
 
 import re
 from collections.abc import Sequence
@@ -117,15 +117,15 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, damage: str) -> N
 
 
 def test_repeats_are_removed_and_contradictions_with_them(tmp_path: Path) -> None:
-    """Of a repeated text the first stays; of one with two labels nothing stays."""
+    """The first copy of a repeated text is kept; a text with two labels is dropped."""
     table = numbered(("Same text!", "pos"), ("same  TEXT", "pos"), ("both ways", "pos"), ("Both ways.", "neg"))
     kept, repeats, contradicting = without_duplicates(read_reviews(write_table(tmp_path / "r.xlsx", table)))
     assert (repeats, contradicting) == (1, 2)
     assert kept.texts[20:] == ("Same text!",)
 
 
-def test_usual_names_of_columns_are_found_and_told(tmp_path: Path) -> None:
-    """Where the columns are not Reviews and Sentiment, the guess is shown; upper and lower case do not matter."""
+def test_usual_names_of_columns_are_found_and_reported(tmp_path: Path) -> None:
+    """If the columns are not Reviews and Sentiment, the guess is reported; case does not matter."""
     table = [("Stars", "id", "TEXT"), *((label, 7, f"{text} {label}") for text, label in GOOD_ROWS)]
     reviews = read_reviews(write_table(tmp_path / "r.xlsx", table))
     assert reviews.columns == Columns("TEXT", "Stars")
@@ -151,7 +151,7 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     assert read_reviews(file, Columns("plot", "Sentiment")).remarks == ()
 
 
-def test_of_two_columns_the_other_one_is_the_one_that_is_missing(tmp_path: Path) -> None:
+def test_the_other_one_of_two_columns_is_the_missing_one(tmp_path: Path) -> None:
     """A table of texts and something else has its labels there."""
     table = [("review", "verdict"), *GOOD_ROWS]
     assert read_reviews(write_table(tmp_path / "r.xlsx", table)).columns == Columns("review", "verdict")
@@ -178,7 +178,7 @@ def test_a_whole_review_in_place_of_a_header_is_not_shown(tmp_path: Path) -> Non
         read_reviews(write_table(tmp_path / "r.xlsx", table))
 
 
-def test_only_the_first_sheet_is_read_and_that_is_told(tmp_path: Path) -> None:
+def test_only_the_first_sheet_is_read_and_that_is_reported(tmp_path: Path) -> None:
     """A workbook of two sheets does not look like one that was read whole."""
     import openpyxl
 
@@ -189,7 +189,7 @@ def test_only_the_first_sheet_is_read_and_that_is_told(tmp_path: Path) -> None:
     assert read_reviews(file).remarks == ("only the first sheet, 'Sheet', of 2 is read",)
 
 
-def test_texts_without_a_letter_are_told_apart() -> None:
+def test_texts_without_a_letter_are_distinguished() -> None:
     """Reviews of emoji alone are not all the same review."""
     assert normalised(" 👍 👍") == "👍 👍" != normalised("👎")
     assert normalised("great \N{HEAVY BLACK HEART}\N{VARIATION SELECTOR-16}!") == normalised("Great") == "great"
@@ -208,8 +208,8 @@ def test_measuring_on_the_training_file_is_refused(tmp_path: Path) -> None:
     assert any("40 of 40 test texts (100.00%)" in line for line in said)
 
 
-def test_a_small_overlap_is_told_and_taken_out(tmp_path: Path) -> None:
-    """Below the set share the run goes on, without the shared texts and not silently."""
+def test_a_small_overlap_is_reported_and_removed(tmp_path: Path) -> None:
+    """Below the limit the run continues without the shared texts, and reports them."""
     train = write_reviews(tmp_path / "train.xlsx", 100, seed=1)
     rows = read_reviews(train)
     clean = read_reviews(write_reviews(tmp_path / "other.xlsx", 59, seed=2))
@@ -232,7 +232,7 @@ def test_labels_that_training_never_saw_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_training_file_of_contradictions_is_refused(tmp_path: Path) -> None:
-    """Where every text has both labels nothing is left to train on: said before an encoder is loaded for it."""
+    """If every text has both labels, no row is left to train on: reported before an encoder is loaded."""
     train = write_table(tmp_path / "train.xlsx", [HEADER, *GOOD_ROWS])
     test = write_reviews(tmp_path / "test.xlsx", 40, seed=2)
     with pytest.raises(UsageError, match=r"without repeated and contradicting rows, .* 0 label"):
@@ -241,7 +241,7 @@ def test_a_training_file_of_contradictions_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("gone", ["by contradictions", "by the leak check"])
 def test_a_label_that_lost_all_of_its_training_rows_is_refused(tmp_path: Path, gone: str) -> None:
-    """A test label that the model would not know is heard of before the training, not at the evaluation after it."""
+    """A test label that the model would not know is reported before training, not at the evaluation after it."""
     shared = [f"{word} film so and so" for word in ("one", "two", "three", "four", "five", "six", "seven", "eight")]
     maybe = [(text, "maybe") for text in shared]
     extra, tested = ([*maybe, *((text, "pos") for text in shared)], [(f"{text} again", "maybe") for text in shared])
@@ -256,7 +256,7 @@ def test_a_label_that_lost_all_of_its_training_rows_is_refused(tmp_path: Path, g
 
 
 def test_only_the_first_bad_rows_are_named_one_by_one(tmp_path: Path) -> None:
-    """Thousands of empty rows give one line of count, not thousands of lines."""
+    """Thousands of empty rows give one line with their number, not thousands of lines."""
     train = write_table(tmp_path / "train.xlsx", numbered(*[("", "pos")] * 50))
     said: list[str] = []
     prepare(train, write_reviews(tmp_path / "test.xlsx", 40, seed=2), DEFAULTS, said.append)

@@ -65,7 +65,7 @@ def texts_of(path: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory with a teacher, labelled files, and texts without labels of which some may not be learnt from."""
+    """A directory with a teacher, labelled files, and texts without labels, some of which must not be trained on."""
     import pandas as pd
     import torch
 
@@ -101,7 +101,7 @@ def refusal(capsys: pytest.CaptureFixture[str], command: Sequence[str]) -> str:
 
 
 def test_a_distillation_ends_in_a_bundle_that_the_worker_accepts(student: Path) -> None:
-    """The worker's loader and classifier take it, its golden texts are right, and it has learnt the clear words."""
+    """The worker's loader and classifier take it, its golden texts are right, and it has learned the clear words."""
     bundle = load_bundle(student)
     manifest = bundle.manifest
     assert set(manifest.variants) == {"int8", "bf16", "fp32", "torch"}
@@ -133,7 +133,7 @@ def test_the_int8_files_are_as_large_as_arithmetic_says(student: Path) -> None:
     assert graph < graph_bytes(layers)
 
 
-def test_the_bundle_tells_from_whom_and_what_it_learnt(workplace: Path, student: Path) -> None:
+def test_the_bundle_records_its_teacher_and_its_data(workplace: Path, student: Path) -> None:
     """Manifest, record and card name the teacher, its sum, the texts without labels, and the loss."""
     from training.settings import DistilSettings
 
@@ -156,22 +156,20 @@ def test_the_bundle_tells_from_whom_and_what_it_learnt(workplace: Path, student:
     assert sum(tensor.numel() for tensor in weights.values()) == record.parameters == manifest.parameters
     assert not [name for name in weights if "hidden_map" in name]
     card = (student / "MODEL_CARD.md").read_text()
-    assert "Distilled from `teacher`, started from what fitted of `teacher` (" in card
+    assert "Distilled from `teacher`, initialised from `teacher` (" in card
     assert f"- teacher `teacher`, SHA-256 `{teacher.digest}`" in card
     assert "at temperature 2, + 0.5 x the labels + 0.5 x the last hidden state" in card
     assert f"`unlabeled.parquet`, {EXTRA} rows used" in card
 
 
-def test_no_text_of_the_test_file_is_learnt_from(
-    workplace: Path, student: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_test_text_is_trained_on(workplace: Path, student: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exact and near duplicates of test texts are dropped from the texts without labels, and refused if many."""
-    # Given a file without labels of which 2 of 40 test texts, 5 %, are a part
-    # When that is more than allowed, Then it is refused before any teacher is asked
+    # Given a file without labels that contains 2 of the 40 test texts, 5 %
+    # When that is more than allowed, then it is refused before any teacher is asked
     line = refusal(capsys, arguments(workplace, "leaky", **{"teacher-cache": str(workplace / "untouched")}))
     assert "5.0% of the test texts occur in unlabeled.parquet, more than 2.0%" in line
     assert not (workplace / "untouched").exists()
-    # And when it is allowed, they are left out all the same
+    # And when it is allowed, they are still left out
     from training.data.prepare import DEFAULTS, DataOptions, prepare
     from training.data.unlabeled import read_unlabeled
 
@@ -191,7 +189,7 @@ def test_a_stopped_distillation_resumes_to_the_same_weights(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """SIGINT after three steps, the same command again: weights and map of the whole run, and no teacher is asked."""
+    """SIGINT after three steps, then the same command: weights and map of the whole run, and no teacher is asked."""
     from training.teachers import teacher
 
     def asked(*_: Any) -> None:
@@ -214,7 +212,7 @@ def test_a_stopped_distillation_resumes_to_the_same_weights(
 
 
 def test_several_teachers_are_averaged_by_label(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logits are centred and averaged; one that lists its labels the other way round is turned."""
+    """Logits are centred and averaged; those of a teacher with the labels in another order are reordered."""
     import numpy as np
 
     from training.data.reviews import read_reviews
@@ -284,10 +282,10 @@ def test_a_student_learns_what_its_teacher_attends_to(
 
 
 @pytest.mark.parametrize("size", ["", "17"])
-def test_texts_that_a_smaller_vocabulary_cuts_otherwise_teach_no_attention(
+def test_texts_that_a_smaller_vocabulary_tokenises_differently_teach_no_attention(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], size: str
 ) -> None:
-    """They are counted; what the others teach is a share of attention for each token, which add up to one."""
+    """They are counted; the others teach a share of attention for each token, and the shares add up to one."""
     from training import distil
 
     def stop(_model: Any, lesson: Any, *_: Any, **__: Any) -> None:
@@ -375,7 +373,7 @@ def test_a_teacher_that_fails_on_every_text_is_reported(
 
 
 def test_texts_without_labels_do_not_nearly_repeat_rows_that_are_held_out(tmp_path: Path) -> None:
-    """Else the rows that calibrate would be known by heart; whatever the part that they are held out for."""
+    """Otherwise the student would have memorised rows that calibrate or validate it."""
     from training.data.reviews import read_reviews
     from training.data.unlabeled import unlike_held_out
 
@@ -405,12 +403,12 @@ def test_nbsvm_teaches_alone_or_beside_a_bundle(
     def nothing(_teacher: Any, texts: Sequence[str], *_: Any) -> Answers:
         return Answers(np.zeros((len(texts), 2), dtype=np.float32))
 
-    def learnt(train: Any, unlabeled: Sequence[str], _seed: int) -> Any:
+    def answers(train: Any, unlabeled: Sequence[str], _seed: int) -> Any:
         assert (len(train), len(unlabeled)) == (TRAINED, EXTRA)
         return np.array([[0, row] for row in range(TRAINED + EXTRA)], dtype=np.float32)
 
     monkeypatch.setattr(asking, "answers_of", nothing)
-    monkeypatch.setattr(distil, "nbsvm_logits", learnt)
+    monkeypatch.setattr(distil, "nbsvm_logits", answers)
     options = {"teacher": "nbsvm", "base": str(workplace / "teacher"), "hidden-weight": "0", "max-overlap": "0.06"}
     command = arguments(workplace, "linear", **options)
     more = ["--teacher", str(workplace / "teacher")] if beside else []
@@ -423,7 +421,7 @@ def test_nbsvm_teaches_alone_or_beside_a_bundle(
 def test_ctrl_c_while_a_teacher_is_asked_says_how_to_resume(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What it has answered is kept; one line, the exit code of a signal, no stack trace."""
+    """Its answers are kept; one line, the exit code of a signal, no stack trace."""
     from training.teachers import asking
 
     def interrupted(*_: Any) -> None:
@@ -437,7 +435,7 @@ def test_ctrl_c_while_a_teacher_is_asked_says_how_to_resume(
 def test_a_run_that_cannot_resume_is_refused_before_a_teacher_is_asked(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A checkpoint of another run, and more processes than a step has reviews: not after a night of asking."""
+    """A checkpoint of another run, or more processes than reviews in a step, is reported before hours of asking."""
     import torch
 
     from training import distil
@@ -460,10 +458,29 @@ def test_a_run_that_cannot_resume_is_refused_before_a_teacher_is_asked(
     assert "other.run is of a run with another" in refusal(capsys, command)
 
 
+def test_a_run_does_not_resume_with_another_nbsvm(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A version whose nbsvm has another constant refuses the checkpoint: the student would have two teachers."""
+    import torch
+
+    from training.baselines.linear import NbSvm
+    from training.loop.state import RunState
+
+    options = {"teacher": "nbsvm", "base": str(workplace / "teacher"), "hidden-weight": "0", "max-overlap": "0.06"}
+    command = arguments(workplace, "constant", **options)
+    plan, _, _ = lesson_of(command, monkeypatch)
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoint.save(workplace / "constant.run", plan.saving.identity, RunState(step=1), model, optimizer)
+    monkeypatch.setattr(NbSvm, "BETA", NbSvm.BETA / 2)
+    assert "constant.run is of a run with another teachers" in refusal(capsys, command)
+
+
 def test_wrong_use_is_reported_in_one_line_before_a_teacher_is_asked(
     workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Teacher, student, texts, base and settings that cannot be."""
+    """Impossible teachers, students, texts, bases and settings."""
     from tests.tiny_bundle import write_tiny_bundle
 
     write_reviews(tmp_path / "other.xlsx", 40, seed=3, labels=("no", "yes"))
@@ -485,7 +502,10 @@ def test_wrong_use_is_reported_in_one_line_before_a_teacher_is_asked(
         ({"seed": str(2**32)}, "seed: Input should be less than 4294967296"),
         ({"teacher": "nbsvm"}, "nbsvm has no hidden states: add another --teacher"),
         ({"unlabeled": str(tmp_path / "none.txt")}, "none.txt does not exist"),
-        ({"unlabeled": str(tmp_path / "prices.xlsx")}, "has the columns 'price', 'date': say with --unlabeled-column"),
+        (
+            {"unlabeled": str(tmp_path / "prices.xlsx")},
+            "has the columns 'price', 'date': name the column of texts with --unlabeled-column",
+        ),
         ({"unlabeled": str(tmp_path / "empty.xlsx")}, "has no usable text"),
         ({"unlabeled": str(tmp_path / "same.txt")}, "is left to learn from"),
         ({"unlabeled": str(tmp_path)}, "is a directory: give a file named .xlsx, .csv, .tsv, .jsonl, .parquet, .txt"),
@@ -504,7 +524,7 @@ def test_wrong_use_is_reported_in_one_line_before_a_teacher_is_asked(
 
 
 def test_a_bundle_after_nbsvm_is_the_base_of_the_student(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of several teachers the first that has layers, whatever the order."""
+    """The base is the first teacher that has layers, whatever the order."""
     from training.teachers import sources
 
     def found(name: str) -> None:
@@ -541,7 +561,7 @@ def test_a_student_with_other_tokens_texts_or_teachers_does_not_resume(
 def test_a_teacher_of_other_labels_is_refused(
     workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What it answers and what the file has are both named."""
+    """The message names the labels of the teacher and those of the file."""
     files = {
         name: str(write_reviews(tmp_path / f"{name}.xlsx", 40, seed, labels=("no", "yes")))
         for seed, name in ((1, "train"), (2, "test"))

@@ -87,7 +87,7 @@ def test_the_hidden_term_compares_directions_through_the_map() -> None:
 
 
 def test_the_attention_term_is_the_divergence_of_what_is_attended_to() -> None:
-    """By hand for a row of three tokens, one of which neither sees; nothing for a row that does not count."""
+    """By hand for a row of three tokens, with one that neither sees; nothing for a row that does not count."""
     import torch
 
     settings = DistilSettings(soft_weight=0, label_weight=0, attention_weight=3)

@@ -89,7 +89,7 @@ def in_last_layer(seen: dict[str, int]) -> list[int]:
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("kind", SHORTENED)
 def test_logits_and_gradients_are_the_same(kind: str, masked: bool, attention: str) -> None:
-    """With and without padding: what the whole last layer gives, to the last digits, and what training learns of it."""
+    """With and without padding: equal to those of the whole last layer up to rounding, and so are the gradients."""
     import torch
 
     from consumer.model.engines.first_token import first_token_only
@@ -115,7 +115,7 @@ def test_logits_and_gradients_are_the_same(kind: str, masked: bool, attention: s
 
 @pytest.mark.parametrize("kind", SHORTENED)
 def test_only_keys_and_values_of_the_last_layer_see_all_tokens(kind: str) -> None:
-    """Two of its six linear layers; all of those before it; and afterwards everything again."""
+    """Two of its six linear layers, and all layers before it; afterwards, all of them again."""
     from consumer.model.engines.first_token import first_token_only
 
     model = tiny(kind).eval()
@@ -129,7 +129,7 @@ def test_only_keys_and_values_of_the_last_layer_see_all_tokens(kind: str) -> Non
 
 
 @pytest.mark.parametrize("kind", UNKNOWN)
-def test_a_model_of_another_family_stays_as_it_is(kind: str) -> None:
+def test_a_model_of_another_family_is_left_alone(kind: str) -> None:
     """Its last layer sees all tokens, and it answers the same."""
     import torch
 
@@ -152,8 +152,8 @@ def test_a_model_of_another_family_stays_as_it_is(kind: str) -> None:
         ("distilbert", lambda model: setattr(last_layer(model), "forward", last_layer(model).forward)),
     ],
 )
-def test_a_layer_that_works_in_another_way_stays_as_it_is(kind: str, change: Callable[[Any], None]) -> None:
-    """A decoder, a kernel with other masks, a layer computed twice, and one that somebody has wrapped."""
+def test_a_layer_that_works_differently_is_left_alone(kind: str, change: Callable[[Any], None]) -> None:
+    """A decoder, a kernel with other masks, a layer computed twice, and a wrapped one."""
     from consumer.model.engines.first_token import first_token_only
 
     model = tiny(kind).train()
@@ -165,7 +165,7 @@ def test_a_layer_that_works_in_another_way_stays_as_it_is(kind: str, change: Cal
 
 
 def test_it_may_be_nested_and_ends_with_an_error_too() -> None:
-    """The layer is whole again behind the outer one, and behind an exception."""
+    """The layer is whole again after the outer block, and after an exception."""
     from consumer.model.engines.first_token import first_token_only
 
     model = tiny("bert").eval()
@@ -208,7 +208,7 @@ def test_padding_is_masked_in_bf16_too() -> None:
             assert torch.equal(model(**given).logits, logits)
 
 
-def test_training_asks_for_the_first_token_only_unless_attention_is_learnt(tmp_path: Path) -> None:
+def test_training_computes_the_first_token_only_unless_attention_is_distilled(tmp_path: Path) -> None:
     """`TrainingRows.outputs`, with hidden states and without; with attention the layer is whole."""
     import torch
     from transformers import DistilBertForSequenceClassification
@@ -237,7 +237,7 @@ def test_training_asks_for_the_first_token_only_unless_attention_is_learnt(tmp_p
 
 
 def test_the_exported_graph_has_a_short_last_layer(tmp_path: Path) -> None:
-    """Of the products with inner weights, all but that of the last layer see every token; the logits are torch's."""
+    """All products with inner weights except that of the last layer see every token; the logits are torch's."""
     import torch
 
     from consumer.model.engines.openvino import the_core

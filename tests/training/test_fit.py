@@ -78,7 +78,7 @@ def test_a_fit_ends_in_a_measured_bundle_that_the_worker_accepts(fitted: Path) -
 
 
 def test_a_fit_calibrates_on_rows_that_it_did_not_train_on(fitted: Path) -> None:
-    """The share that was held out sets temperature and threshold of the served variant, and the card tells."""
+    """The held-out rows set temperature and threshold of the served variant, and the card says so."""
     manifest = load_bundle(fitted).manifest
     found = manifest.calibration
     assert found is not None
@@ -99,7 +99,7 @@ def test_a_bundle_holds_what_its_manifest_says_and_every_user_may_read_it(fitted
     assert f"{served_accuracy(manifest):.2%}" in files["MODEL_CARD.md"].read_text()
 
 
-def test_the_record_of_a_run_tells_how_its_bundle_was_made(fitted: Path) -> None:
+def test_the_record_of_a_run_says_how_its_bundle_was_made(fitted: Path) -> None:
     """Settings, sums, versions, curves and metrics: in the bundle and beside the checkpoints, without directories."""
     from training.data.reviews import file_sha256
 
@@ -138,7 +138,7 @@ def test_every_log_loss_of_the_record_is_that_of_the_calibrated_answers(
     from training.measure import calibrate
     from training.measure.evaluate import classify_all, evaluate, open_classifier
 
-    # Given the fitted model with another temperature: it makes no mistake, and has none
+    # Given the fitted model with another temperature: it makes no mistake, so none was fitted
     shutil.copytree(f"{fitted}.run", workplace / "warm.run")
     monkeypatch.setattr(calibrate, "fit_temperature", lambda *_: 2.0)
     assert main(arguments(workplace, "warm")) == 0
@@ -151,7 +151,7 @@ def test_every_log_loss_of_the_record_is_that_of_the_calibrated_answers(
         assert record.metrics[variant]["log_loss"] == pytest.approx(found.log_loss, rel=1e-3)
 
 
-def test_the_card_tells_the_epochs_that_were_trained_and_which_is_in_the_bundle(fitted: Path) -> None:
+def test_the_card_states_the_trained_epochs_and_the_packaged_one(fitted: Path) -> None:
     """A run that ended early did not train the epochs that were asked for."""
     from training.measure.evaluate import evaluate
     from training.packaging.card import model_card
@@ -161,7 +161,7 @@ def test_the_card_tells_the_epochs_that_were_trained_and_which_is_in_the_bundle(
     settings = record.settings.model_copy(update={"epochs": 9, "select": "f1", "freeze": 1})
     early = record.model_copy(update={"settings": settings, "epochs": record.epochs[:4], "packaged_epoch": 2})
     card = model_card(load_bundle(fitted).manifest, evaluate([{"neg": 1, "pos": 0}], ["neg"], ("neg", "pos")), early)
-    assert "Training: 4 epochs, of which that ending at 2 is the best by f1, batches of 16," in card
+    assert "Training: 4 epochs; the one that ended at 2 is packaged, the best by f1, batches of 16," in card
     assert "seed 3, the lowest 1 layers and the embeddings frozen." in card
 
 
@@ -212,7 +212,7 @@ def test_a_killed_fit_resumes_to_the_same_weights(
     # Then it resumed, and ended where the other run did
     assert f"resumes at step {killed_at} of {STEPS}" in capsys.readouterr().err
     assert weights_of(run) == weights_of(fitted.with_name("bundle.run"))
-    # And only what was asked for is kept, with the accuracy of what was not
+    # And only the variants asked for are kept, with the accuracy of the others
     manifest = load_bundle(workplace / "small").manifest
     assert manifest.served in manifest.variants
     assert "fp32" not in manifest.variants

@@ -1,4 +1,4 @@
-"""Frozen layers: they keep their weights and cost no backward pass, whatever the architecture calls its parts."""
+"""Frozen layers: they keep their weights and cost no backward pass, whatever an architecture calls its layers."""
 
 from typing import Any
 

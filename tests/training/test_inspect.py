@@ -1,4 +1,4 @@
-"""`review-training inspect`: what a file holds, told before an hour of training shows it."""
+"""`review-training inspect`: what a file holds, before an hour of training shows it."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_a_file_is_described_in_numbers(file: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_file_is_described_for_people(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same in a few lines on stdout; the row that is left out is told on stderr."""
+    """The same in a few lines on stdout; stderr reports the row that is left out."""
     assert main(["inspect", str(file)]) == 0
     shown = capsys.readouterr()
     assert "  rows      44, 43 usable, 1 repeated, 2 with contradicting labels" in shown.out
@@ -57,7 +57,7 @@ def test_a_file_is_described_for_people(file: Path, capsys: pytest.CaptureFixtur
     assert "reviews.xlsx: row 45 left out: no text" in shown.err
 
 
-def test_languages_are_told_apart(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_languages_are_distinguished(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each language has its share of the texts, whatever the order of the file."""
     shares = inspected(capsys, file)["files"][0]["languages"]
     assert shares["English"] == pytest.approx(32 / 43)
@@ -113,7 +113,7 @@ def test_a_bundle_counts_with_its_own_length_and_windows(tmp_path: Path, capsys:
 
 
 def test_two_files_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both are described, and what they share is told, which refuses nothing here."""
+    """Both are described, and what they share is reported but not refused."""
     train = write_reviews(tmp_path / "train.xlsx", 40, seed=1)
     result = inspected(capsys, train, train)
     assert [found["usable"] for found in result["files"]] == [40, 40]

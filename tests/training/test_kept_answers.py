@@ -1,4 +1,4 @@
-"""What was measured before a kill is not measured again, and nothing else is taken for it."""
+"""Answers from before a kill are not computed again, and no other answers are taken for them."""
 
 import os
 import signal
@@ -76,10 +76,10 @@ def stopped(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_measuring_goes_on_after_a_kill_and_asks_for_no_whole_chunk_twice(
+def test_measuring_resumes_after_a_kill_and_asks_for_no_whole_chunk_twice(
     bundle: Path, tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGKILL amid the third chunk's lines: that chunk alone is asked for, and the answers are those of one go."""
+    """SIGKILL within the third chunk's lines: only that chunk is asked for again, and the answers are the same."""
     # Given a process that is killed while it writes the third of three chunks
     done = subprocess.run(
         [sys.executable, "-c", KILLED_IN_THE_THIRD_CHUNK, str(bundle), str(tmp_path / "kept")],
@@ -90,13 +90,13 @@ def test_measuring_goes_on_after_a_kill_and_asks_for_no_whole_chunk_twice(
     assert done.returncode == -signal.SIGKILL
     (path,) = (tmp_path / "kept").iterdir()
     assert path.read_text("utf-8").count("\n") == 612
-    # When the next one is stopped while it cuts that chunk off, then nothing is lost
+    # When the next one is stopped while it removes that chunk, then nothing is lost
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", stopped)
         with pytest.raises(KeyboardInterrupt):
             measure(bundle, tmp_path / "kept")
     assert path.read_text("utf-8").count("\n") == 612
-    # When another one goes on
+    # When another one resumes
     found = measure(bundle, tmp_path / "kept")
     # Then it asks for the third chunk
     assert asked == list(TEXTS[512:])
@@ -110,7 +110,7 @@ def test_measuring_goes_on_after_a_kill_and_asks_for_no_whole_chunk_twice(
 def test_two_processes_that_measure_the_same_at_once_leave_nothing_wrong(
     bundle: Path, tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both write the first chunk, one behind the other: the third process takes it once, and asks for the rest."""
+    """Both write the first chunk, one after the other: the third process uses it once, and asks for the rest."""
     from training.measure.kept_answers import KeptAnswers
 
     append = KeptAnswers.append
@@ -143,10 +143,8 @@ def test_two_processes_that_measure_the_same_at_once_leave_nothing_wrong(
 
 
 @pytest.mark.parametrize("line", ['{"label": "pos", "score": 0.9}', "null", "[]", '{"row": 0}'])
-def test_lines_that_do_not_tell_their_row_are_not_taken(
-    bundle: Path, tmp_path: Path, asked: list[str], line: str
-) -> None:
-    """As an older version wrote them: all texts are asked for again, and the file is begun anew."""
+def test_lines_without_a_row_number_are_not_used(bundle: Path, tmp_path: Path, asked: list[str], line: str) -> None:
+    """An older version wrote such lines: all texts are asked for again, and the file is rewritten."""
     # Given a file of such lines
     found = measure(bundle, tmp_path / "kept")
     (path,) = (tmp_path / "kept").iterdir()
@@ -160,7 +158,7 @@ def test_lines_that_do_not_tell_their_row_are_not_taken(
 
 
 def test_answers_of_another_model_setting_or_text_are_not_taken(bundle: Path, tmp_path: Path, asked: list[str]) -> None:
-    """Each change asks anew; a new name or date of the same model does not."""
+    """Each change asks again; a new name or date of the same model does not."""
     measure(bundle, tmp_path / "kept")
     longer = write_tiny_bundle(tmp_path / "longer")
     seal(longer, max_length=20)
@@ -170,7 +168,7 @@ def test_answers_of_another_model_setting_or_text_are_not_taken(bundle: Path, tm
     seal(other)
     renamed = write_tiny_bundle(tmp_path / "renamed")
     seal(renamed, name="renamed", version="2")
-    for changed, texts, variant, anew in (
+    for changed, texts, variant, again in (
         (longer, TEXTS, "fp32", True),
         (other, TEXTS, "fp32", True),
         (bundle, (*TEXTS[:-1], "the film was great"), "fp32", True),
@@ -179,13 +177,13 @@ def test_answers_of_another_model_setting_or_text_are_not_taken(bundle: Path, tm
     ):
         asked.clear()
         measure(changed, tmp_path / "kept", texts, variant)
-        assert len(asked) == (700 if anew else 0)
+        assert len(asked) == (700 if again else 0)
 
 
 def test_evaluate_asks_for_no_text_twice_where_answers_are_kept(
     bundle: Path, tmp_path: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The second time it asks for golden texts alone, and says the same."""
+    """The second time it asks for golden texts only, and reports the same."""
     data = write_reviews(tmp_path / "test.xlsx", 40, seed=2)
     command = ["evaluate", "--bundle", str(bundle), "--data", str(data), "--keep-answers"]
     told, counts = [], []
@@ -200,10 +198,10 @@ def test_evaluate_asks_for_no_text_twice_where_answers_are_kept(
     assert "test.xlsx cannot be written (Not a directory)" in capsys.readouterr().err
 
 
-def test_a_run_that_is_stopped_while_it_measures_goes_on_there(
+def test_a_run_that_is_stopped_while_it_measures_resumes_there(
     tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C behind 256 of 300 test rows: said in one line; then the same command trains and measures nothing twice."""
+    """Ctrl-C after 256 of 300 test rows: one line; then the same command trains and measures nothing twice."""
     from training.measure.kept_answers import KeptAnswers
 
     make_base(tmp_path / "base")

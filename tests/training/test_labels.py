@@ -1,4 +1,4 @@
-"""Labels: classes are taken as they are, and what is no class is refused with advice."""
+"""Labels: classes are used as they are, and labels that are no classes are refused with advice."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def test_classes_are_taken_as_they_are(
     [("pos", "Pos", "Pos"), ("pos", "pos\u200b", r"pos\\u200b"), ("\xe9", "e\u0301", r"e\\u0301")],
 )
 def test_labels_that_look_alike_are_refused(tmp_path: Path, one: str, other: str, shown: str) -> None:
-    """They would be classes of their own, and the accuracy a half of what it is."""
+    """They would be separate classes, and accuracy would be halved."""
     with pytest.raises(
         UsageError, match=f"and '{shown}' in 'Sentiment' differ in case only, or in what cannot be seen"
     ):
@@ -79,9 +79,9 @@ def test_flags_written_in_two_ways_are_refused(
     tmp_path: Path, name: str, labels: Sequence[object], listed: str
 ) -> None:
     """0 and False, 1 and True would be four classes that mean two; the message names those that are mixed."""
-    # Given a column of which a part was written as numbers and a part as words
+    # Given a column with some flags written as numbers and some as words
     file = labelled(tmp_path / name, labels)
-    # When it is read, then nothing is learnt from it
+    # When it is read, then it is refused
     with pytest.raises(UsageError, match=f"the labels {listed} in 'Sentiment' mix numbers with true and false"):
         read_reviews(file)
 
@@ -118,7 +118,7 @@ def test_lists_of_labels_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flags", [(0, 1), (0.0, 1.0), (False, True)])
 def test_several_columns_of_flags_are_refused(tmp_path: Path, flags: tuple[object, object]) -> None:
-    """A column of 0 and 1 for each label is told from a file whose label column has an unusual name."""
+    """A file with a column of 0 and 1 per label is not taken for one whose label column has an unusual name."""
     records = [{"text": f"film {i}", "toxic": flags[i % 2], "rude": flags[i % 3 == 0]} for i in range(40)]
     (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, records)))
     with pytest.raises(UsageError, match="2 columns of 0 and 1 \\('toxic', 'rude'\\), as for several labels per text"):

@@ -1,4 +1,4 @@
-"""Leak check: no text that was trained on, as it is or slightly changed, measures unnoticed."""
+"""Leak check: no text that was trained on, exactly or slightly changed, is measured on unnoticed."""
 
 import itertools
 import json
@@ -140,7 +140,7 @@ def test_examples_show_where_the_texts_stand_and_how_they_begin() -> None:
 
 
 def test_leaked_texts_leave_the_training_rows(tmp_path: Path) -> None:
-    """Exact and near duplicates are both taken out, told, and the test file stays as it is."""
+    """Exact and near duplicates are both removed and reported; the test file is unchanged."""
     base = texts(120, seed=1)
     train = write(tmp_path / "train.xlsx", base)
     test = write(tmp_path / "test.xlsx", [*texts(98, seed=2), base[0].upper(), base[1] + " more"])
@@ -161,7 +161,7 @@ def test_near_duplicates_count_for_the_refusal(tmp_path: Path) -> None:
 
 
 def test_leaked_texts_leave_the_test_rows_on_request(tmp_path: Path) -> None:
-    """With --drop-leaked any share is allowed, for what is left was never seen; the number is told."""
+    """With --drop-leaked any share is allowed, because the rest was never seen; the number is reported."""
     base = texts(60, seed=1)
     train = write(tmp_path / "train.xlsx", base)
     test = write(tmp_path / "test.xlsx", [*base[:20], *texts(20, seed=2)])
@@ -172,8 +172,8 @@ def test_leaked_texts_leave_the_test_rows_on_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [DROP, DataOptions(max_overlap=1.0)])
-def test_a_file_of_which_nothing_is_left_is_refused(tmp_path: Path, options: DataOptions) -> None:
-    """Training and measuring on the same file fails in every way of asking for it."""
+def test_a_file_without_a_row_left_is_refused(tmp_path: Path, options: DataOptions) -> None:
+    """Training and measuring on the same file is refused with every option."""
     file = write(tmp_path / "train.xlsx", texts(40, seed=1))
     with pytest.raises(UsageError, match=r"without the texts that are in both files, .* 0 label"):
         prepare(file, file, options, print)

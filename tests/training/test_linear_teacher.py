@@ -1,4 +1,4 @@
-"""nbsvm as a teacher: what it says of its own rows is said by models that have not seen them."""
+"""nbsvm as a teacher: its training rows are answered by models that have not seen them."""
 
 import random
 from pathlib import Path
@@ -21,7 +21,7 @@ def reviews(texts: list[str], labels: list[str]) -> Reviews:
 
 
 def noise(generator: random.Random) -> str:
-    """A text that tells nothing."""
+    """A text without information."""
     return " ".join(f"w{generator.randrange(300)}" for _ in range(30))
 
 
@@ -38,7 +38,7 @@ def test_a_row_is_answered_by_a_model_that_has_not_seen_it() -> None:
 
 
 def test_other_texts_are_answered_after_the_rows_in_the_order_of_the_labels() -> None:
-    """What it learnt, it tells of texts without labels, and is sure of it."""
+    """It labels texts without labels correctly and is as confident as it is accurate."""
     generator = random.Random(SEED)
     words = {"neg": "awful", "pos": "great"}
     labels = [generator.choice(["neg", "pos"]) for _ in range(300)]
@@ -58,7 +58,7 @@ def test_other_texts_are_answered_after_the_rows_in_the_order_of_the_labels() ->
 
 
 def test_the_same_seed_gives_the_same_answers() -> None:
-    """A run that is resumed learns nbsvm again."""
+    """A resumed run trains nbsvm again."""
     generator = random.Random(SEED)
     texts = [noise(generator) for _ in range(60)]
     train = reviews(texts, ["neg", "pos"] * 30)
@@ -81,13 +81,13 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def test_texts_without_a_word_in_common_are_refused() -> None:
-    """As where the wrong column is read: one line, of the teacher and of both models of compare."""
+    """As if the wrong column was read: one line, from the teacher and from both models of compare."""
     from training.baselines.linear import LogReg, NbSvm
 
-    # Given texts of which each has its own words
+    # Given texts that share no word
     texts = tuple(f"first{row} second{row}" for row in range(20))
     train = reviews(list(texts), ["neg", "pos"] * 10)
-    # When a linear model is to learn from them, then it says why it cannot
+    # When a linear model is trained on them, then it reports why it cannot
     with pytest.raises(UsageError, match="no word occurs in 2 training texts"):
         nbsvm_logits(train, [], SEED)
     for model in (NbSvm(2), LogReg(2)):

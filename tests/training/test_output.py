@@ -1,4 +1,4 @@
-"""Every command that writes a file refuses one that cannot be written in the same words, before its work."""
+"""Every command refuses an output file that cannot be written, in the same words, before its work."""
 
 import ast
 import errno
@@ -20,7 +20,7 @@ from consumer.model.manifest import Source
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_encoder import write_reviews
 from training.baselines.settings import BaselineSettings
-from training.cli import NOBODY_READS, main
+from training.cli import OUTPUT_CLOSED, main
 from training.comparison.report import write_report
 from training.comparison.results import Comparison, Result, write_results
 from training.io.output import check_file, whole, writing
@@ -78,7 +78,7 @@ def test_a_file_that_would_take_the_place_of_what_is_read_is_refused(
     command: Sequence[str],
     message: str,
 ) -> None:
-    """The spreadsheet would be a page, or a file of the bundle, whose sums would no longer be right."""
+    """The page would overwrite the spreadsheet, or a file of the bundle, whose checksums would no longer fit."""
     monkeypatch.chdir(tmp_path)
     Path("r.xlsx").write_bytes(b"reviews")
     Path("b").mkdir()
@@ -90,7 +90,7 @@ def test_a_file_that_would_take_the_place_of_what_is_read_is_refused(
     assert list(Path("b").iterdir()) == []
 
 
-def test_a_picture_that_cannot_be_saved_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_saved_is_reported_in_one_line(tmp_path: Path) -> None:
     """Its directory may have gone during a long test, or the disk may be full."""
     from training.loop.lr_find import RateTest
     from training.loop.lr_plot import plot_rate_test
@@ -118,7 +118,7 @@ def test_a_file_that_can_be_written_is_left_to_its_writer(tmp_path: Path) -> Non
     "error", [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O error: No space left on device")]
 )
 def test_a_file_that_cannot_be_written_whole_leaves_the_one_before(tmp_path: Path, error: Exception) -> None:
-    """What a restart mends: the old file stays, the part of the new one makes room, and one line says what to do."""
+    """The old file stays, the partial new one is removed, and one line says what to do."""
     path = tmp_path / "new" / "file"
     with whole(path) as partial:
         partial.write_text("old")
@@ -238,7 +238,7 @@ def a_linear_model(directory: Path) -> tuple[str, Callable[[], None]]:
 
 
 def kept_answers(directory: Path) -> tuple[str, Callable[[], None]]:
-    """To one text, after the file was begun."""
+    """To one text, after the file was started."""
     from training.measure.kept_answers import KeptAnswers
 
     bundle = load_bundle(write_tiny_bundle(directory / "bundle"))
@@ -260,15 +260,15 @@ WRITERS: dict[str, Callable[[Path], tuple[str, Callable[[], None]]]] = {
 
 
 @pytest.mark.parametrize("command", ["evaluate", "explain"])
-def test_a_page_is_written_though_nobody_reads_the_rest(tmp_path: Path, command: str) -> None:
-    """As with `| head`: no stack trace, and what was asked for as a file is there."""
+def test_a_page_is_written_even_if_stdout_is_closed(tmp_path: Path, command: str) -> None:
+    """As with `| head`: no stack trace, and the requested file is there."""
     bundle, page = write_tiny_bundle(tmp_path / "bundle"), tmp_path / "page.html"
     data = write_reviews(tmp_path / "r.xlsx", 20, seed=1)
     given = {"evaluate": ["--data", str(data), "--report", str(page)], "explain": ["great film", "--html", str(page)]}
     ended = in_a_shell(
         f"{shlex.join([command, '--bundle', str(bundle), *given[command]])} | true; echo ${{PIPESTATUS[0]}}"
     )
-    assert ended.stdout.split()[-1] == str(NOBODY_READS)
+    assert ended.stdout.split()[-1] == str(OUTPUT_CLOSED)
     assert page.read_text(encoding="utf-8").startswith("<!")
     assert "Traceback" not in ended.stderr
     assert "BrokenPipe" not in ended.stderr
@@ -276,7 +276,7 @@ def test_a_page_is_written_though_nobody_reads_the_rest(tmp_path: Path, command:
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_program_without_standard_streams_does_its_work(tmp_path: Path, closed: str) -> None:
-    """Some supervisors start programs so."""
+    """Some supervisors start programs this way."""
     bundle, out = write_tiny_bundle(tmp_path / "bundle"), tmp_path / "out.txt"
     (tmp_path / "in.txt").write_text("great\n")
     command = shlex.join(["predict", "--bundle", str(bundle), str(tmp_path / "in.txt"), "--out", str(out)])

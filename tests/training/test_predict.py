@@ -21,7 +21,7 @@ from consumer.model.classifier import Classified
 from tests.tiny_bundle import POISON, positive_probability, seal, write_tiny_bundle
 from tests.tiny_encoder import write_table
 from training import Predictor
-from training.cli import NOBODY_READS, main
+from training.cli import OUTPUT_CLOSED, main
 
 pytestmark = pytest.mark.training
 
@@ -68,7 +68,7 @@ def refusal(capsys: pytest.CaptureFixture[str], command: Sequence[str], code: in
 
 
 def test_a_list_gives_labels_in_order_and_a_single_text_its_label(predictor: Predictor) -> None:
-    """As ktrain's predictor does."""
+    """Like ktrain's predictor."""
     assert predictor.classes == ("neg", "pos")
     assert predictor.predict(TEXTS) == LABELS
     assert predictor.predict("awful") == "neg"
@@ -129,7 +129,7 @@ def test_bytes_are_refused(predictor: Predictor) -> None:
 
 @pytest.mark.parametrize("kind", ["table", "mapping"])
 def test_what_would_give_its_names_is_refused(predictor: Predictor, kind: str) -> None:
-    """Of a table the names of its columns would be labelled, and nobody would notice."""
+    """The names of a table's columns would be labelled instead of its texts, silently."""
     rows = {"Reviews": ["awful", "great"]}
     texts: Any = pd.DataFrame(rows) if kind == "table" else rows
     with pytest.raises(TypeError, match="give one column of it"):
@@ -162,7 +162,7 @@ def test_a_closed_predictor_says_so(tiny: Path) -> None:
 
 
 def test_a_changed_bundle_is_refused(tiny: Path, tmp_path: Path) -> None:
-    """Labels swapped behind the back of the golden texts never label anything."""
+    """Labels that were swapped after the golden texts were recorded never label anything."""
     from consumer.errors import BundleError
 
     swapped = write_tiny_bundle(tmp_path / "swapped", labels=("pos", "neg"))
@@ -228,7 +228,7 @@ def test_every_kind_of_file_is_read_in_order(tiny: Path, tmp_path: Path, capsys:
     assert "great" not in json.dumps(rows)
 
 
-def test_a_column_that_was_guessed_among_several_is_told_once(
+def test_a_column_that_was_guessed_among_several_is_reported_once(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On standard error, for each file; not where it was named, or where there is no other."""
@@ -279,7 +279,7 @@ def test_an_out_file_is_written_whole_in_the_format_of_its_name(tiny: Path, tmp_
 
 @pytest.fixture(scope="module")
 def unsure(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model, whose answers below 0.9 are unsure."""
+    """The same model, with answers below 0.9 marked unsure."""
     calibration = {
         "temperature": 1.0,
         "threshold": 0.9,
@@ -294,7 +294,7 @@ def unsure(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def table_of(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of predictions, as its own format says them; None of an empty cell."""
+    """The rows of a file of predictions; None for an empty cell."""
     if path.suffix == ".jsonl":
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [line | line.pop("probabilities") | line.pop("columns") for line in lines]
@@ -318,7 +318,7 @@ def table_of(path: Path) -> list[dict[str, Any]]:
 def test_every_format_has_the_other_columns_and_what_is_unsure(
     unsure: Path, tmp_path: Path, suffix: str, with_text: bool
 ) -> None:
-    """Ids and whatever else a row has; the text only on request; a name of ours that an input column has is kept."""
+    """Ids and all other input columns; the text only on request; an input column whose name is taken is renamed."""
     texts = ["great great", "the film was moving", "bad"]
     data = [("id", "Reviews", "label"), *zip(["=7", "b", "c"], texts, ["x", "y", "z"], strict=True)]
     source = tmp_path / "in.csv"
@@ -410,8 +410,8 @@ def test_several_threads_may_share_a_predictor(predictor: Predictor) -> None:
     assert most == 1
 
 
-def test_a_predictor_says_which_model_it_is(tiny: Path) -> None:
-    """In a notebook or a traceback."""
+def test_the_repr_of_a_predictor_names_its_model(tiny: Path) -> None:
+    """Its repr, as in a notebook or a traceback."""
     with Predictor.load(tiny) as predictor:
         assert repr(predictor) == "<Predictor tiny 1, fp32: neg, pos>"
     assert repr(predictor) == "<Predictor tiny 1, fp32: neg, pos, closed>"
@@ -448,7 +448,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(tiny: Path, tmp_path: Pat
     process.stdout.close()
     errors = process.stderr.read()
     process.stderr.close()
-    assert process.wait() == NOBODY_READS
+    assert process.wait() == OUTPUT_CLOSED
     assert "Traceback" not in errors
     assert "BrokenPipe" not in errors
 
@@ -554,6 +554,6 @@ def test_a_keyboard_is_not_waited_for(
     pipe = Pipe(b"")
     monkeypatch.setattr(pipe, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdin", pipe)
-    assert "name the files to label" in refusal(capsys, ["--bundle", str(tiny)])
+    assert "give the files to label" in refusal(capsys, ["--bundle", str(tiny)])
     monkeypatch.setattr(sys, "stdin", Pipe(b""))
     assert "once only" in refusal(capsys, ["--bundle", str(tiny), "-", "-"])

@@ -147,7 +147,7 @@ def test_utf16_is_told_by_its_name(tmp_path: Path, suffix: str, encoding: str) -
 
 
 def test_rows_that_are_not_utf8_are_named_and_left_out(tmp_path: Path) -> None:
-    """One bad byte costs its row in csv, tsv and jsonl and its file in a directory, and the byte is told."""
+    """One bad byte costs its row in csv, tsv and jsonl and its file in a directory, and the byte is reported."""
     bad = "un café".encode("latin-1")
     (tmp_path / "r.csv").write_bytes(
         b"text,label\n" + b"".join(f"{t},{s}\n".encode() for t, s in MANY) + bad + b",pos\n"
@@ -186,7 +186,7 @@ def test_lines_that_are_no_json_object_are_named(tmp_path: Path) -> None:
 
 
 def test_a_file_of_other_content_under_the_name_jsonl_is_refused(tmp_path: Path) -> None:
-    """A json array over many lines is told from a file whose columns have other names."""
+    """A json array over many lines is not taken for a file whose columns have other names."""
     (tmp_path / "r.jsonl").write_text(json.dumps([{"text": text, "label": label} for text, label in ROWS], indent=1))
     with pytest.raises(UsageError, match="rows are broken, first row 1: no JSON"):
         read_reviews(tmp_path / "r.jsonl")
@@ -265,7 +265,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path, name: str) -> None:
     ("name", "reason"), [("r" * 300 + ".csv", "File name too long"), ("r.csv", "Input/output error")]
 )
 def test_a_file_that_the_system_does_not_give_is_told_with_its_reason(tmp_path: Path, name: str, reason: str) -> None:
-    """It may be whole: advice to mend it would mislead."""
+    """It may be intact: advice to repair it would mislead."""
     if len(name) < 10:
         (tmp_path / name).symlink_to("/proc/self/mem")
     for read in (read_reviews, lambda path: list(read_texts(str(path), None))):

@@ -54,7 +54,7 @@ def test_without_the_training_extra_it_says_how_to_install_it(
 def test_an_out_that_is_no_bundle_is_not_replaced(
     tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A mistyped --out deletes nobody's files."""
+    """A mistyped --out deletes no file."""
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("years of work")
     assert "is not a bundle" in refusal(capsys, ["fit", *files, "--out", str(tmp_path / "home")])
@@ -201,7 +201,7 @@ LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 26
 def test_a_base_whose_files_are_damaged_is_refused(
     tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str], file: str, content: str
 ) -> None:
-    """A checkout without large files, a download that broke off, a model of a kind that nobody knows: one line."""
+    """A checkout without large files, a download that broke off, a model of an unknown kind: one line."""
     base = make_base(tmp_path / "base")
     (base / file).write_bytes(content.encode(errors="surrogateescape"))
     command = ["fit", *files, "--out", str(tmp_path / "bundle"), "--base", str(base), "--max-length", "48"]
@@ -258,17 +258,17 @@ def test_a_model_that_counts_positions_from_padding_reads_fewer_tokens() -> None
         model(torch.full((1, 65), 5))
 
 
-def test_a_model_that_has_learnt_the_test_file_is_not_measured_on_it(
+def test_a_model_that_was_trained_on_the_test_file_is_not_measured_on_it(
     tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As the manifest of a base or a teacher tells; one that has learnt the same training file is told of."""
+    """By the manifest of a base or a teacher; one that was trained on the same file is reported."""
     from training.data.prepare import DEFAULTS, check_unseen, prepare
 
     train, test = (
         {"file": path.name, "sha256": file_sha256(path), "rows": 40} for path in (Path(files[1]), Path(files[3]))
     )
     data, said = prepare(Path(files[1]), Path(files[3]), DEFAULTS, lambda _: None), list[str]()
-    # Given a base that is no bundle, and bundles, of which the last file in the manifest has only measured them
+    # Given a base that is no bundle, and bundles, whose manifests list last the file that only measured them
     assert check_unseen([make_base(tmp_path / "base")], data, said.append) == ()
     assert said == []
     same = seal(write_tiny_bundle(tmp_path / "same"), training_data=[train, test])
@@ -276,10 +276,10 @@ def test_a_model_that_has_learnt_the_test_file_is_not_measured_on_it(
     assert told.model_dump() == train
     [line] = said
     assert "tiny was trained on train.xlsx, too, maybe on rows that are held out" in line
-    # When one has learnt what is to measure its successor, then that is refused, as base and as teacher
+    # When one was trained on what measures its successor, then that is refused, as base and as teacher
     lengths = ["--max-length", "24", "--train-max-length", "24"]
-    for learnt in ([test], [test, train]):
-        bundle = seal(write_tiny_bundle(tmp_path / f"learnt{len(learnt)}"), training_data=learnt)
+    for parts in ([test], [test, train]):
+        bundle = seal(write_tiny_bundle(tmp_path / f"trained{len(parts)}"), training_data=parts)
         make_base(bundle)
         for command in (
             ["fit", "--base", str(bundle)],
@@ -390,7 +390,7 @@ def test_the_gate_says_that_a_model_is_guessing(
 
 
 def test_an_evaluation_counts_failures_as_wrong() -> None:
-    """A text that the model failed on is no excuse: it lowers the accuracy and is told."""
+    """A text that the model fails on counts: it lowers the accuracy and is reported."""
     from training.measure.evaluate import evaluate
 
     result = evaluate([{"neg": 0.8, "pos": 0.2}, None, {"neg": 0.4, "pos": 0.6}], ("neg", "neg", "neg"), ("neg", "pos"))
@@ -425,7 +425,7 @@ def test_ctrl_c_without_more_to_say_says_that_it_stopped(
 def test_a_full_disk_is_one_line_wherever_it_is_met(
     number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No traceback, and the exit code of what a repetition mends; other errors of files stay what they are."""
+    """No traceback, and the exit code of failures that a retry fixes; other file errors are not caught."""
     from training.commands import inspect
 
     def failing(_: object) -> None:
@@ -515,7 +515,7 @@ def test_a_name_that_no_record_can_hold_is_refused_before_the_training(
 
 def test_a_column_whose_name_is_not_utf8_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The record names the columns; rows of ASCII alone do not tell that the file is of another encoding."""
-    # Given a file of two columns, of which one is called in Latin-1
+    # Given a file of two columns, one with a name in Latin-1
     file = tmp_path / "r.csv"
     rows = "".join(f"film {row},{'neg' if row % 2 else 'pos'}\n" for row in range(40))
     file.write_bytes("text,Gefühl\n".encode("latin-1") + rows.encode())

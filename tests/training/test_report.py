@@ -154,7 +154,7 @@ def test_a_calibrated_bundle_says_how_many_are_unsure(
     assert found["metrics"]["accuracy_of_sure"]["value"] == 1
     assert found["calibration"]["threshold"] == 0.9
     assert all(part["unsure"] is not None for part in found["slices"])
-    assert "Below a probability of 0.9000 an answer is marked unsure" in page.read_text()
+    assert "Predictions with a probability below 0.9000 are marked unsure" in page.read_text()
 
 
 def test_the_terminal_shows_figures_slices_and_losses(
@@ -167,7 +167,7 @@ def test_the_terminal_shows_figures_slices_and_losses(
     out = capsys.readouterr().out
     assert all(part in out for part in ("on 50 reviews", "ROC-AUC", "F1, neg", "truth", "tokens read", "stars 9"))
     assert 0 < out.index("great great film") < out.index("good film")
-    assert out.count("but pos was said") == 2
+    assert out.count("but predicted pos") == 2
     assert "unheard" not in out
     assert main([*command, "--top-losses", "0"]) == 0
     assert "good film" not in capsys.readouterr().out
@@ -230,7 +230,7 @@ def test_the_page_says_which_rows_were_measured(
 def test_rows_of_one_label_are_measured_as_far_as_they_go(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A small --limit leaves no ROC-AUC; everything else is told, on the page as well."""
+    """A small --limit leaves no ROC-AUC; everything else is reported, on the page as well."""
     page = tmp_path / "report.html"
     found = evaluated(bundle, write_data(tmp_path / "r.xlsx"), capsys, "--limit", "1", "--report", str(page))
     assert found["rows"] == 1
@@ -268,7 +268,7 @@ def test_a_few_rows_or_one_label_can_be_measured(
     found = evaluated(bundle, data, capsys)
     assert (found["rows"], found["accuracy"]) == (len(rows), 1)
     assert tuple(found["interval"]) == wilson_interval(len(rows), len(rows))
-    # And compared with what the model was trained on, of which one text leaked
+    # And compared with what the model was trained on, with one leaked text
     train = write_table(tmp_path / "train.xlsx", [*table[:2], ("another text", "pos")])
     if len(rows) > 1:
         options = ("--train", str(train), "--drop-leaked", "--near-duplicate", "1")

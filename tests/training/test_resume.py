@@ -40,7 +40,7 @@ SETTINGS = {
     "max-length": "48",
     "checkpoint-minutes": "0",
 }
-STEPS_PER_EPOCH, STEPS = 10, 40  # 66 rows of each label, of which 13 are held out
+STEPS_PER_EPOCH, STEPS = 10, 40  # 66 rows of each label, 13 of them held out
 
 
 @pytest.fixture(scope="module")

@@ -234,7 +234,7 @@ def test_a_loss_that_is_not_a_number_changes_no_weight(base: Path) -> None:
 
 
 def test_micro_batches_are_dealt_out_evenly_and_each_once() -> None:
-    """The costliest first, each to the process with the least; nobody is left without where there are enough."""
+    """The costliest first, each to the process with the least work; no process is idle if there are enough groups."""
     from training.encoders.parallel import deal
 
     costs = [100, 90, 40, 40, 30, 20]

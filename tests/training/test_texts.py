@@ -1,4 +1,4 @@
-"""Texts to be labelled are those that `fit` would read from the same file: none torn, none swallowed, none guessed."""
+"""`predict` reads the same texts from a file as `fit`: none is torn, swallowed or guessed."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def write(path: Path, content: str) -> str:
 
 
 def test_a_row_that_an_unquoted_comma_tore_has_no_text(tmp_path: Path) -> None:
-    """Half a review gets no label: the row says what is wrong with it, in the words that `fit` has for it."""
+    """Half a review gets no label: the row has the same reason that `fit` reports."""
     file = write(tmp_path / "r.csv", "text\nGreat, really great\nfine\ntrailing,,\nBad, not good\n")
     torn = "2 cells under 1 columns: a text is not quoted"
     assert list(read_texts(file, None)) == [
@@ -63,15 +63,15 @@ def test_a_quotation_mark_in_a_wrong_place_is_refused_as_fit_refuses_it(
 ) -> None:
     """It would swallow the rest of the file: hundreds of texts would be one, without a word."""
     file = write(tmp_path / name, content)
-    with pytest.raises(UsageError) as learnt:
+    with pytest.raises(UsageError) as by_fit:
         read_table(Path(file))
-    with pytest.raises(UsageError, match=re.escape(str(learnt.value))):
+    with pytest.raises(UsageError, match=re.escape(str(by_fit.value))):
         list(read_texts(file, None))
 
 
 @pytest.mark.parametrize("name", ["comment", "Reviews", " Review_Text", "CONTENT"])
 def test_a_column_that_fit_finds_is_found_here(tmp_path: Path, name: str) -> None:
-    """A file needs no other options to be labelled than to be learnt from, as a table and as objects."""
+    """A file needs the same options to be labelled as to be trained on, as a table and as objects."""
     table = write(tmp_path / "r.csv", f"id,{name},stars\n1,fine,9\n")
     objects = write(tmp_path / "r.jsonl", json.dumps({"id": 1, name: "fine", "stars": 9}))
     for file in (table, objects):

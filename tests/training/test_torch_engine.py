@@ -104,7 +104,7 @@ def test_torch_and_openvino_agree(bundle: Bundle, engine: Engine, texts: list[En
 
 @pytest.mark.parametrize("variant", ["torch", "fp32"])
 def test_a_text_in_a_batch_is_answered_as_alone(bundle: Bundle, texts: list[Encoded], variant: str) -> None:
-    """Padding and neighbours do not show in the logits: the one promise that batching must hold."""
+    """Padding and neighbours do not affect the logits, as batching requires."""
     opened = open_engine(bundle, variant, threads=2)
     alone = logits_of(opened, texts, [[index] for index in range(len(texts))])
     groups = plan([text.tokens for text in texts], opened.policy, MAX_LENGTH)
@@ -137,7 +137,7 @@ def test_a_failing_batch_does_not_fail_the_others(engine: Engine, texts: list[En
 
 
 def test_only_the_files_of_the_manifest_are_read(path: Path, texts: list[Encoded], engine: Engine) -> None:
-    """An adapter that somebody left in the directory, which transformers would pick up, changes nothing."""
+    """A stray adapter in the directory, which transformers would load, changes nothing."""
     adapter = path / "adapter_config.json"
     adapter.write_text(json.dumps({"base_model_name_or_path": "somewhere/else", "peft_type": "LORA"}))
     opened = open_engine(load_bundle(path), "torch")
@@ -184,7 +184,7 @@ def test_a_model_that_transformers_does_not_know_is_refused(path: Path, tmp_path
 
 
 def test_only_the_files_that_the_manifest_names_are_opened(path: Path, tmp_path: Path) -> None:
-    """Others of the usual names, which nobody has verified, may lie beside them."""
+    """Unverified files with the usual names may lie beside them."""
     from training.packaging.export import VARIANTS
 
     bundle = Path(shutil.copytree(path, tmp_path / "bundle"))

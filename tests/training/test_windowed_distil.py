@@ -1,4 +1,4 @@
-"""A student and its teachers that read long texts by windows: each its own, and what is learnt are means over them."""
+"""A student and its teachers that read long texts by windows: each its own, and training compares means over them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,10 +88,10 @@ def by_hand(model: Any, text: Encoded) -> tuple[Any, Any]:
 def test_a_student_with_windows_becomes_a_bundle_that_the_worker_reads_by_windows(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Learnt from a teacher with other windows; manifest, card and record tell both; other windows are another run."""
+    """Its teacher has other windows; manifest, card and record state both; other windows are another run."""
     # Given a teacher with windows, when a student with others learns from it, hidden states as well
     assert main(arguments(workplace)) == 0
-    # Then the worker accepts the bundle, and it has learnt what is behind the first window as well
+    # Then the worker accepts the bundle, and it has learned from text after the first window as well
     bundle = load_bundle(workplace / "out")
     manifest = bundle.manifest
     assert (manifest.truncation, manifest.windows) == (Truncation.WINDOWS, Windows(overlap=0.5, most=4))
@@ -106,10 +106,10 @@ def test_a_student_with_windows_becomes_a_bundle_that_the_worker_reads_by_window
     accuracy = manifest.variants[manifest.served].accuracy
     assert accuracy is not None
     assert accuracy.accuracy > 0.8
-    # And its papers name windows, teacher and loss
+    # And card and record name windows, teacher and loss
     card = (workplace / "out" / "MODEL_CARD.md").read_text()
-    assert "Distilled from `teacher`, started from what fitted of `teacher` (" in card
-    assert "the first 4 windows of so many tokens are read, of which each repeats 50% of the one before it" in card
+    assert "Distilled from `teacher`, initialised from `teacher` (" in card
+    assert "the first 4 of them. Each repeats 50% of the one before, and their logits are averaged" in card
     assert "16 tokens a window" in card
     assert f"- teacher `teacher`, SHA-256 `{load_bundle(workplace / 'teacher').digest}`" in card
     record = record_in(workplace / "out" / "run.json")
@@ -129,7 +129,7 @@ def test_two_processes_learn_from_windows_what_one_does(workplace: Path, monkeyp
         finish(arguments(workplace, **changed, out=str(workplace / "one")))
     # When two processes share the same one, without the answers that the first was given
     out, _ = with_two_processes(arguments(workplace, **changed, out=str(workplace / "two")))
-    # Then they have learnt the same, the map to the teacher's width as well, and the first packages it
+    # Then they have the same weights, including the map to the teacher's width, and the first packages them
     assert largest_difference(workplace / "one.run", workplace / "two.run") < 1e-4
     assert out.count("accuracy ") == 1
     assert load_bundle(workplace / "two").manifest.windows == Windows(overlap=0.5, most=4)
@@ -160,13 +160,13 @@ def test_every_term_of_the_loss_is_of_the_means_over_windows(tmp_path: Path) -> 
     torch.nn.init.normal_(model.classifier.weight)
     theirs = torch.randn(6, 24)
     taught = Taught(torch.randn(6, 2), theirs)
-    learnt_map = add_map(model, 24)
-    assert learnt_map is not None
+    trained_map = add_map(model, 24)
+    assert trained_map is not None
     means = [by_hand(model, review) for review in reviews]
     logits, states = (torch.stack(part) for part in zip(*means, strict=True))
     wanted, ours = (answers.div(3).softmax(dim=1) for answers in (taught.logits, logits))
     soft = 9 * (wanted * (wanted / ours).log()).sum()
-    hidden = (1 - cosine_similarity(learnt_map(states), theirs)).sum()
+    hidden = (1 - cosine_similarity(trained_map(states), theirs)).sum()
     expected = (soft + 0.5 * cross_entropy(logits, labels, reduction="sum") + 2 * hidden).item() / 6
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     # When a step is taken in pieces of different sizes, then its loss is the same
@@ -180,7 +180,7 @@ def test_every_term_of_the_loss_is_of_the_means_over_windows(tmp_path: Path) -> 
             label_weight=0.5,
             hidden_weight=2,
         )
-        objective = Distillation(taught, settings, map_to_teacher=learnt_map)
+        objective = Distillation(taught, settings, map_to_teacher=trained_map)
         stepper = Stepper(model.train(), make_optimizer(model, settings), rows, settings, objective=objective)
         assert stepper.step(0, 1e-3) == pytest.approx(expected, rel=1e-4)
 
@@ -208,7 +208,7 @@ def test_a_teacher_answers_with_the_means_over_its_own_windows(workplace: Path, 
         (find_teacher(path, LABELS, DistilSettings(), hidden=True), TEACHERS),
         (find_teacher(checkpoint, LABELS, student, hidden=True), Windows(most=2)),
     ):
-        # When it is asked, then it answers what its windows say on average
+        # When it is asked, then it returns the mean over its windows
         found = answers_of(teacher, TEXTS, "0" * 64, tmp_path / "cache", Ranks())
         encoded = Encoder(tokenizer_json, Reading(12, Truncation.WINDOWS, windows)).encode(TEXTS)
         assert [len(text.windows) for text in encoded] == [1, *[windows.most] * 2]
@@ -218,6 +218,6 @@ def test_a_teacher_answers_with_the_means_over_its_own_windows(workplace: Path, 
             if found.hidden is not None:
                 assert found.hidden[row] == pytest.approx(state.numpy(), abs=0.02)
         keys.append(teacher.key())
-    # And how it read is a part of what its answers are kept under, where it reads windows
+    # And how it reads is part of the key of its answers, if it reads windows
     assert [key["windows"]["most"] for key in keys] == [3, 3, 2]
     assert "windows" not in find_teacher(checkpoint, LABELS, DistilSettings(), hidden=True).key()

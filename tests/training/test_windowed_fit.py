@@ -1,4 +1,4 @@
-"""Windows from the setting of a fit to the worker: cut alike, averaged alike, learnt as they are served."""
+"""Windows from the setting of a fit to the worker: training and serving cut and average them alike."""
 
 import json
 import random
@@ -97,7 +97,7 @@ def test_a_fit_with_windows_ends_in_a_bundle_that_the_worker_reads_by_windows(fi
         assert cut.probabilities == pytest.approx(whole.probabilities, abs=0.03)
         classifier.close()
     card = (fitted.path / "MODEL_CARD.md").read_text()
-    assert "the first 4 windows of so many tokens are read, of which each repeats 25% of the one before it" in card
+    assert "the first 4 of them. Each repeats 25% of the one before, and their logits are averaged" in card
     assert "16 tokens a window, seed 3" in card
 
 
@@ -157,7 +157,7 @@ def test_the_worker_averages_what_the_trained_model_says_of_each_window(fitted: 
 
 
 def test_a_temperature_fitted_on_whole_texts_is_the_one_that_is_applied(fitted: Bundle) -> None:
-    """What calibration expects of a temperature, of probabilities that windows were averaged to, the worker answers."""
+    """The worker applies a temperature to averaged windows as calibration fitted it."""
     from training.measure.calibrate import tempered
 
     asked = texts(20)
@@ -213,13 +213,13 @@ def test_training_and_worker_cut_a_text_into_the_same_windows(fitted: Bundle, wo
     reviews = read_reviews(write_table(workplace / "mixed.xlsx", rows))
     settings = FitSettings(truncation=Truncation.WINDOWS, max_windows=4, train_max_length=16, max_length=16)
     # When both read it
-    learnt = plan_of(workplace, reviews, settings).encoded(reviews)
+    encoded = plan_of(workplace, reviews, settings).encoded(reviews)
     recorder = Recorder()
     Classifier(fitted, recorder).classify(reviews.texts)
     # Then they read the same
-    trained = [tuple(window.tolist()) for review in learnt.reviews for window in review.windows]
+    trained = [tuple(window.tolist()) for review in encoded.reviews for window in review.windows]
     assert Counter(recorder.rows) == Counter(trained)
-    assert set(learnt.counts) == {1, 2, 3, 4}
+    assert set(encoded.counts) == {1, 2, 3, 4}
 
 
 def test_a_killed_fit_with_windows_resumes_to_the_same_weights(
@@ -243,7 +243,7 @@ def test_a_killed_fit_with_windows_resumes_to_the_same_weights(
 
 
 def test_int8_scales_are_set_on_windows_of_the_whole_text(workplace: Path) -> None:
-    """Of each text one window is drawn, not always the first, and the same ones with the same seed."""
+    """One window of each text is drawn, not always the first, and the same ones with the same seed."""
     from training.data.reviews import read_reviews
     from training.encoders.base import find_base
     from training.packaging.package import calibration_set
@@ -260,7 +260,7 @@ def test_int8_scales_are_set_on_windows_of_the_whole_text(workplace: Path) -> No
 
 
 def test_window_settings_without_windows_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """They would have no effect; the line names the missing setting. Impossible values are named too."""
+    """They would have no effect; the line names the missing setting. Impossible values are refused too."""
     files = ["--train", "a.xlsx", "--test", "b.xlsx", "--out", "c"]
     for name, value in (("--max-windows", "3"), ("--window-overlap", "0.1")):
         assert main(["fit", *files, name, value]) == 2

@@ -13,20 +13,20 @@ from consumer.errors import UsageError
 from training.baselines.words import words_of
 from training.io.output import storing, write_text
 
-#: Texts that a feature must occur in; from the others a model could only memorise that one text.
+#: Texts that a feature must occur in; from a rarer one a model could only memorise that one text.
 LEAST_TEXTS = 2
 
-#: Steps of the solver (L-BFGS) at most; it was seen to need far fewer.
+#: Most steps of the solver (L-BFGS); it needs far fewer.
 MOST_STEPS = 1000
 
 Floats = npt.NDArray[np.float64]
 
 
 class NbSvm:
-    """Wang & Manning 2012, "Baselines and Bigrams", section 2.3, with logistic regression in the place of the SVM.
+    """Wang & Manning 2012, "Baselines and Bigrams", section 2.3, with logistic regression instead of the SVM.
 
-    Presence of words and word pairs, each times its Naive Bayes log-count ratio, is what a linear model learns on; its
-    weights are then drawn towards their mean magnitude. Each label is trained against the rest.
+    A linear model is trained on the presence of words and word pairs, each times its Naive Bayes log-count ratio. Its
+    weights are then interpolated with their mean magnitude. Each label is trained against the rest.
 
     Args:
         labels: number of labels.
@@ -49,7 +49,7 @@ class NbSvm:
         self._biases = np.zeros(0)
 
     def fit(self, texts: Sequence[str], targets: Sequence[int], on_read: Callable[[int], None]) -> None:
-        """Learn; `on_read` receives how many of `texts` are counted.
+        """Train; `on_read` receives how many of `texts` are counted.
 
         Raises:
             UsageError: see `learn_features`.
@@ -83,7 +83,7 @@ class NbSvm:
         return self._weights.size + self._biases.size
 
     def save(self, directory: Path) -> None:
-        """Write what answering needs."""
+        """Write what inference needs."""
         save_linear(directory, self._counts, weights=self._weights, biases=self._biases)
 
 
@@ -91,10 +91,10 @@ class LogReg:
     """Logistic regression on tf-idf of words and word pairs.
 
     Args:
-        labels: number of labels; scikit-learn counts them itself.
+        labels: number of labels.
     """
 
-    #: Inverse of the penalty. Rows of tf-idf have length 1, so weights have to be large to say anything.
+    #: Inverse of the penalty. Rows of tf-idf have length 1, so useful weights are large.
     C = 10.0
 
     def __init__(self, labels: int) -> None:
@@ -106,7 +106,7 @@ class LogReg:
         self._model = LogisticRegression(C=self.C, max_iter=MOST_STEPS)
 
     def fit(self, texts: Sequence[str], targets: Sequence[int], on_read: Callable[[int], None]) -> None:
-        """Learn; `on_read` receives how many of `texts` are counted.
+        """Train; `on_read` receives how many of `texts` are counted.
 
         Raises:
             UsageError: see `learn_features`.
@@ -123,7 +123,7 @@ class LogReg:
         return int(self._model.coef_.size + self._model.intercept_.size + self._tfidf.idf_.size)
 
     def save(self, directory: Path) -> None:
-        """Write what answering needs."""
+        """Write what inference needs."""
         model = self._model
         save_linear(directory, self._tfidf, weights=model.coef_, biases=model.intercept_, idf=self._tfidf.idf_)
 
@@ -142,7 +142,7 @@ def log_count_ratios(present: Any, positive: npt.NDArray[np.bool_], alpha: float
 
 
 def word_pairs(text: str) -> list[str]:
-    """The words of `text`, and each two neighbours."""
+    """The words of `text`, and each pair of neighbours."""
     words = words_of(text)
     return words + [f"{first} {second}" for first, second in pairwise(words)]
 
@@ -156,7 +156,7 @@ def counted(texts: Sequence[str], on_read: Callable[[int], None]) -> Iterator[st
 
 
 def learn_features(vectorizer: Any, texts: Iterable[str]) -> Any:
-    """The features of `texts`, sparse, shape (texts, features), after `vectorizer` has found out which ones there are.
+    """The features of `texts`, sparse, shape (texts, features), after `vectorizer` has collected them.
 
     Raises:
         UsageError: no word occurs in `LEAST_TEXTS` of them.

@@ -8,7 +8,7 @@ from training.commands.options import add_data_options, read_data_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which bundle, on what, and how sure is sure."""
+    """Bundle, data, output and the accuracy wanted of sure predictions."""
     parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="the bundle to calibrate")
     parser.add_argument(
         "--data", type=Path, required=True, metavar="FILE", help="labelled reviews that it was not trained or tested on"
@@ -17,18 +17,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--train", type=Path, metavar="FILE", help="what the bundle was trained on: check --data for leaks"
     )
     add_data_options(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the copy; an older bundle is replaced")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the calibrated copy; a bundle that is there is replaced"
+    )
     parser.add_argument(
         "--precision",
         type=float,
         default=0.98,
         metavar="SHARE",
-        help="accuracy wanted among the answers that are not marked unsure (default: %(default)s)",
+        help="accuracy wanted among the predictions that are not marked unsure (default: %(default)s)",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Calibrate and tell what came out."""
+    """Calibrate and print the result."""
     if not 0 < arguments.precision < 1:
         raise UsageError("--precision is a share between 0 and 1, such as 0.98")
     from training.measure.calibrate import as_line

@@ -1,4 +1,4 @@
-"""`review-training compare`: the tutorial's models on the same data, measured alike."""
+"""`review-training compare`: small models, BERT, DistilBERT and bundles on the same data."""
 
 import argparse
 from pathlib import Path

@@ -8,7 +8,7 @@ from training.commands.options import DATA_HELP, add_data_options, count, read_d
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which bundle, on what, and how to tell."""
+    """Bundle, data and output."""
     parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="the bundle to measure")
     parser.add_argument("--data", type=Path, required=True, metavar="FILE", help=DATA_HELP)
     parser.add_argument(
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
         options=read_data_options(arguments),
         keep=arguments.keep_answers,
     )
-    try:  # first, for the reader of the other may be gone
+    try:  # the page first: the reader of stdout may be gone
         if page:
             with writing("--report", page):
                 page.write_text(as_html(report), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`review-training explain`: the words that carried the label of a text."""
+"""`review-training explain`: the words that decided the label of a text."""
 
 import argparse
 import sys
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which bundle, which text, how to show it."""
-    parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="the bundle that labels")
+    """Bundle, text and output."""
+    parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="the bundle to label with")
     parser.add_argument("text", metavar="TEXT", help="the text; -: all of standard input is one text")
-    parser.add_argument("--label", metavar="NAME", help="explain this label (default: the one that the text gets)")
+    parser.add_argument("--label", metavar="NAME", help="explain this label (default: the predicted one)")
     parser.add_argument("--variant", metavar="NAME", help="precision variant (default: the one that is served)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a self-contained HTML page")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the coloured text")

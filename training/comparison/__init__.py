@@ -1,1 +1,1 @@
-"""Any models on the same rows, measured alike."""
+"""Several models, trained and measured on the same rows."""

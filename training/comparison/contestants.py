@@ -1,4 +1,4 @@
-"""Train one model and measure it: accuracy on all test rows, speed on the first of them, size on disk."""
+"""Train and measure one model: accuracy on all test rows, speed on the first of them, size on disk."""
 
 import shutil
 import time
@@ -21,7 +21,7 @@ from training.io.progress import ProgressBar, say
 from training.measure.evaluate import CHUNK, Answer, Evaluation, evaluate, open_classifier
 from training.settings import FitSettings
 
-#: Test rows on which speed is timed, for every model the same ones.
+#: Test rows on which speed is timed, the same for every model.
 SPEED_ROWS = 2 * CHUNK
 
 #: Answers to some texts, in order.
@@ -79,7 +79,7 @@ def measure_encoder(
 
 
 def measure_bundle(name: str, bundle: Path, test: Reviews, identity: dict[str, Any]) -> Result:
-    """Measure a bundle that is there already."""
+    """Measure a finished bundle."""
     manifest = load_bundle(bundle).manifest
     with open_classifier(bundle, None) as classifier:
         classifier.self_check()
@@ -113,7 +113,7 @@ def _classifying(classifier: Classifier) -> Answering:
 
 def _timed(answering: Answering, texts: Sequence[str], title: str) -> tuple[list[Answer], float]:
     """Answers to all `texts`, and reviews/s over the first `SPEED_ROWS` of them."""
-    answering(texts[:8])  # the first call of a library pays for its start
+    answering(texts[:8])  # warm-up: the first call initialises a library
     answers: list[Answer] = []
     speed = 0.0
     started = time.perf_counter()

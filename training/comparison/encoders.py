@@ -1,4 +1,4 @@
-"""bert and distilbert: the very run of `review-training fit`, on the rows that the other models see."""
+"""bert and distilbert: a run of `review-training fit` on the rows that the other models see."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def check_base(base: Base, settings: FitSettings) -> None:
 def fit_encoder(
     base: Base, data: Prepared, settings: FitSettings, *, options: DataOptions, out: Path, checkpoints: Path
 ) -> tuple[Evaluation, float]:
-    """Fine-tune `base` into the bundle `out`, only its served variant kept; resumes a killed run.
+    """Fine-tune `base` into the bundle `out` and keep only its served variant; resumes a killed run.
 
     Returns:
         How the served variant did on all test rows, and the seconds of training, exporting and measuring left out.

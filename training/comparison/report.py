@@ -1,4 +1,4 @@
-"""A comparison for people: one table in Markdown, one picture, and DistilBERT against BERT."""
+"""A comparison as one table in Markdown, one picture, and DistilBERT against BERT."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from training.io.output import storing, write_text
 
 TABLE, PICTURE = "compare.md", "compare.png"
 
-#: What is claimed of DistilBERT against BERT-base: Sanh et al. 2019, "DistilBERT, a distilled version of BERT". Table 3
+#: The claims about DistilBERT against BERT-base: Sanh et al. 2019, "DistilBERT, a distilled version of BERT". Table 3
 #: has 110 and 66 M parameters and 668 and 410 s for the same texts on a CPU; 97 % is the mean over GLUE (table 1).
 PUBLISHED = {"parameters_less": 0.40, "speed_up": 668 / 410, "accuracy_kept": 0.97}
 
@@ -24,7 +24,7 @@ def write_report(out: Path, comparison: Comparison) -> None:
 
 
 def as_markdown(comparison: Comparison) -> str:
-    """The table, what was left out and why, and the claims where both models ran."""
+    """The table, what was left out and why, and the claims if both models ran."""
     test, train = comparison.test, comparison.train
     drawn = f", drawn with seed {comparison.seed}" if comparison.limit else ""
     lines = [
@@ -35,7 +35,7 @@ def as_markdown(comparison: Comparison) -> str:
         "",
         table(comparison),
         "",
-        "The interval is Wilson's, 95 %. Training time is that of the machine that ran it. Reviews/s: from text to",
+        "Intervals are Wilson's, 95 %. Training time depends on the machine. Reviews/s: from text to",
         f"label on the CPU, {cores(comparison)}. Size: weights and vocabulary, without the program that reads them.",
     ]
     lines += ["", *(f"- {name}: left out, {why}" for name, why in comparison.skipped.items())]
@@ -46,7 +46,7 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def table(comparison: Comparison) -> str:
-    """A row a model."""
+    """One row per model."""
     lines = [
         "| model | accuracy | 95 % interval | parameters | training | reviews/s | size | |",
         "|---|--:|--:|--:|--:|--:|--:|---|",

@@ -52,7 +52,7 @@ def device_name(device: torch.device) -> str:
 def decide_precision(wanted: Precision, device: torch.device, ranks: Ranks) -> Arithmetic:
     """What all processes multiply in: `wanted`, or for `auto` what the first process finds faster.
 
-    The others are told instead of measuring it: near the limit, two processes may measure differently.
+    The other processes take its result, because near the limit two processes may measure differently.
     """
     if wanted != "auto":
         return wanted

@@ -22,7 +22,7 @@ class ProgressBar:
 
     Args:
         title: what is being done.
-        total: reviews in all; None if nobody knows, as in a pipe.
+        total: reviews in all; None if unknown, as for a pipe.
         done: reviews done by an earlier process; they do not count for the rate.
     """
 

@@ -23,7 +23,7 @@ def replace_closed_streams() -> None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we run
 
 
-def somebody_reads() -> bool:
+def output_is_read() -> bool:
     """Whether the pipes that take standard output and errors, if any, still have readers."""
     poll = select.poll()
     for stream in (sys.stdout, sys.stderr):

@@ -26,7 +26,7 @@ MIN_ROWS = 100
 #: Times that the calibration error of a perfect model is drawn; its mean is then known to three digits.
 DRAWS = 200
 
-#: A temperature outside of these is a sign of something else than an over- or underconfident model.
+#: A temperature outside these bounds means that something else is wrong than confidence.
 TEMPERATURES = (0.1, 10.0)
 
 #: Keeps logarithms of probabilities that were rounded to 0 finite.
@@ -90,9 +90,9 @@ def calibrate(
 
 
 def as_line(found: Calibration) -> str:
-    """What was fitted, for people."""
+    """What was fitted, as one line."""
     unsure = (
-        f"no threshold reaches {found.target_precision:.1%} right answers, so no prediction will be unsure"
+        f"no threshold reaches {found.target_precision:.1%} accuracy, so no prediction will be unsure"
         if found.threshold is None or found.unsure is None
         else f"unsure below {found.threshold:.4f}: {found.unsure:.1%} of the reviews, of the others at least "
         f"{found.target_precision:.1%} right"
@@ -108,8 +108,8 @@ def fit_temperature(probabilities: Floats, truth: Indices, before: float = 1.0) 
 
     It is a factor on the one that the probabilities have `before`; their product is within `TEMPERATURES`.
 
-    Logarithms of probabilities are logits but for a constant, which a softmax does not see. Without a wrong answer the
-    likelihood has no maximum, the lower the better: then the temperature stays 1.
+    Logarithms of probabilities are logits up to a constant, which a softmax ignores. Without a wrong answer the
+    likelihood has no maximum (lower is always better), so the temperature stays as it is.
     """
     from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 
@@ -141,7 +141,7 @@ def tempered_answers(answers: Sequence[Answer], temperature: float) -> list[Answ
 
 
 def find_threshold(top: Floats, right: Flags, precision: float) -> float | None:
-    """The smallest top probability of which, with all above it, at least the share `precision` is right.
+    """The smallest top probability such that, of the answers at or above it, at least the share `precision` is right.
 
     At least 1 / (1 - precision) answers have to be that sure (50 for 0.98): fewer reach it only without any mistake.
 
@@ -151,7 +151,7 @@ def find_threshold(top: Floats, right: Flags, precision: float) -> float | None:
         precision: above 0 and below 1.
 
     Returns:
-        The threshold, or None where none will do.
+        The threshold, or None if there is none.
     """
     order = np.argsort(-top, kind="stable")
     top, right = top[order], right[order]

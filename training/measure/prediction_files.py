@@ -1,4 +1,4 @@
-"""The formats that predictions are written in: text, jsonl, csv and tsv as they come, xlsx and parquet at the end."""
+"""The formats of predictions: text, jsonl, csv and tsv are written row by row, xlsx and parquet at the end."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ FORMAT_OF_SUFFIX = {
 
 FORMATS = tuple(FORMAT_OF_SUFFIX.values())
 
-#: Formats of which nothing can be read before the last row is written.
+#: Formats that cannot be read before the last row is written.
 AT_THE_END = ("xlsx", "parquet")
 
 #: Rows of a worksheet.
@@ -72,7 +72,7 @@ class Writer(Protocol):
         ...
 
     def finish(self) -> None:
-        """Write what can only be written at the end."""
+        """Write what can be written only at the end."""
         ...
 
 

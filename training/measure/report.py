@@ -1,4 +1,4 @@
-"""The whole evaluation of a bundle on a file: figures, calibration, slices and top losses, as JSON and as text."""
+"""The evaluation of a bundle on a file: figures, calibration, slices and top losses, as JSON and as text."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -25,13 +25,13 @@ from training.measure.evaluate import (
 from training.measure.metrics import Metric, Metrics, measure
 from training.measure.slices import Loss, Slice, slices, top_losses
 
-#: Characters of a top loss on the terminal; the HTML and the JSON have all of it.
+#: Characters of a top loss shown on the terminal; HTML and JSON have the whole text.
 EXCERPT = 300
 
 #: Draws the rows of --limit: the same ones for every bundle, so that two of them can be compared.
 LIMIT_SEED = 42
 
-#: Figure: its name, whether it is a share, and what it says.
+#: Figure: its name, whether it is a share, and its meaning.
 FIGURES = {
     "accuracy": ("Accuracy", True, "share of right labels"),
     "f1_macro": ("F1, macro", True, "mean over the labels of the harmonic mean of precision and recall"),
@@ -42,17 +42,17 @@ FIGURES = {
         *("Calibration error", True),
         "root mean square gap between probability and accuracy over 15 bins, without the bias of small files",
     ),
-    "unsure": ("Unsure", True, "share of the answers whose probability is below the threshold of the bundle"),
-    "accuracy_of_sure": ("Accuracy of the sure", True, "share of right labels among the other answers"),
+    "unsure": ("Unsure", True, "share of the predictions whose probability is below the threshold of the bundle"),
+    "accuracy_of_sure": ("Accuracy of the sure", True, "share of right labels among the other predictions"),
 }
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured, on what, and what came out.
+    """What was measured, on what, and the results.
 
-    `known` tells that the bundle was trained on the same file, `calibrated_on` that it was calibrated there, `drawn`
-    that there were more rows than --limit allowed; `dropped` rows, whose text is in the training file, were left out.
+    `known`: the bundle was trained on the same file. `calibrated_on`: it was calibrated on it. `drawn`: the file has
+    more rows than --limit. `dropped` rows were left out because their text is in the training file.
     """
 
     name: str
@@ -131,8 +131,8 @@ class Report:
                 f"({low:.2%} to {high:.2%})"
             )
         for loss in self.top_losses:
-            said = f"{loss.truth}, but {loss.predicted} was said: probability of {loss.truth} {loss.probability:.4f}"
-            lines += ["", said, printable(" ".join(loss.text.split())[:EXCERPT])]
+            head = f"{loss.truth}, but predicted {loss.predicted}: probability of {loss.truth} {loss.probability:.4f}"
+            lines += ["", head, printable(" ".join(loss.text.split())[:EXCERPT])]
         return "\n".join(lines)
 
 
@@ -165,7 +165,7 @@ def evaluate_file(
         say(f"{file} is what {manifest.name} was trained on: these figures say nothing about other texts")
     calibrated_on = manifest.calibration is not None and reviews.sha256 == manifest.calibration.data.sha256
     if calibrated_on:
-        say(f"{manifest.name} was calibrated on {file}: its calibration error and what is unsure were fitted there")
+        say(f"{manifest.name} was calibrated on {file}: its calibration error and what is unsure were fitted on it")
     usable = len(reviews)
     reviews = draw(reviews, limit, LIMIT_SEED)
     with open_classifier(bundle, variant) as classifier:

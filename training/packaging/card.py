@@ -16,7 +16,7 @@ _UNCALIBRATED = "The probabilities are not calibrated."
 
 
 def model_card(manifest: Manifest, served: Evaluation, record: RunRecord) -> str:
-    """Markdown for people; every figure in it was measured when the bundle was made."""
+    """The card in Markdown; every figure in it was measured when the bundle was made."""
     settings = record.settings
     accuracies = {name: variant.accuracy for name, variant in manifest.variants.items()} | manifest.measured_only
     lines = [
@@ -27,12 +27,12 @@ def model_card(manifest: Manifest, served: Evaluation, record: RunRecord) -> str
     data = [f"- `{part.file}`, {part.rows} rows used, SHA-256 `{part.sha256}`" for part in manifest.training_data]
     return f"""# {manifest.name}
 
-Labels a review as {" or ".join(manifest.labels)}. {_origin(manifest, record)}, \
-up to {manifest.max_length} tokens at once; of a longer review {_what_is_read(manifest)}.
+Labels a review as {" or ".join(manifest.labels)}. {_origin(manifest, record)}. \
+It reads up to {manifest.max_length} tokens at once; {_what_is_read(manifest)}.
 
 ## Accuracy
 
-Measured through the worker's own classifier on `{manifest.training_data[-1].file}`, of which no text is in the
+Measured through the worker's own classifier on `{manifest.training_data[-1].file}`. None of its texts is in the
 training rows.
 
 | variant | accuracy | rows | |
@@ -57,27 +57,27 @@ Training: {_epochs(record)}, batches of {settings.batch_size}, peak learning rat
 {calibration_section(manifest.calibration)}
 ## Limits
 
-The model knows the language and the kind of text that it was trained on; on other
-text it still answers, and still sounds sure. Do not use it to judge the people who wrote the reviews.
+The model knows the language and the kind of text that it was trained on. It labels other text too, and may be
+confident and wrong. Do not use it to judge the people who wrote the reviews.
 """
 
 
 def _epochs(record: RunRecord) -> str:
-    """Those trained, and which of them is in the bundle."""
+    """How many were trained, and which one is in the bundle."""
     trained, chosen = record.epochs[-1].epoch, record.packaged_epoch
     if record.settings.select == "none":
         return f"{trained:g} epochs"
-    return f"{trained:g} epochs, of which that ending at {chosen:g} is the best by {record.settings.select}"
+    return f"{trained:g} epochs; the one that ended at {chosen:g} is packaged, the best by {record.settings.select}"
 
 
 def _measured_on(served: Evaluation, record: RunRecord) -> str:
-    """All rows of the test file, or those that were drawn."""
+    """On all rows of the test file, or on those that were drawn."""
     rows = record.data["test"].rows
     return "on all test rows" if served.rows == rows else f"on {served.rows} of {rows} test rows, drawn with the seed"
 
 
 def _specials(settings: FitSettings) -> str:
-    """What few runs do."""
+    """Settings that few runs change."""
     frozen = f", the lowest {settings.freeze} layers and the embeddings frozen" if settings.freeze else ""
     return frozen + (", labels weighted by their rarity" if settings.class_weights == "balanced" else "")
 
@@ -87,7 +87,7 @@ def _origin(manifest: Manifest, record: RunRecord) -> str:
     if not record.teachers:
         return f"Fine-tuned from `{manifest.base_model}` {size}"
     teachers = " and ".join(f"`{teacher.name}`" for teacher in record.teachers)
-    return f"Distilled from {teachers}, started from what fitted of `{manifest.base_model}` {size}"
+    return f"Distilled from {teachers}, initialised from `{manifest.base_model}` {size}"
 
 
 def _distillation(record: RunRecord) -> str:
@@ -99,20 +99,21 @@ def _distillation(record: RunRecord) -> str:
     teachers = "".join(f"- teacher `{teacher.name}`, SHA-256 `{teacher.sha256}`\n" for teacher in record.teachers)
     return f"""
 {teachers}
-Loss: {settings.soft_weight:g} x the answers of the teachers, their mean, at temperature {settings.temperature:g}, + \
+Loss: {settings.soft_weight:g} x the mean answers of the teachers at temperature {settings.temperature:g}, + \
 {settings.label_weight:g} x the labels + {settings.hidden_weight:g} x the last hidden state of the first teacher\
 {attention}.
 """
 
 
 def _what_is_read(manifest: Manifest) -> str:
-    """Of a review that is too long."""
+    """What the model reads of a longer review."""
     if manifest.windows:
         return (
-            f"the first {manifest.windows.most} windows of so many tokens are read, of which each repeats "
-            f"{manifest.windows.overlap:.0%} of the one before it; their logits are averaged, while training as well"
+            f"a longer review is read in windows of that length, the first {manifest.windows.most} of them. Each "
+            f"repeats {manifest.windows.overlap:.0%} of the one before, and their logits are averaged, in training too"
         )
-    return f"the first {'and the last ' if manifest.truncation is Truncation.HEAD_TAIL else ''}tokens are read"
+    both = manifest.truncation is Truncation.HEAD_TAIL
+    return f"of a longer review, it reads the first {'and the last ' if both else ''}tokens"
 
 
 def calibration_section(calibration: Calibration | None) -> str:
@@ -120,8 +121,7 @@ def calibration_section(calibration: Calibration | None) -> str:
     if calibration is None:
         return f"{_HEADING}\n\n{_UNCALIBRATED}\n"
     unsure = (
-        f"No probability from which on {calibration.target_precision:.1%} of the answers are right was found there, so "
-        "no prediction is marked `unsure`."
+        f"No threshold reached {calibration.target_precision:.1%} accuracy there, so no prediction is marked `unsure`."
         if calibration.threshold is None or calibration.unsure is None
         else f"A prediction with a probability below {calibration.threshold:.4f} is marked `unsure`: "
         f"{calibration.unsure:.1%} of these reviews. Of the others at least {calibration.target_precision:.1%} were "
@@ -138,8 +138,10 @@ error (15 bins) on these reviews was {calibration.ece_before:.2%} before and is 
 
 
 def with_calibration(card: str, calibration: Calibration) -> str:
-    """The card of a bundle that was calibrated after it was made; any other log loss in it is of before."""
-    section = calibration_section(calibration) + "\nEvery log loss in this card was measured before.\n\n"
+    """The card of a bundle that was calibrated after it was made; other log losses in it are from before."""
+    section = (
+        calibration_section(calibration) + "\nEvery log loss in this card was measured before this calibration.\n\n"
+    )
     card = re.sub(rf"^{_HEADING}$.*?(?=^## |\Z)", "", card, flags=re.DOTALL | re.MULTILINE)
     card = card.replace(f"{_UNCALIBRATED} ", "")
     before, limits, after = card.partition("## Limits")

@@ -33,7 +33,7 @@ VARIANTS = {
 
 
 class _Logits(nn.Module):
-    """The one output and the two inputs that an engine knows."""
+    """A model with the two inputs and the one output of an engine."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -48,10 +48,10 @@ def export_tokenizer(tokenizer_json: str, bundle: Path) -> None:
     """Write `tokenizer.json` without padding and truncation: the manifest says how long a text may be.
 
     Raises:
-        GaveUp: it cannot be written, as on a full disk.
+        GaveUp: it cannot be written, for example because the disk is full.
     """
     text = bare_tokenizer(tokenizer_json).to_str(pretty=True)
-    with storing(bundle / TOKENIZER):  # its own `save` has no error of its own for a full disk
+    with storing(bundle / TOKENIZER):  # its own `save` raises no distinct error for a full disk
         (bundle / TOKENIZER).write_text(text, encoding="utf-8")
 
 
@@ -59,7 +59,7 @@ def export_torch(model: Any, bundle: Path) -> None:
     """Write `config.json` and `model.safetensors`, fp32.
 
     Raises:
-        GaveUp: they cannot be written, as on a full disk.
+        GaveUp: they cannot be written, for example because the disk is full.
     """
     with storing(bundle / TORCH_FILES[1]):
         model.save_pretrained(bundle)
@@ -69,7 +69,7 @@ def export_openvino(model: Any, bundle: Path) -> None:
     """Write the fp32 IR: `input_ids` and `attention_mask`, int64 (batch, tokens), to `logits` (batch, labels).
 
     Raises:
-        GaveUp: it cannot be written, as on a full disk.
+        GaveUp: it cannot be written, for example because the disk is full.
     """
     import openvino as ov
 
@@ -91,7 +91,7 @@ def export_int8(bundle: Path, calibration: Sequence[TokenIds]) -> None:
     """Quantise the fp32 IR of `bundle` to int8 weights and activations, with scales seen on `calibration`.
 
     Raises:
-        GaveUp: it cannot be written, as on a full disk.
+        GaveUp: it cannot be written, for example because the disk is full.
     """
     import nncf
 

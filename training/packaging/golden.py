@@ -1,4 +1,4 @@
-"""Fixed texts with the answers of the model at the time the bundle was made; the worker replays them before it serves.
+"""Fixed texts with the answers that the model gave when the bundle was made; the worker replays them before it serves.
 
 A wrong tokenizer, swapped labels, another precision or a damaged weight changes the answers by far more than the
 tolerance.
@@ -21,10 +21,10 @@ Probabilities = Mapping[str, float]
 #: only the order of the additions differs.
 TOLERANCE = {"int8": 0.05, "bf16": 0.03, "fp32": 0.005, "torch": 0.03}
 
-#: A label counts as pinned where a text has at least this probability of it.
+#: A label is pinned if a text has at least this probability of it.
 CONFIDENT = 0.9
 
-#: Training texts of a label among which its clearest one is looked for.
+#: Training texts of a label that are searched for its clearest one.
 CANDIDATES = 64
 
 _PRAISE = (
@@ -64,14 +64,14 @@ def nothing_to_replay() -> Golden:
 def record_golden(bundle: Path, variants: Sequence[str], train: Reviews) -> Golden:
     """Ask every variant for its answers to the golden texts.
 
-    A text that is clearly of a label pins that label. Where fewer than two labels are pinned by `TEXTS`, which speak of
-    films, the clearest short texts of `train` are added.
+    A text that clearly has a label pins it. If `TEXTS`, which are about films, pin fewer than two labels, the clearest
+    short texts of `train` are added.
     """
     texts = TEXTS
     with open_classifier(bundle, variants[0]) as classifier:
         unpinned = unpinned_labels(_answers(classifier, texts))
         if unpinned:
-            say(f"no golden text is clearly {' or '.join(unpinned)}: short training texts are added to golden.json")
+            say(f"no golden text is clearly {' or '.join(unpinned)}: adding short training texts to golden.json")
             texts += clearest_texts(classifier, train, unpinned)
     return ask(bundle, texts, {variant: TOLERANCE[variant] for variant in variants})
 
@@ -92,14 +92,14 @@ def ask(bundle: Path, texts: Sequence[str], tolerance: Mapping[str, float]) -> G
 
 
 def unpinned_labels(answers: Sequence[Probabilities]) -> list[str]:
-    """The labels that no answer is sure of, where that leaves fewer than two; a swap could then go unnoticed."""
+    """The labels that no answer is sure of, if fewer than two others are left: a swap of labels could go unnoticed."""
     labels = list(answers[0])
     unpinned = [label for label in labels if all(answer[label] < CONFIDENT for answer in answers)]
     return unpinned if len(labels) - len(unpinned) < 2 else []
 
 
 def clearest_texts(classifier: Classifier, train: Reviews, labels: Sequence[str]) -> tuple[str, ...]:
-    """For each of `labels`, the short text of `train` that the model is surest of."""
+    """The short text of `train` that the model is surest of, for each of `labels`."""
     clearest: list[str] = []
     for label in labels:
         of_label = [text for text, given in zip(train.texts, train.labels, strict=True) if given == label]

@@ -34,7 +34,8 @@ class _Part(BaseModel):
 class BaseRecord(_Part):
     """A base or a teacher of the run.
 
-    `sha256` is that of the weights of a base, of the manifest of a bundle, or of all files of another checkpoint.
+    `sha256` is that of the weights of a base, of the manifest of a bundle, of all files of another checkpoint, or of
+    what determines nbsvm.
     """
 
     name: str

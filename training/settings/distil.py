@@ -12,17 +12,20 @@ LayerChoice = Literal["spread", "lowest"]
 
 
 class DistilSettings(FitSettings):
-    """The settings of a student; its teachers, its base and the data determine its weights too."""
+    """Student.
+
+    With its teachers, its base and the data, these determine the weights of a student.
+    """
 
     epochs: float = Field(default=6.0, gt=0, description="passes over all rows, labelled or not; may be a fraction")
     learning_rate: float = Field(
-        default=3e-4, gt=0, description="peak of the learning rate; use 5e-5 for a student with its teacher's layers"
+        default=3e-4, gt=0, description="peak learning rate; use 5e-5 for a student with its teacher's layers"
     )
     student: StudentName = Field(
         default="small",
-        description="shape of the student; the five settings below override it. small: 4 layers x 256, 4 heads, feed-"
-        "forward 1024, 24000 tokens (at most 9.5 M parameters, 12 MB in int8); tiny: 2 x 128, 2 heads, 512, 8000 "
-        "tokens (1.5 M); half: every second layer of the base, the rest as it is",
+        description="shape of the student; layers, width, heads, feed_forward and vocabulary override it. small: 4 "
+        "layers x 256, 4 heads, feed-forward 1024, 24000 tokens (at most 9.5 M parameters, 12 MB in int8); tiny: 2 x "
+        "128, 2 heads, 512, 8000 tokens (1.5 M); half: every second layer of the base, the rest as it is",
     )
     layers: int | None = Field(default=None, ge=1, description="layers of the student")
     take_layers: LayerChoice = Field(

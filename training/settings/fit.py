@@ -1,4 +1,4 @@
-"""What determines the weights of a fine-tuning run, next to the base checkpoint and the data."""
+"""What determines the weights of a fine-tuning run, besides the base checkpoint and the data."""
 
 from typing import Any, Literal, Self
 
@@ -15,17 +15,20 @@ DEFAULT_VALIDATION_SHARE = 0.1
 
 
 class FitSettings(StepSettings):
-    """What determines the trained weights, next to the base checkpoint and the data."""
+    """Training run.
+
+    With the base checkpoint and the data, these determine the trained weights.
+    """
 
     calibration_share: float = Field(
         default=0.05, ge=0, le=0.5, description="share of the training rows held out to calibrate on; 0: none"
     )
     epochs: float = Field(default=1.5, gt=0, description="passes over the training rows; may be a fraction")
-    learning_rate: float = Field(default=5e-5, gt=0, description="peak of the learning rate")
+    learning_rate: float = Field(default=5e-5, gt=0, description="peak learning rate")
     policy: Policy = Field(
         default="one-cycle",
-        description="course of the learning rate. one-cycle: up over the warm-up, then down; linear: the same, counted "
-        "from 0 as in the Hugging Face Trainer; triangular: up and down in every epoch; sgdr: cosine with restarts",
+        description="learning-rate schedule. one-cycle: up over the warm-up, then down; linear: the same, counted "
+        "from 0, as in the Hugging Face Trainer; triangular: up and down in every epoch; sgdr: cosine with restarts",
     )
     warmup: float = Field(
         default=0.1, ge=0, lt=1, description="share of the steps over which one-cycle and linear rise"
@@ -40,10 +43,10 @@ class FitSettings(StepSettings):
     )
     select: Selection = Field(
         default="none",
-        description="package the epoch with the best value of this on the validation rows; none: the last epoch",
+        description="package the epoch that is best by this measure on the validation rows; none: the last epoch",
     )
     patience: int | None = Field(
-        default=None, ge=1, description="stop after this many epochs without a better one (default: never)"
+        default=None, ge=1, description="stop after this many epochs without improvement (default: never)"
     )
     validation_share: float | None = Field(
         default=None,

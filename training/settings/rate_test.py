@@ -8,7 +8,10 @@ from training.settings.step import StepSettings
 
 
 class RateTestSettings(StepSettings):
-    """A learning-rate range test: the rate rises by the same factor each step."""
+    """Range test.
+
+    The learning rate rises by the same factor each step.
+    """
 
     steps: int = Field(default=100, ge=20, description="optimiser steps from the lowest rate to the highest")
     lowest_rate: float = Field(default=1e-7, gt=0, description="learning rate of the first step")

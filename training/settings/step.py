@@ -13,7 +13,10 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 class StepSettings(BaseModel):
-    """Everything that an optimiser step depends on, except its learning rate."""
+    """Training steps.
+
+    Everything that an optimiser step depends on, except its learning rate.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

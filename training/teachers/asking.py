@@ -17,7 +17,7 @@ from training.teachers.teacher import Answers, Teacher
 def ask_all(
     teachers: Sequence[Teacher], files: Sequence[Reviews], texts: Sequence[str], cache: Path, ranks: Ranks
 ) -> list[Answers]:
-    """Each teacher's answers to `texts`, all of which are in `files`; logits are in the order of the sorted labels.
+    """Each teacher's answers to `texts`, which all come from `files`; logits are in the order of the sorted labels.
 
     It asks for all texts of a file, including those held out with this seed, which another seed may not hold out.
 

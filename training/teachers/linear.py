@@ -5,6 +5,7 @@ so a training row is answered by a model that has not seen it (cross-fitting), a
 these models.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -24,6 +25,14 @@ NBSVM = "nbsvm"
 
 #: Number of models; each is trained on all rows except one of so many parts.
 FOLDS = 5
+
+
+def nbsvm_digest(train_sha256: str) -> str:
+    """SHA-256 of what determines the answers of nbsvm besides rows and seed: the training file and its constants.
+
+    A run must not resume with answers of another nbsvm, which would mix two teachers.
+    """
+    return hashlib.sha256(f"{train_sha256} {NbSvm.ALPHA} {NbSvm.BETA} {FOLDS}".encode()).hexdigest()
 
 
 def nbsvm_logits(train: Reviews, unlabeled: Sequence[str], seed: int) -> Logits:
