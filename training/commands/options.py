@@ -11,13 +11,13 @@ from consumer.flags import given, problems
 from training.data.columns import Columns, as_label
 from training.data.leaks import LEAST_SIMILARITY
 from training.data.prepare import DEFAULTS, DataOptions
-from training.data.table import NO_HEADER, TableOptions
+from training.data.table import NO_HEADER, NO_SEPARATOR, TableOptions
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
 DATA_HELP = (
-    "labelled reviews: a spreadsheet (.xlsx, .ods, ...), .csv, .tsv, .jsonl, .json or .parquet, or a directory with pos/ "
-    "and neg/"
+    "labelled reviews: a spreadsheet (.xlsx, .ods, ...), .csv, .tsv, .jsonl, .json or .parquet file, or a directory "
+    "with pos/ and neg/"
 )
 
 
@@ -59,7 +59,10 @@ def add_table_options(parser: argparse.ArgumentParser, *, labelled: bool = True)
         "(default: the first row with usual names)",
     )
     parser.add_argument(
-        "--separator", type=separator, metavar="CHAR", help="separator of csv and tsv files, or tab (default: guessed)"
+        "--separator",
+        type=separator,
+        metavar="CHAR",
+        help="separator of csv and tsv files, tab, or none if they have one column (default: guessed)",
     )
     parser.add_argument(
         "--encoding",
@@ -142,7 +145,7 @@ def row_number(text: str) -> int:
 
 def separator(text: str) -> str:
     """One character, as argparse reads it; a tab is hard to type."""
-    character = "\t" if text in ("tab", "\\t") else text
+    character = {"tab": "\t", "\\t": "\t", "none": NO_SEPARATOR}.get(text, text)
     if len(character) != 1 or character in '"\r\n':
         raise ValueError
     return character

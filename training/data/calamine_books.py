@@ -1,6 +1,7 @@
 """Workbooks of LibreOffice and of older Excel (.ods, .xls, .xlsb), through calamine, a reader written in Rust."""
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def other_sheets(path: Path) -> Iterator[list[Sheet]]:
 class CalamineSheet:
     """A sheet of which calamine tells the values, but neither formulas nor which rows are hidden."""
 
-    hidden_rows: frozenset[int] = frozenset()
+    hidden_rows: AbstractSet[int] = frozenset()
     merged: tuple[Range, ...] = ()
 
     def __init__(self, workbook: Any, sheet: Any) -> None:
@@ -49,7 +50,7 @@ class CalamineSheet:
         for number, row in enumerate(sheet.to_python(skip_empty_area=False), start=1):
             yield number, [_value(cell) for cell in row]
 
-    def formula_rows(self, column: int) -> frozenset[int]:
+    def formula_rows(self, column: int) -> frozenset[int]:  # noqa: ARG002 - calamine does not tell
         """None is known."""
         return frozenset()
 

@@ -38,6 +38,11 @@ def format_of(path: Path) -> str:
     return Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix
 
 
+def name_of_format(path: Path) -> str:
+    """What `path` is named as: .csv.gz of R.csv.gz; nothing of a directory."""
+    return f"{format_of(path)}{path.suffix}" if is_compressed(path) else path.suffix
+
+
 def is_compressed(path: Path) -> bool:
     """Whether `path` is named as a compressed file."""
     return path.suffix.lower() in COMPRESSED
@@ -77,7 +82,8 @@ def encoding_of(path: Path) -> str:
             return name
     if len(start) >= 8 and start.count(0) > len(start) / 3:
         raise UsageError(
-            f"{path} seems to be UTF-16 or UTF-32 without a byte order mark: name its encoding, as in --encoding utf-16-le"
+            f"{path} seems to be UTF-16 or UTF-32 without a byte order mark: name its encoding, as in --encoding "
+            "utf-16-le"
         )
     return "utf-8-sig"
 
@@ -110,5 +116,6 @@ def refusing(path: Path) -> Iterator[None]:
         if reason := getattr(error, "strerror", None):  # the system's, not that of a library
             raise UsageError(f"{path} cannot be read ({reason})") from error
         raise UsageError(
-            f"{path} cannot be read as {path.suffix or 'a directory'} ({type(error).__name__}): give a complete file"
+            f"{path} cannot be read as {name_of_format(path) or 'a directory'} ({type(error).__name__}): give a "
+            "complete file"
         ) from error

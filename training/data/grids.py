@@ -1,4 +1,4 @@
-"""Tables whose header is one of their rows: spreadsheets, csv and tsv files. One way in for labelled files and texts."""
+"""Tables whose header is one of their rows: spreadsheets, csv and tsv files, for labelled reviews and for texts."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ from consumer.errors import UsageError
 from training.data.calamine_books import other_sheets
 from training.data.columns import Columns
 from training.data.files import format_of
-from training.data.headers import SAMPLE_ROWS, Header, find_header, headerless_advice
+from training.data.headers import SAMPLE_ROWS, Header, find_header
 from training.data.separated import csv_rows, dialect_of, surplus
-from training.data.table import NO_HEADER, BadRow, TableOptions
+from training.data.table import NO_HEADER, NO_SEPARATOR, BadRow, TableOptions
 from training.data.workbooks import Sheet, excel_sheets
 
 #: How the sheets of a workbook are read, by its suffix.
@@ -29,12 +29,12 @@ WORKBOOKS: dict[str, Callable[[Path], Any]] = {
 Rows = Iterator[tuple[int, Sequence[Any]]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Grid:
     """A table with its header found.
 
     `sheet` is the sheet of a workbook, None of another file. `remarks` are what was guessed; `advice` ends a refusal
-    because a column is missing.
+    because a column is missing. `read` and `hidden` count the rows that `rows` has given, and hidden ones among them.
     """
 
     header: Header
@@ -42,9 +42,12 @@ class Grid:
     sheet: Sheet | None = None
     remarks: tuple[str, ...] = ()
     advice: str = ""
+    read: int = 0
+    hidden: int = 0
 
     def rows(self) -> Iterator[tuple[int, Sequence[Any] | BadRow]]:
         """Number and cells of each row below the header but for blank ones at the end; a `BadRow` has too many."""
+        self.read = self.hidden = 0
         blank: list[tuple[int, Sequence[Any]]] = []
         for number, cells in _numbered(self.all_rows()):
             if number <= self.header.row:
@@ -52,16 +55,17 @@ class Grid:
             if not any(cell is not None and cell != "" for cell in cells):
                 blank.append((number, ()))
                 continue
+            self.read += len(blank) + 1
+            self.hidden += self.sheet is not None and number in self.sheet.hidden_rows
             yield from blank
             blank = []
             yield number, (self.sheet is None and surplus(number, cells, self.header.width)) or cells
 
-    def remarks_after(self, rows: int) -> tuple[str, ...]:
-        """What is known after `rows` rows were read to the end."""
-        hidden = sum(number > self.header.row for number in self.sheet.hidden_rows) if self.sheet else 0
-        if not hidden:
+    def remarks_after(self) -> tuple[str, ...]:
+        """What is known after the rows were read to the end."""
+        if not self.hidden:
             return ()
-        return (f"{hidden} of the {rows} rows are hidden in the spreadsheet; they are read like the others",)
+        return (f"{self.hidden} of the {self.read} rows are hidden in the spreadsheet; they are read like the others",)
 
 
 def formula_rows(path: Path, title: str, column: int) -> frozenset[int]:
@@ -92,7 +96,9 @@ def open_grid(path: Path, options: TableOptions, wanted: Columns | None, text: s
             return enumerate(csv_rows(path, dialect, options.encoding), start=1)
 
         header = find(_start(lines()))
-        yield Grid(header, lines, remarks=header.remarks, advice=_advice(header))
+        separated = "" if dialect.separator == NO_SEPARATOR else f" ({dialect.separator!r} separates the cells)"
+        advice = f"; if its cells are not separated rightly{separated}, give --separator"
+        yield Grid(header, lines, remarks=header.remarks, advice=_advice(header, wanted) + advice)
         return
     with workbook(path) as sheets:
         sheet, remarks = _chosen(path, sheets, options.sheet)
@@ -102,11 +108,12 @@ def open_grid(path: Path, options: TableOptions, wanted: Columns | None, text: s
             for other in others:
                 if _has_usual(find, _start(other.rows())):
                     raise UsageError(
-                        f"{path}: only one sheet is read; the first, {sheet.title!r}, has no column named as texts are, "
-                        f"but {other.title!r} has: choose it with --sheet"
+                        f"{path}: only one sheet is read; the first, {sheet.title!r}, has no column named as texts "
+                        f"are, but {other.title!r} has: choose it with --sheet"
                     )
         header = find(start)
-        yield Grid(header, sheet.rows, sheet, (*remarks, *header.remarks), _advice(header))
+        advice = "; choose another sheet with --sheet" if len(sheets) > 1 else ""
+        yield Grid(header, sheet.rows, sheet, (*remarks, *header.remarks), _advice(header, wanted) + advice)
 
 
 def _chosen(path: Path, sheets: Sequence[Sheet], wanted: str | None) -> tuple[Sheet, tuple[str, ...]]:
@@ -154,5 +161,11 @@ def _numbered(rows: Iterable[tuple[int, Sequence[Any]]]) -> Rows:
         expected = number + 1
 
 
-def _advice(header: Header) -> str:
-    return "" if header.is_usual or header.row == NO_HEADER else headerless_advice(len(header.names))
+def _advice(header: Header, wanted: Columns | None) -> str:
+    """What ends a refusal because the header names no known column."""
+    if header.is_usual or header.row == NO_HEADER:
+        return ""
+    named = "--text-column 1 --label-column 2" if wanted else "--text-column 1"
+    return (
+        f"; if row {header.row} is not the header, give --header-row N, or --header-row none {named} if there is none"
+    )

@@ -68,40 +68,43 @@ def find_header(
 
 
 def _guessed(path: Path, rows: Sequence[Row], columns: int, wanted: Columns | None, text: str | None) -> Header:
-    text_name, label_name = (wanted.text, wanted.label) if wanted else (text, None)
+    """The first row with usual names that can be the header; else the first row that is not a title."""
     top = list(rows[:HEADER_ROWS])
     filled = [sum(map(_is_filled, cells)) for _, cells in rows]
+    is_wide = median(filled) > 1  # then a lone cell is a title
+    text, label = (wanted.text, wanted.label) if wanted else (text, None)
+    known = [_known(cells, text, label, labelled=wanted is not None) for _, cells in top]
 
-    def known(row: Row) -> tuple[bool, bool]:
-        names = [_name(cell) for cell in row[1]]
-        return (
-            find_column(names, text_name, TEXT_NAMES) is not None,
-            wanted is not None and find_column(names, label_name, LABEL_NAMES) is not None,
-        )
+    def may_be_below(place: int) -> bool:
+        """Whether a row with one usual name may have titles above it; a text, too, may be the word "content"."""
+        if is_wide:
+            return all(above < filled[place] for above in filled[:place])
+        return place == 1 and top[1][0] > top[0][0] + 1  # a blank row is between them
 
-    def is_wider(place: int) -> bool:
-        return all(above < filled[place] for above in filled[:place])
-
-    is_wide = median(filled) > 1
-    places = range(len(top))
-    both = next((i for i in places if wanted and all(known(top[i])) and (not is_wide or filled[i] > 1)), None)
-    one = [i for i in places if any(known(top[i])) and (i == 0 or is_wider(i) or (not is_wide and filled[i] == 1))]
-    wide_one = next((i for i in one if not is_wide or filled[i] > 1), None)
-    found = both if both is not None else wide_one if wide_one is not None else next(iter(one), None)
-    if found is not None:
+    places = [place for place in range(len(top)) if filled[place] > 1 or not is_wide]
+    both = (place for place in places if known[place] == 2)
+    one = (place for place in places if known[place] and (place == 0 or may_be_below(place)))
+    if (found := next(both, next(one, 0 if known[0] else None))) is not None:
         return _named(path, top[found], columns, [number for number, _ in rows[:found]])
     if columns == 1:
-        return _of_one_column(path, rows, wanted)
-    first = next((i for i in places if not is_wide or filled[i] > 1), 0)
+        return _of_one_column(rows, labelled=wanted is not None)
+    first = next(iter(places), 0)
     return _named(path, top[first], columns, [number for number, _ in rows[:first]], is_usual=False)
 
 
-def _of_one_column(path: Path, rows: Sequence[Row], wanted: Columns | None) -> Header:
+def _known(cells: Sequence[object], text: str | None, label: str | None, *, labelled: bool) -> int:
+    """How many of the columns that are needed have their usual or wanted names: 2 at most, 1 of texts alone."""
+    names = [_name(cell) for cell in cells]
+    found = find_column(names, text, TEXT_NAMES) is not None
+    return found + (labelled and find_column(names, label, LABEL_NAMES) is not None)
+
+
+def _of_one_column(rows: Sequence[Row], *, labelled: bool) -> Header:
     """The first row of a list of texts is the first text, unless it looks like a name and the others do not."""
     (number, (first, *_)), *others = rows
     alike = sum(_is_like_name(cells[0]) for _, cells in others)
     shown = repr(_shown(_name(first)))
-    if wanted or not others or (_is_like_name(first) and 2 * alike < len(others)):
+    if labelled or not others or (_is_like_name(first) and 2 * alike < len(others)):
         remark = f"row {number} ({shown}) is taken as the header; if it is a text, give --header-row none"
         return Header(number, [_name(first)], 1, remarks=(remark,), is_usual=False)
     remark = f"row {number} ({shown}) is read as a text, not as a header; if it is one, give --header-row {number}"
@@ -115,17 +118,11 @@ def _named(path: Path, row: Row, columns: int, above: Sequence[int], *, is_usual
     unnamed = [i for i, name in enumerate(names) if not name.strip()]
     for i in unnamed:
         names[i] = next(name for name in (str(i + 1), f"column {i + 1}") if name not in names)
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if above:
         rows = f"row {above[0]} is" if len(above) == 1 else f"the {len(above)} filled rows above it are"
         remarks = (f"row {number} is taken as the header and {rows} not read; choose another with --header-row",)
     return Header(number, names, len(cells), frozenset(names[i] for i in unnamed), remarks, is_usual)
-
-
-def headerless_advice(columns: int) -> str:
-    """What ends a refusal because the first row names no known column."""
-    named = "--text-column 1" if columns == 1 else "--text-column 1 --label-column 2"
-    return f"; if there is no row of names, give --header-row none {named}; if another row has them, --header-row N"
 
 
 def _trimmed(cells: Sequence[object]) -> Sequence[object]:

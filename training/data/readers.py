@@ -45,7 +45,7 @@ def read_table(path: Path, wanted: Columns = USUAL, options: TableOptions = GUES
         if not path.exists():
             raise UsageError(f"{path} does not exist")
         if path.is_dir():
-            return read_directory(path)
+            return read_directory(path, options.encoding)
         suffix = format_of(path)
         check_compression(path)
         if suffix in GRIDS:
@@ -83,7 +83,7 @@ def _grid_table(path: Path, grid: Grid, wanted: Columns) -> Table:
         places.append(number)
         for index, column in indices:
             column.append(cells[index] if index < len(cells) else "" if grid.sheet is None else None)
-    remarks = grid.remarks + grid.remarks_after(len(places))
+    remarks = grid.remarks + grid.remarks_after()
     if filled := _fill_merged(grid, names, kept, places, wanted):
         remarks += (f"{filled} cells that are merged with the one above have its content",)
 

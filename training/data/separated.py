@@ -14,7 +14,7 @@ from typing import Any
 
 from consumer.errors import UsageError
 from training.data.columns import LABEL_NAMES, TEXT_NAMES, find_column
-from training.data.files import LONGEST, format_of, lines_of, open_text
+from training.data.files import LONGEST, format_of, lines_of, name_of_format, open_text
 from training.data.table import BadRow, TableOptions
 
 #: Lines at the start of a file, and characters of them, from which the separator is guessed.
@@ -83,7 +83,7 @@ def csv_rows(path: Path, dialect: Dialect, encoding: str | None) -> Iterator[lis
                 yield cells
         except csv.Error as error:
             raise UsageError(
-                f"{path} cannot be read as {path.suffix}: row {number + 1} (which ends in line "
+                f"{path} cannot be read as {name_of_format(path)}: row {number + 1} (which ends in line "
                 f"{rows.line_num + dialect.hint}): {error}: double the quotation marks inside of a quoted text, or, if "
                 f"the cells are not separated by {dialect.separator!r}, choose with --separator"
             ) from None
@@ -100,18 +100,15 @@ def _sample(lines: Iterator[str]) -> list[str]:
     sample: list[str] = []
     left = SAMPLE_CHARACTERS
     for line in islice(lines, SAMPLE_LINES):
-        sample.append(line)
+        sample.append(line[:left])
         left -= len(line)
-        if left < 0:
+        if left <= 0:
             break
     return sample
 
 
 def _guessed(sample: Sequence[str]) -> str:
     """The separator that gives columns of usual names, or else rows of one width; a comma if there is one column."""
-    first = next((line.strip().strip('"') for line in sample if line.strip()), "")
-    if _is_usual(first):
-        return SEPARATORS[0]
 
     def fit(separator: str) -> tuple[bool, float]:
         rows = [cells for cells in _parsed(sample, separator) if any(cells)]
@@ -122,7 +119,9 @@ def _guessed(sample: Sequence[str]) -> str:
         is_named = any(map(_is_usual, chain(*(cells for cells in rows[:_NAMED_ROWS] if len(cells) > 1))))
         return is_named, sum(len(cells) == width for cells in rows) / len(rows)
 
-    return max(SEPARATORS, key=fit)
+    best = max(SEPARATORS, key=fit)
+    first = next((line.strip().strip('"') for line in sample if line.strip()), "")
+    return SEPARATORS[0] if _is_usual(first) and not fit(best)[0] else best
 
 
 def _is_usual(cell: str) -> bool:

@@ -1,5 +1,6 @@
 """What every format of reviews is read into, and the options that say how."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,9 @@ Place = int | str
 #: The header row of a table that has none.
 NO_HEADER = 0
 
+#: The separator of a file of one column: a control character that no text holds.
+NO_SEPARATOR = "\x1f"
+
 
 @dataclass(frozen=True)
 class TableOptions:
@@ -22,7 +26,7 @@ class TableOptions:
         sheet: name or number (from 1) of the sheet of a workbook.
         header_row: number of the row with the names of the columns; `NO_HEADER`: there is none, and columns are
             numbered from 1.
-        separator: the character between the cells of a csv or tsv file.
+        separator: the character between the cells of a csv or tsv file; `NO_SEPARATOR`: it has one column.
         encoding: that of a text file, as Python names it.
         labels: labels that are renamed, old names to new ones.
     """
@@ -88,5 +92,6 @@ class Table:
 
 def check_header(path: Path, names: Sequence[str]) -> None:
     """Raise `UsageError` if two columns have the same name: which of them is meant?"""
-    if repeated := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
-        raise UsageError(f"{path} has the column {repeated[0]!r} twice: rename one of them")
+    repeated = next((name for name, count in Counter(names).items() if name and count > 1), None)
+    if repeated is not None:
+        raise UsageError(f"{path} has the column {repeated!r} twice: rename one of them")

@@ -63,11 +63,11 @@ def read_texts(
     """
     check_utf8(source)
     if source == STDIN:
-        file = io.TextIOWrapper(sys.stdin.buffer, options.encoding or "utf-8-sig", "surrogateescape", newline="\n")
+        piped = io.TextIOWrapper(sys.stdin.buffer, options.encoding or "utf-8-sig", "surrogateescape", newline="\n")
         try:
-            yield from _lines(source, lines_of(Path("standard input"), file))
+            yield from _lines(source, lines_of(Path("standard input"), piped))
         finally:
-            file.detach()
+            piped.detach()
         return
     path = Path(source)
     suffix = format_of(path)
@@ -141,7 +141,7 @@ def _json(path: Path, column: str | None, say: Say, options: TableOptions) -> It
 
 def _grid(path: Path, column: str | None, say: Say, options: TableOptions) -> Iterator[Row]:
     """A formula without a stored result is an empty cell."""
-    source, count = str(path), 0
+    source = str(path)
     no_text = "no text, or a formula" if format_of(path) in WORKBOOKS else None
     with open_grid(path, options, None, column) as grid:
         for remark in grid.remarks:
@@ -149,14 +149,14 @@ def _grid(path: Path, column: str | None, say: Say, options: TableOptions) -> It
         names = grid.header.names
         place = text_column(source, names, column, say, grid.advice)
         others = [(i, name) for i, name in enumerate(names) if i != place and name not in grid.header.unnamed]
-        for count, (number, cells) in enumerate(grid.rows(), start=1):
+        for number, cells in grid.rows():
             if isinstance(cells, BadRow):
                 yield Row(source, number, None, cells.reason)
                 continue
             text = cells[place] if place < len(cells) else None
             found = {name: cells[i] for i, name in others if i < len(cells)}
             yield Row(source, number, text, no_text if text in ("", None) else None, found)
-        for remark in grid.remarks_after(count):
+        for remark in grid.remarks_after():
             say(f"{source}: {remark}")
 
 

@@ -4,6 +4,7 @@ import mmap
 import warnings
 import zipfile
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -43,8 +44,8 @@ class Sheet(Protocol):
         ...
 
     @property
-    def hidden_rows(self) -> frozenset[int]:
-        """Numbers of the rows that a filter or a person has hidden; known after `rows` has come to its end."""
+    def hidden_rows(self) -> AbstractSet[int]:
+        """Numbers of the rows, of those that were read, that a filter or a person has hidden."""
         ...
 
     @property
@@ -107,9 +108,9 @@ class ExcelSheet:
         return bool(self._sheet.sheet_state != "visible")
 
     @property
-    def hidden_rows(self) -> frozenset[int]:
+    def hidden_rows(self) -> AbstractSet[int]:
         """See `Sheet`."""
-        return frozenset(self._hidden)
+        return self._hidden
 
     @property
     def merged(self) -> tuple[Range, ...]:
@@ -121,8 +122,8 @@ class ExcelSheet:
         for number, cells in self._parsed(data_only=True):
             row: list[Any] = []
             for cell in cells:
-                row += [None] * (cell["column"] - 1 - len(row))
-                row[cell["column"] - 1 :] = [self._value(cell)]
+                row += [None] * (cell["column"] - len(row))
+                row[cell["column"] - 1] = self._value(cell)
             yield number, row
 
     def formula_rows(self, column: int) -> frozenset[int]:

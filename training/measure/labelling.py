@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from consumer.errors import ReviewsError, UsageError
 from training.data.table import GUESSED, TableOptions
-from training.data.text_values import NO_TEXT
+from training.data.text_values import NO_TEXT, NOT_UNICODE
 from training.data.texts import STDIN, read_texts
 from training.io.output import check_file, check_not_read, writing
 from training.io.progress import ProgressBar, say
@@ -74,6 +74,8 @@ def label_files(
                 done += len(chunk)
                 bar.update(done)
         table.finish()
+    if reasons[NOT_UNICODE]:
+        say("if a file is not in UTF-8, name its encoding with --encoding")
     summary = _summary(counts, reasons)
     if not counts:
         raise UsageError(f"nothing was labelled: {summary}")
