@@ -93,10 +93,12 @@ def _guessed(path: Path, rows: Sequence[Row], columns: int, wanted: Columns | No
 
 
 def _known(cells: Sequence[object], text: str | None, label: str | None, *, labelled: bool) -> int:
-    """How many of the columns that are needed have their usual or wanted names: 2 at most, 1 of texts alone."""
+    """How many of the columns of texts and labels have their usual or wanted names; labels alone do not name texts."""
     names = [_name(cell) for cell in cells]
-    found = find_column(names, text, TEXT_NAMES) is not None
-    return found + (labelled and find_column(names, label, LABEL_NAMES) is not None)
+    has_text, has_label = find_column(names, text, TEXT_NAMES), find_column(names, label, LABEL_NAMES)
+    if not labelled and has_text is None:
+        return 0
+    return (has_text is not None) + (has_label is not None)
 
 
 def _of_one_column(rows: Sequence[Row], *, labelled: bool) -> Header:
