@@ -12,13 +12,17 @@ import openpyxl
 import pytest
 
 from consumer.errors import UsageError
-from tests.tiny_encoder import write_table
+from tests.tiny_bundle import write_tiny_bundle
+from tests.tiny_encoder import write_reviews, write_table
+from training.cli import main
 from training.data import files
 from training.data.columns import Columns
+from training.data.prepare import DataOptions, prepare
 from training.data.readers import read_table
 from training.data.reviews import read_reviews
 from training.data.table import NO_HEADER, NO_SEPARATOR, Percentage, TableOptions
 from training.data.texts import read_texts
+from training.data.unlabeled import read_unlabeled
 
 pytestmark = pytest.mark.training
 
@@ -170,7 +174,7 @@ def test_labelled_rows_without_a_header_are_refused_with_advice(tmp_path: Path, 
     else:
         separated(path, [f'"{text}",{label}' for text, label in ROWS])
     for read, options in ((read_reviews, "--text-column 1 --label-column 2"), (texts_of, "--text-column 1")):
-        with pytest.raises(UsageError, match=f"row 1 is not the header, .*--header-row none {options} if there"):
+        with pytest.raises(UsageError, match=f"row 1 is not the header, .*--header-row none .*, as in {options}"):
             read(path)
     reviews = read_reviews(path, Columns("1", "2"), options=TableOptions(header_row=NO_HEADER))
     assert list(zip(reviews.texts, reviews.labels, strict=True)) == ROWS
@@ -223,6 +227,7 @@ def test_hidden_rows_are_read_and_reported(tmp_path: Path) -> None:
     def hide(sheet: Any) -> None:
         for row in (1, 5, 6, 21, 30):
             sheet.row_dimensions[row].hidden = True
+        sheet["A30"] = " "
 
     path = workbook(tmp_path / "r.xlsx", [HEADER, *ROWS], hide)
     remark = "3 of the 20 rows are hidden in the spreadsheet; they are read like the others"
@@ -370,6 +375,9 @@ def test_other_formats_are_read(tmp_path: Path) -> None:
     read = [path.name for path in sorted(tmp_path.iterdir()) if list(read_reviews(path).texts) == TEXTS]
     assert read == sorted(path.name for path in tmp_path.iterdir() if texts_of(path)[0] == TEXTS)
     assert len(read) == 8
+    (tmp_path / "list.json").write_text(json.dumps({"data": records}, indent=1))
+    with pytest.raises(UsageError, match="is one object over many lines: give a list of objects"):
+        read_reviews(tmp_path / "list.json")
     (tmp_path / "list.json").write_text(json.dumps(records)[:-9])
     with pytest.raises(UsageError, match=r"is not a list in JSON: .* line 1, character "):
         read_reviews(tmp_path / "list.json")
@@ -445,3 +453,69 @@ def test_a_small_file_that_unpacks_to_a_large_one_does_not_fill_the_memory(
     monkeypatch.setattr("training.data.workbooks.LARGEST_WORKBOOK", 2**10)
     with pytest.raises(UsageError, match="unpacks to more than 1024 bytes"):
         read_reviews(write_table(tmp_path / "r.xlsx", [HEADER, *ROWS]))
+
+
+COMMANDS = ("inspect", "lr-find", "fit", "distil", "evaluate", "calibrate", "compare", "predict")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_that_reads_tables_has_the_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A message may name any of them; only predict reads no labels."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    options = ["--text-column", "--sheet", "--header-row", "--separator", "--encoding"]
+    assert [option for option in options if f"{option} " not in shown] == []
+    assert ("--labels " in shown) == (command != "predict")
+
+
+def test_the_commands_read_with_the_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Labels of other names, and a sheet whose header is its third row, on the way from the command line to the rows."""
+    spelt = {"neg": "bad", "pos": "good"}
+    book = openpyxl.Workbook()
+    sheet = book.create_sheet("Data")
+    for row in [("a", "b"), ("c", "d"), HEADER, *((f"the {text} film", spelt[label]) for text, label in ROWS)]:
+        sheet.append(row)
+    book.save(path := tmp_path / "r.xlsx")
+    options = ["--sheet", "Data", "--header-row", "3"]
+    labels = ["--labels", "bad=neg,good=pos"]
+    bundle = str(write_tiny_bundle(tmp_path / "bundle"))
+    assert main(["inspect", str(path), *options, *labels, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"][0]["labels"] == {"neg": 10, "pos": 10}
+    assert main(["evaluate", "--bundle", bundle, "--data", str(path), *options, *labels, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 20
+    assert main(["predict", "--bundle", bundle, str(path), *options, "--format", "jsonl"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["row"] for row in rows] == [*range(4, 24)]
+    lines = separated(tmp_path / "r.csv", [f"{text.replace(',', '')}\t{label}" for text, label in ROWS])
+    options = ["--header-row", "none", "--separator", "tab", "--encoding", "ascii", "--text-column", "1"]
+    assert main(["predict", "--bundle", bundle, str(lines), *options, "--format", "jsonl"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["columns"] for row in rows] == [{"2": label} for _, label in ROWS]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--labels", "pos"), ("--labels", "=pos"), ("--header-row", "0"), ("--separator", "::"), ("--encoding", "x")],
+)
+def test_an_option_without_meaning_is_refused(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Before a file is looked for."""
+    with pytest.raises(SystemExit) as refused:
+        main(["inspect", "none.csv", *wrong])
+    assert refused.value.code == 2
+    assert f"argument {wrong[0]}: invalid" in capsys.readouterr().err
+
+
+def test_texts_without_labels_are_read_alike(tmp_path: Path) -> None:
+    """What distil trains on as well: the same options and the same remarks, with the name of its own option."""
+    train, test = (write_reviews(tmp_path / f"{seed}.xlsx", 40, seed=seed) for seed in (1, 2))
+    data = prepare(train, test, DataOptions(max_overlap=1), lambda _: None)
+    said: list[str] = []
+    path = separated(tmp_path / "more.csv", [text.replace(",", "") for text in TEXTS])
+    assert len(read_unlabeled(path, None, data, DataOptions(), said.append)) == 20
+    assert any("is read as a text, not as a header; if it is one, give --header-row 1" in line for line in said)
+    path = write_table(tmp_path / "more.xlsx", [("text", "body"), *ROWS])
+    read_unlabeled(path, None, data, DataOptions(), said.append)
+    assert any("choose another column with --unlabeled-column" in line for line in said)
+    with pytest.raises(UsageError, match="lacks the sheet 'x'"):
+        read_unlabeled(path, None, data, DataOptions(table=TableOptions(sheet="x")), said.append)

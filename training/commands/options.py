@@ -154,7 +154,7 @@ def separator(text: str) -> str:
 def encoding(text: str) -> str:
     """An encoding of text that Python knows, as argparse reads it."""
     try:
-        b"".decode(text)
+        "a".encode(text)
     except LookupError:
         raise ValueError from None
     return text

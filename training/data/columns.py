@@ -69,7 +69,7 @@ def choose_columns(path: Path, table: Table, wanted: Columns) -> tuple[str, str]
         flags = [name for name, cells in table.columns.items() if name != text and _is_flag(cells)]
         if len(flags) > 1:
             raise UsageError(
-                f"{path} has {len(flags)} columns of 0 and 1 ({_listed(flags)}), as for several labels per text, which "
+                f"{path} has {len(flags)} columns of 0 and 1 ({listed(flags)}), as for several labels per text, which "
                 "cannot be learned here: name one with --label-column, or give one column with one label per text"
             )
     if text and not label and wanted.label is None and len(names) == 2:
@@ -86,7 +86,7 @@ def choose_columns(path: Path, table: Table, wanted: Columns) -> tuple[str, str]
     ]
     if missing:
         raise UsageError(
-            f"{path} lacks the column {' and the column '.join(missing)}; it has {_listed(names)}: name them with "
+            f"{path} lacks the column {' and the column '.join(missing)}; it has {listed(names)}: name them with "
             f"--text-column and --label-column{table.advice}"
         )
     for name in (text, label):
@@ -170,7 +170,7 @@ def check_labels(path: Path, labels: Sequence[str], column: str, *, learned: boo
                 "seen: write them alike"
             )
     if _AS_NUMBERS & spelt.keys() and _AS_WORDS & spelt.keys():
-        mixed = _listed(sorted(label for folded, label in spelt.items() if folded in _AS_NUMBERS | _AS_WORDS))
+        mixed = listed(sorted(label for folded, label in spelt.items() if folded in _AS_NUMBERS | _AS_WORDS))
         raise UsageError(f"{path}: the labels {mixed} in {column!r} mix numbers with true and false: write them alike")
     if len(counts) > MAX_LABELS:
         raise UsageError(f"{path} has {len(counts)} different labels: is {column!r} the right column?")
@@ -188,7 +188,8 @@ def _folded(label: str) -> str:
     return "".join(seen).casefold()
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """`names` for a message, without the whole review that a table without a header has there."""
     return ", ".join(repr(name if len(name) <= SHOWN_NAME else f"{name[:SHOWN_NAME]}…") for name in names) or "none"
 
 

@@ -12,7 +12,7 @@ from consumer.errors import UsageError
 from training.data.calamine_books import other_sheets
 from training.data.columns import Columns
 from training.data.files import format_of
-from training.data.headers import SAMPLE_ROWS, Header, find_header
+from training.data.headers import SAMPLE_ROWS, Header, find_header, is_filled
 from training.data.separated import csv_rows, dialect_of, surplus
 from training.data.table import NO_HEADER, NO_SEPARATOR, BadRow, TableOptions
 from training.data.workbooks import Sheet, excel_sheets
@@ -52,7 +52,7 @@ class Grid:
         for number, cells in _numbered(self.all_rows()):
             if number <= self.header.row:
                 continue
-            if not any(cell is not None and cell != "" for cell in cells):
+            if not any(map(is_filled, cells)):
                 blank.append((number, ()))
                 continue
             self.read += len(blank) + 1
@@ -97,7 +97,8 @@ def open_grid(path: Path, options: TableOptions, wanted: Columns | None, text: s
 
         header = find(_start(lines()))
         separated = "" if dialect.separator == NO_SEPARATOR else f" ({dialect.separator!r} separates the cells)"
-        advice = f"; if its cells are not separated rightly{separated}, give --separator"
+        doubtful = not header.is_usual or len(header.names) == 1
+        advice = f"; if its cells are not separated rightly{separated}, give --separator" if doubtful else ""
         yield Grid(header, lines, remarks=header.remarks, advice=_advice(header, wanted) + advice)
         return
     with workbook(path) as sheets:
@@ -165,7 +166,8 @@ def _advice(header: Header, wanted: Columns | None) -> str:
     """What ends a refusal because the header names no known column."""
     if header.is_usual or header.row == NO_HEADER:
         return ""
-    named = "--text-column 1 --label-column 2" if wanted else "--text-column 1"
+    numbered = "--text-column 1 --label-column 2" if wanted else "--text-column 1"
     return (
-        f"; if row {header.row} is not the header, give --header-row N, or --header-row none {named} if there is none"
+        f"; if row {header.row} is not the header, give --header-row N, or --header-row none and the numbers of "
+        f"columns, as in {numbered}"
     )

@@ -53,7 +53,7 @@ def find_header(
     Raises:
         UsageError: there is no filled row, the `given` row is blank, or two columns have the same name.
     """
-    rows = [(number, _trimmed(cells)) for number, cells in sample if any(map(_is_filled, cells))]
+    rows = [(number, _trimmed(cells)) for number, cells in sample if any(map(is_filled, cells))]
     if not rows:
         raise UsageError(f"{path} is empty: it lacks the column of texts")
     columns = max(len(cells) for _, cells in rows)
@@ -70,7 +70,7 @@ def find_header(
 def _guessed(path: Path, rows: Sequence[Row], columns: int, wanted: Columns | None, text: str | None) -> Header:
     """The first row with usual names that can be the header; else the first row that is not a title."""
     top = list(rows[:HEADER_ROWS])
-    filled = [sum(map(_is_filled, cells)) for _, cells in rows]
+    filled = [sum(map(is_filled, cells)) for _, cells in rows]
     is_wide = median(filled) > 1  # then a lone cell is a title
     text, label = (wanted.text, wanted.label) if wanted else (text, None)
     known = [_known(cells, text, label, labelled=wanted is not None) for _, cells in top]
@@ -129,10 +129,11 @@ def _named(path: Path, row: Row, columns: int, above: Sequence[int], *, is_usual
 
 def _trimmed(cells: Sequence[object]) -> Sequence[object]:
     """`cells` without blank ones at the end."""
-    return cells[: max((i + 1 for i, cell in enumerate(cells) if _is_filled(cell)), default=0)]
+    return cells[: max((i + 1 for i, cell in enumerate(cells) if is_filled(cell)), default=0)]
 
 
-def _is_filled(cell: object) -> bool:
+def is_filled(cell: object) -> bool:
+    """Whether something can be seen in `cell`."""
     return cell is not None and bool(str(cell).strip())
 
 

@@ -19,7 +19,7 @@ def json_values(path: Path, options: TableOptions) -> Iterator[tuple[int, Any]]:
     Raises:
         UsageError: a json file is neither a list nor lines of JSON, or too large to be a list.
     """
-    if format_of(path) == ".json" and _start(path, options) == "[":
+    if format_of(path) == ".json" and _is_list(path, options):
         yield from enumerate(_list_in(path, options), start=1)
         return
     with open_text(path, options.encoding, newline="\n") as file:
@@ -47,13 +47,15 @@ def read_json(path: Path, options: TableOptions) -> Table:
     return Table({name: [record.get(name) for record in records] for name in names}, places, tuple(broken))
 
 
-def _start(path: Path, options: TableOptions) -> str:
-    """The first character of a file that is not blank."""
+def _is_list(path: Path, options: TableOptions) -> bool:
+    """Whether a json file holds a list, which may be one long line, rather than an object a line."""
     with open_text(path, options.encoding, newline="\n") as file:
-        while part := file.read(4096):
-            if part.strip():
-                return part.strip()[0]
-    return ""
+        while (start := file.read(4096)) and not start.strip():
+            pass
+    start = start.lstrip()
+    if start.startswith("{") and start.splitlines()[0].strip() == "{":
+        raise UsageError(f"{path} is one object over many lines: give a list of objects, or one object a line")
+    return start.startswith("[")
 
 
 def _list_in(path: Path, options: TableOptions) -> list[Any]:

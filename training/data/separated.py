@@ -84,8 +84,8 @@ def csv_rows(path: Path, dialect: Dialect, encoding: str | None) -> Iterator[lis
         except csv.Error as error:
             raise UsageError(
                 f"{path} cannot be read as {name_of_format(path)}: row {number + 1} (which ends in line "
-                f"{rows.line_num + dialect.hint}): {error}: double the quotation marks inside of a quoted text, or, if "
-                f"the cells are not separated by {dialect.separator!r}, choose with --separator"
+                f"{rows.line_num + dialect.hint}): {error}: double the quotation marks inside of a quoted text, take "
+                f"out blanks after it, or, if the cells are not separated by {dialect.separator!r}, give --separator"
             ) from None
 
 

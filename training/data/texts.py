@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from training.data.columns import TEXT_NAMES, find_column
+from training.data.columns import TEXT_NAMES, find_column, listed
 from training.data.files import format_of, lines_of, open_text, refusing
 from training.data.grids import WORKBOOKS, open_grid
 from training.data.json_files import json_values
@@ -99,7 +99,7 @@ def text_column(source: str, names: Sequence[str], wanted: str | None, say: Say,
     name = _guessed(source, names, wanted, say)
     if name is not None:
         return names.index(name)
-    found = ", ".join(map(repr, names)) or "none"
+    found = listed(names)
     if wanted is not None:
         raise UsageError(f"{source} lacks the column {wanted!r}; it has {found}{advice}")
     if len(names) == 1:
