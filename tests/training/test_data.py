@@ -186,7 +186,7 @@ def test_only_the_first_sheet_is_read_and_that_is_reported(tmp_path: Path) -> No
     workbook = openpyxl.load_workbook(file)
     workbook.create_sheet("More").append(HEADER)
     workbook.save(file)
-    assert read_reviews(file).remarks == ("only the first sheet, 'Sheet', of 2 is read",)
+    assert read_reviews(file).remarks == ("only the first sheet, 'Sheet', of 2 is read; choose another with --sheet",)
 
 
 def test_texts_without_a_letter_are_distinguished() -> None:

@@ -481,13 +481,16 @@ def write(path: Path, content: bytes) -> str:
     ("name", "content", "message"),
     [
         ("none.csv", None, "does not exist"),
-        ("", None, "is a directory: give a file named .xlsx, .csv"),
-        ("r.xls", b"x", "supported are .xlsx, .csv"),
+        ("", None, "is a directory: give a file named .xlsx, "),
+        ("r.xls", b"x", "cannot be read as .xls (CalamineError)"),
+        ("r.docx", b"x", "supported are .xlsx, .xlsm, .xls, "),
         ("r.xlsx", b"PK no zip", "cannot be read as .xlsx"),
         ("r.parquet", b"PAR1 no parquet", "cannot be read as .parquet"),
         ("r.csv", b"", "is empty"),
         ("r.csv", b"id,stars\n1,2\n", "name the column of texts with --text-column"),
-        ("r.txt", "great".encode("utf-16"), "save it as UTF-8"),
+        ("r.txt", "great".encode("utf-16-le"), "name its encoding, as in --encoding utf-16-le"),
+        ("r.csv.gz", b"no gzip", "cannot be read as .csv.gz (BadGzipFile)"),
+        ("r.xlsx.gz", b"x", "unpack it; .csv, .tsv, "),
         ("r.csv", b'text\n"great\n' + b'a"b', "double the quotation marks"),
     ],
 )
@@ -527,10 +530,10 @@ def test_a_call_that_labels_nothing_is_an_error(tiny: Path, tmp_path: Path, caps
     assert main(["predict", *command]) == 2
     assert said in capsys.readouterr().err.splitlines()[-1]
     assert [json.loads(line)["reason"] for line in out.read_text().splitlines()] == ["no field body"] * 2
-    # One label is enough, and so is having had nothing to do
+    # One label is enough, and no text is none
     some = write(tmp_path / "some.jsonl", b'{"text": "great"}\n{"body": "bad"}\n')
     assert len(rows_of(capsys, ["--bundle", str(tiny), some])) == 2
-    assert rows_of(capsys, ["--bundle", str(tiny), write(tmp_path / "empty.txt", b"")]) == []
+    assert "nothing was labelled: 0 texts" in refusal(capsys, ["--bundle", str(tiny), write(tmp_path / "e.txt", b"")])
 
 
 def test_an_out_that_would_destroy_its_input_is_refused(

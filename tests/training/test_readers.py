@@ -12,7 +12,7 @@ from tests.tiny_encoder import write_table
 from training.data.columns import Columns
 from training.data.readers import read_table
 from training.data.reviews import read_reviews
-from training.data.table import BadRow
+from training.data.table import BadRow, TableOptions
 from training.data.texts import read_texts
 
 pytestmark = pytest.mark.training
@@ -132,18 +132,21 @@ def test_blank_rows_before_the_header_are_passed_over(tmp_path: Path, suffix: st
     assert texts[-1].reason == reviews.bad_rows[0].reason == "3 cells under 2 columns: a text is not quoted"
 
 
-@pytest.mark.parametrize(
-    ("suffix", "encoding"),
-    [(".csv", "utf-16"), (".tsv", "utf-16"), (".jsonl", "utf-16"), (".csv", "utf-32-le"), (".csv", "utf-32-be")],
-)
-def test_utf16_is_told_by_its_name(tmp_path: Path, suffix: str, encoding: str) -> None:
-    """Excel calls it Unicode text; whatever reads the file says what to do."""
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, suffix: str, encoding: str) -> None:
+    """UTF-16 and UTF-32 with a mark are read, as Excel's "Unicode text" is; UTF-16 without one asks for --encoding."""
     file = tmp_path / f"r{suffix}"
-    table = "text\tlabel\n" + "\n".join("\t".join(row) for row in MANY)
-    file.write_text(table if encoding == "utf-16" else f"\ufeff{table}", encoding=encoding)
-    for read in (lambda: read_reviews(file), lambda: list(read_texts(str(file), None))):
-        with pytest.raises(UsageError, match=f"r{suffix} is UTF-16 or UTF-32: save it as UTF-8"):
-            read()
+    rows = [json.dumps({"text": text, "label": label}) for text, label in MANY]
+    content = "\n".join(rows if suffix == ".jsonl" else ["text\tlabel", *("\t".join(row) for row in MANY)])
+    file.write_text(content if encoding == "utf-16" else f"\ufeff{content}", encoding=encoding)
+    reviews, texts = read_reviews(file), [row.text for row in read_texts(str(file), None)]
+    assert list(zip(reviews.texts, reviews.labels, strict=True)) == MANY
+    assert list(reviews.texts) == texts
+    file.write_text(content, encoding="utf-16-le")
+    with pytest.raises(UsageError, match="name its encoding, as in --encoding utf-16-le"):
+        read_reviews(file)
+    assert read_reviews(file, options=TableOptions(encoding="utf-16-le")).texts == reviews.texts
 
 
 def test_rows_that_are_not_utf8_are_named_and_left_out(tmp_path: Path) -> None:
@@ -284,8 +287,11 @@ def test_a_review_of_megabytes_is_read_from_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("r.xls", "format of before 2007: save it as .xlsx"),
-        ("r.docx", "give a file named .xlsx, .csv, .tsv, .jsonl, .parquet, or a directory"),
+        ("r.xls", "cannot be read as .xls (CalamineError)"),
+        ("r.ods", "cannot be read as .ods"),
+        ("r.docx", "give a file named .xlsx, .xlsm, .xls, .xlsb, .ods, .csv, .tsv, .jsonl, .json, .parquet, or a"),
+        ("r.csv.gz", "cannot be read as .csv.gz (BadGzipFile)"),
+        ("r.xlsx.gz", "cannot be read as .gz: unpack it"),
         ("reviews", "cannot be read as a file without suffix"),
         ("r.parquet", "cannot be read as .parquet"),
     ],

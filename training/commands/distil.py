@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unlabeled",
         type=Path,
         metavar="FILE",
-        help="texts without labels to train on as well: xlsx, csv, tsv, jsonl, parquet, or txt with one text per line",
+        help="texts without labels to train on as well, in a file that predict reads",
     )
     parser.add_argument(
         "--unlabeled-column",

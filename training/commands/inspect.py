@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UsageError("--max-length counts tokens: add --base or --tokenizer")
     options = read_data_options(arguments)
     reading = find_reading(arguments.base, arguments.tokenizer, arguments.max_length)
-    files = [read_and_report(path, say, options.columns) for path in (arguments.file, arguments.test) if path]
+    files = [read_and_report(path, say, options) for path in (arguments.file, arguments.test) if path]
     described = [describe(reviews, reading) for reviews in files]
     result: dict[str, Any] = {"files": [description.as_json() for description in described]}
     lines = [as_text(description) for description in described]

@@ -5,8 +5,7 @@ import json
 from pathlib import Path
 
 from consumer.flags import add_settings
-from training.commands.options import DATA_HELP, add_columns, read_settings
-from training.data.columns import Columns
+from training.commands.options import DATA_HELP, add_table_options, read_data_options, read_settings
 from training.settings import RateTestSettings
 
 
@@ -22,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("lr-find.png"), metavar="FILE", help="the plot (default: %(default)s)"
     )
-    add_columns(parser)
+    add_table_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     add_settings(parser, RateTestSettings)
 
@@ -38,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     check_plot(arguments.out)
     check_not_read("--out", arguments.out, [("--train", arguments.train), ("--base", local_directory(arguments.base))])
-    test = find_rate(arguments.train, arguments.base, settings, Columns(arguments.text_column, arguments.label_column))
+    test = find_rate(arguments.train, arguments.base, settings, read_data_options(arguments))
     try:  # the plot first: the reader of stdout may be gone
         plot_rate_test(test, arguments.out)
         say(f"plot: {arguments.out}")

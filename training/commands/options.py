@@ -8,13 +8,17 @@ from pydantic import BaseModel, ValidationError
 
 from consumer.errors import UsageError
 from consumer.flags import given, problems
-from training.data.columns import Columns
+from training.data.columns import Columns, as_label
 from training.data.leaks import LEAST_SIMILARITY
 from training.data.prepare import DEFAULTS, DataOptions
+from training.data.table import NO_HEADER, NO_SEPARATOR, TableOptions
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
-DATA_HELP = "labelled reviews: a file named .xlsx, .csv, .tsv, .jsonl or .parquet, or a directory with pos/ and neg/"
+DATA_HELP = (
+    "labelled reviews: a spreadsheet (.xlsx, .ods, ...), .csv, .tsv, .jsonl, .json or .parquet file, or a directory "
+    "with pos/ and neg/"
+)
 
 
 def read_settings(model: type[Settings], arguments: argparse.Namespace) -> Settings:
@@ -29,13 +33,42 @@ def read_settings(model: type[Settings], arguments: argparse.Namespace) -> Setti
         raise UsageError(f"{problems(error)} (see review-training {arguments.command} --help)") from None
 
 
-def add_columns(parser: argparse.ArgumentParser) -> None:
-    """Where in a file of labelled reviews texts and labels are."""
+def add_table_options(parser: argparse.ArgumentParser, *, labelled: bool = True) -> None:
+    """Where in a file texts and, if it is `labelled`, labels are, and what to do if the file is not read rightly."""
+    usual = "Reviews, or another usual name" + ("" if labelled else ", or the only column")
+    parser.add_argument("--text-column", metavar="NAME", help=f"column of the texts (default: {usual})")
+    if labelled:
+        parser.add_argument(
+            "--label-column", metavar="NAME", help="column of the labels (default: Sentiment, or another usual name)"
+        )
+        parser.add_argument(
+            "--labels",
+            type=renames,
+            default={},
+            metavar="OLD=NEW,...",
+            help="rename labels in every file, as in positive=pos,1=pos",
+        )
     parser.add_argument(
-        "--text-column", metavar="NAME", help="column of the texts (default: Reviews, or another usual name)"
+        "--sheet", metavar="NAME", help="name or number of the sheet of a workbook (default: the first visible one)"
     )
     parser.add_argument(
-        "--label-column", metavar="NAME", help="column of the labels (default: Sentiment, or another usual name)"
+        "--header-row",
+        type=row_number,
+        metavar="N",
+        help="row of a spreadsheet, csv or tsv file that names the columns, or none: then columns are numbered from 1 "
+        "(default: the first row with usual names)",
+    )
+    parser.add_argument(
+        "--separator",
+        type=separator,
+        metavar="CHAR",
+        help="separator of csv and tsv files, tab, or none if they have one column (default: guessed)",
+    )
+    parser.add_argument(
+        "--encoding",
+        type=encoding,
+        metavar="NAME",
+        help="encoding of text files, such as cp1252 (default: UTF-8, or what a byte order mark says)",
     )
 
 
@@ -52,7 +85,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def add_data_options(parser: argparse.ArgumentParser, *, leaks: bool = True) -> None:
     """How files of labelled reviews are read and, with `leaks`, what becomes of texts that two of them share."""
-    add_columns(parser)
+    add_table_options(parser)
     parser.add_argument(
         "--near-duplicate",
         type=similarity,
@@ -79,10 +112,52 @@ def read_data_options(arguments: argparse.Namespace) -> DataOptions:
     """What was given of the options above."""
     return DataOptions(
         columns=Columns(arguments.text_column, arguments.label_column),
-        near=arguments.near_duplicate,
+        near=getattr(arguments, "near_duplicate", DEFAULTS.near),
         max_overlap=getattr(arguments, "max_overlap", DEFAULTS.max_overlap),
         drop_leaked=getattr(arguments, "drop_leaked", DEFAULTS.drop_leaked),
+        table=read_table_options(arguments),
     )
+
+
+def read_table_options(arguments: argparse.Namespace) -> TableOptions:
+    """How tables are read, as given on the command line."""
+    return TableOptions(
+        sheet=arguments.sheet,
+        header_row=arguments.header_row,
+        separator=arguments.separator,
+        encoding=arguments.encoding,
+        labels=getattr(arguments, "labels", {}),
+    )
+
+
+def renames(text: str) -> dict[str, str]:
+    """Old labels to new ones, as argparse reads them."""
+    pairs = [part.split("=") for part in text.split(",")]
+    if any(len(pair) != 2 or not all(map(str.strip, pair)) for pair in pairs):
+        raise ValueError
+    return {as_label(old): as_label(new) for old, new in pairs}
+
+
+def row_number(text: str) -> int:
+    """The number of a row, or `NO_HEADER`, as argparse reads it."""
+    return NO_HEADER if text == "none" else count(text)
+
+
+def separator(text: str) -> str:
+    """One character, as argparse reads it; a tab is hard to type."""
+    character = {"tab": "\t", "\\t": "\t", "none": NO_SEPARATOR}.get(text, text)
+    if len(character) != 1 or character in '"\r\n':
+        raise ValueError
+    return character
+
+
+def encoding(text: str) -> str:
+    """An encoding of text that Python knows, as argparse reads it."""
+    try:
+        "a".encode(text)
+    except LookupError:
+        raise ValueError from None
+    return text
 
 
 def share(text: str) -> float:

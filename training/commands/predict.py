@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from training.commands.options import add_table_options, read_table_options
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Bundle, texts, output."""
@@ -11,14 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="*",
         metavar="FILE",
-        help="xlsx, csv or tsv with a header, parquet, jsonl, or txt with a text a line; - or nothing: standard input, "
-        "a text a line",
+        help="a spreadsheet (.xlsx, .ods, ...), csv, tsv, parquet, jsonl, json, or txt with a text a line; - or "
+        "nothing: standard input, a text a line",
     )
-    parser.add_argument(
-        "--text-column",
-        metavar="NAME",
-        help="column or field with the text (default: Reviews, or another usual name, or the only column)",
-    )
+    add_table_options(parser, labelled=False)
     parser.add_argument("--variant", metavar="NAME", help="precision variant (default: the one that is served)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write to this file, whole or not at all")
     parser.add_argument(
@@ -44,5 +42,6 @@ def run(arguments: argparse.Namespace) -> None:
             out=arguments.out,
             format_name=arguments.format,
             with_text=arguments.with_text,
+            options=read_table_options(arguments),
         )
     )

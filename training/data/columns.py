@@ -24,6 +24,9 @@ LABEL_NAMES = (
     *("rating", "stars", "score"),
 )
 
+#: Columns, in any case, that hold how many stars a reviewer gave; only evaluating looks at them.
+STAR_COLUMNS = ("stars", "star", "rating", "score", "star rating", "star_rating")
+
 #: Fewest rows of a label that can teach or measure anything.
 MIN_ROWS_PER_LABEL = 8
 
@@ -60,14 +63,15 @@ def choose_columns(path: Path, table: Table, wanted: Columns) -> tuple[str, str]
     Raises:
         UsageError: a wanted column is missing, none of the usual names is there, or one is not UTF-8.
     """
-    names = list(table.columns)
+    names = list(table.names or table.columns)
     text, label = find_column(names, wanted.text, TEXT_NAMES), find_column(names, wanted.label, LABEL_NAMES)
-    flags = [name for name in names if name != text and _is_flag(table.columns[name])]
-    if text and not label and wanted.label is None and len(flags) > 1:
-        raise UsageError(
-            f"{path} has {len(flags)} columns of 0 and 1 ({_listed(flags)}), as for several labels per text, which "
-            "cannot be learned here: name one with --label-column, or give one column with one label per text"
-        )
+    if text and not label and wanted.label is None:
+        flags = [name for name, cells in table.columns.items() if name != text and _is_flag(cells)]
+        if len(flags) > 1:
+            raise UsageError(
+                f"{path} has {len(flags)} columns of 0 and 1 ({listed(flags)}), as for several labels per text, which "
+                "cannot be learned here: name one with --label-column, or give one column with one label per text"
+            )
     if text and not label and wanted.label is None and len(names) == 2:
         label = next(name for name in names if name != text)
     if label and not text and wanted.text is None and len(names) == 2:
@@ -82,8 +86,8 @@ def choose_columns(path: Path, table: Table, wanted: Columns) -> tuple[str, str]
     ]
     if missing:
         raise UsageError(
-            f"{path} lacks the column {' and the column '.join(missing)}; it has {_listed(names)}: name them with "
-            "--text-column and --label-column"
+            f"{path} lacks the column {' and the column '.join(missing)}; it has {listed(names)}: name them with "
+            f"--text-column and --label-column{table.advice}"
         )
     for name in (text, label):
         check_utf8(str(name), f"save {path} as UTF-8")
@@ -92,12 +96,41 @@ def choose_columns(path: Path, table: Table, wanted: Columns) -> tuple[str, str]
     return str(text), str(label)
 
 
+def needed_columns(names: Sequence[str], wanted: Columns) -> frozenset[str] | None:
+    """The columns of texts, labels and stars; None: one of the first two is not told by its name."""
+    text, label = find_column(names, wanted.text, TEXT_NAMES), find_column(names, wanted.label, LABEL_NAMES)
+    if text is None or label is None:
+        return None
+    return frozenset({text, label, *(name for name in names if name.strip().casefold() in STAR_COLUMNS)})
+
+
 def find_column(names: Sequence[str], wanted: str | None, usual: Iterable[str]) -> str | None:
-    """`wanted` itself, or the first of the `usual` names that is among `names`; None: it is not there."""
+    """`wanted` itself, or the first of the `usual` names that is among `names`; None: it is not there.
+
+    A line break in a name is a blank. In usual names, case and underscores do not matter.
+    """
     if wanted is not None:
-        return wanted if wanted in names else None
-    folded = {name.strip().casefold(): name for name in reversed(names)}
-    return next((folded[name.casefold()] for name in usual if name.casefold() in folded), None)
+        if wanted in names:
+            return wanted
+        alike = [name for name in names if _one_line(name) == _one_line(wanted)]
+        return alike[0] if len(alike) == 1 else None
+    folded = {_usual_form(name): name for name in reversed(names)}
+    return next((folded[_usual_form(name)] for name in usual if _usual_form(name) in folded), None)
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.split())
+
+
+def _usual_form(name: str) -> str:
+    return _one_line(name.replace("_", " ")).casefold()
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """The distinct `labels`, sorted: as numbers if all of them are, so that 10 comes after 9."""
+    numbers = {label: _number(label) for label in set(labels)}
+    are_numbers = None not in numbers.values()
+    return sorted(numbers, key=lambda label: (numbers[label] or 0.0 if are_numbers else 0.0, label))
 
 
 def as_label(cell: str) -> str:
@@ -137,7 +170,7 @@ def check_labels(path: Path, labels: Sequence[str], column: str, *, learned: boo
                 "seen: write them alike"
             )
     if _AS_NUMBERS & spelt.keys() and _AS_WORDS & spelt.keys():
-        mixed = _listed(sorted(label for folded, label in spelt.items() if folded in _AS_NUMBERS | _AS_WORDS))
+        mixed = listed(sorted(label for folded, label in spelt.items() if folded in _AS_NUMBERS | _AS_WORDS))
         raise UsageError(f"{path}: the labels {mixed} in {column!r} mix numbers with true and false: write them alike")
     if len(counts) > MAX_LABELS:
         raise UsageError(f"{path} has {len(counts)} different labels: is {column!r} the right column?")
@@ -155,7 +188,8 @@ def _folded(label: str) -> str:
     return "".join(seen).casefold()
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """`names` for a message, without the whole review that a table without a header has there."""
     return ", ".join(repr(name if len(name) <= SHOWN_NAME else f"{name[:SHOWN_NAME]}…") for name in names) or "none"
 
 

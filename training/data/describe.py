@@ -87,14 +87,14 @@ class Description:
 def describe(reviews: Reviews, model: TextReading | None = None) -> Description:
     """Count and measure `reviews`; with `model`, their tokens, and the texts that are too long for a model."""
     _, repeated, contradicting = without_duplicates(reviews)
-    languages = detect_languages(reviews.texts)
+    languages, counts = detect_languages(reviews.texts), Counter(reviews.labels)
     description = Description(
         file=str(reviews.path),
         rows=len(reviews) + len(reviews.bad_rows),
         usable=len(reviews),
         repeated=repeated,
         contradicting=contradicting,
-        labels=dict(sorted(Counter(reviews.labels).items())),
+        labels={label: counts[label] for label in reviews.label_names},
         languages={name: count / languages.total() for name, count in languages.most_common()},
         language_sample=languages.total(),
         words=_lengths([len(text.split()) for text in reviews.texts]),

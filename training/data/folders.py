@@ -22,8 +22,11 @@ FILE_TEXT, FOLDER, STARS = "text of the file", "folder", "stars"
 _NAME_WITH_STARS = re.compile(r"\d+_(\d+)\.txt")
 
 
-def read_directory(path: Path) -> Table:
-    """A directory in the layout of aclImdb: below it a folder of .txt files for each label, or a split with those."""
+def read_directory(path: Path, encoding: str | None = None) -> Table:
+    """A directory in the layout of aclImdb: below it a folder of .txt files for each label, or a split with those.
+
+    The files are in `encoding`; None: UTF-8.
+    """
     classes = _class_folders(path)
     splits = [path / name for name in SPLITS if _class_folders(path / name)]
     if len(splits) + bool(classes) > 1:
@@ -38,7 +41,7 @@ def read_directory(path: Path) -> Table:
     names = [file.relative_to(path).as_posix() for file in files]
     contents = [file.read_bytes() for file in files]
     columns: dict[str, list[object]] = {
-        FILE_TEXT: [_decoded(content) for content in contents],
+        FILE_TEXT: [content.decode(encoding or "utf-8-sig", "surrogateescape") for content in contents],
         FOLDER: [file.parent.name for file in files],
     }
     stars = [named[1] for file in files if (named := _NAME_WITH_STARS.fullmatch(file.name))]
@@ -66,7 +69,3 @@ def _files_sha256(files: Iterable[tuple[str, bytes]]) -> str:
         check_utf8(name)
         total.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
     return total.hexdigest()
-
-
-def _decoded(content: bytes) -> str:
-    return content.decode("utf-8-sig", "surrogateescape")

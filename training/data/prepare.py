@@ -10,7 +10,7 @@ from training.data.columns import USUAL, Columns, check_labels
 from training.data.duplicates import without_duplicates
 from training.data.leaks import Leaks, examples, find_leaks
 from training.data.reviews import Reviews, read_reviews
-from training.data.table import name_of
+from training.data.table import GUESSED, TableOptions, name_of
 
 #: Bad rows that are named one by one; a file with more of them has one fault, not many.
 NAMED_BAD_ROWS = 10
@@ -25,12 +25,14 @@ class DataOptions:
         near: Jaccard similarity of their word 5-grams from which two texts are near duplicates.
         max_overlap: largest share of test texts that may occur, exactly or nearly, in the training file.
         drop_leaked: take these texts out of the test rows as well; then any share is allowed.
+        table: how every file is read, and which labels are renamed.
     """
 
     columns: Columns = USUAL
     near: float = 0.8
     max_overlap: float = 0.02
     drop_leaked: bool = False
+    table: TableOptions = GUESSED
 
 
 DEFAULTS = DataOptions()
@@ -63,7 +65,7 @@ def prepare(train_file: Path, test_file: Path, options: DataOptions, say: Callab
     Raises:
         UsageError: a file cannot be used, their labels differ, or they overlap by more than allowed.
     """
-    train, test = (read_and_report(file, say, options.columns) for file in (train_file, test_file))
+    train, test = (read_and_report(file, say, options) for file in (train_file, test_file))
     train, repeats, contradicting = without_duplicates(train)
     if repeats or contradicting:
         say(f"{train_file.name}: {repeats} repeated rows removed, {contradicting} with contradicting labels removed")
@@ -93,12 +95,12 @@ def prepare_test(
     Raises:
         UsageError: a file cannot be used, or they overlap by more than allowed.
     """
-    test = read_and_report(test_file, say, options.columns, learned=False)
+    test = read_and_report(test_file, say, options, learned=False)
     if train_file is None:
         if options.drop_leaked:
             raise UsageError("--drop-leaked needs --train, the file that the model was trained on")
         return test, 0
-    leaks = check_leaks(read_and_report(train_file, say, options.columns, learned=False), test, options, say)
+    leaks = check_leaks(read_and_report(train_file, say, options, learned=False), test, options, say)
     if not leaks or not options.drop_leaked:
         return test, 0
     if len(leaks) == len(test):
@@ -164,10 +166,10 @@ def check_unseen(models: Iterable[Path], data: Prepared, say: Callable[[str], No
 
 
 def read_and_report(
-    path: Path, say: Callable[[str], None], columns: Columns = USUAL, *, learned: bool = True
+    path: Path, say: Callable[[str], None], options: DataOptions = DEFAULTS, *, learned: bool = True
 ) -> Reviews:
     """Read `path`, report what was guessed, and list the rows that cannot be used; see `read_reviews`."""
-    reviews = read_reviews(path, columns, learned=learned)
+    reviews = read_reviews(path, options.columns, learned=learned, options=options.table)
     for remark in reviews.remarks:
         say(f"{path.name}: {remark}")
     for bad in reviews.bad_rows[:NAMED_BAD_ROWS]:

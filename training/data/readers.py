@@ -1,100 +1,130 @@
-"""The formats of labelled reviews; each becomes a `Table`. Workbooks and parquet files are read here as a whole.
+"""The formats of labelled reviews; each becomes a `Table`.
 
-csv, tsv and jsonl files are in `training.data.streams`, directories in `training.data.folders`.
+Spreadsheets, csv and tsv files are in `training.data.grids`, json in `training.data.json_files`, directories in
+`training.data.folders`.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from consumer.errors import UsageError
+from training.data.columns import TEXT_NAMES, USUAL, Columns, find_column, needed_columns
+from training.data.files import format_of, is_compressed, refusing
 from training.data.folders import read_directory
-from training.data.streams import read_jsonl, read_separated
-from training.data.table import Table, check_header
+from training.data.grids import WORKBOOKS, Grid, formula_rows, open_grid
+from training.data.headers import SAMPLE_ROWS
+from training.data.json_files import read_json
+from training.data.table import GUESSED, BadRow, Place, Table, TableOptions, check_header
 from training.io.names import check_utf8
 
+GRIDS = (*WORKBOOKS, ".csv", ".tsv")
+JSON = (".jsonl", ".ndjson", ".json")
+PARQUET = ".parquet"
 
-def read_table(path: Path) -> Table:
+#: The formats that are read as they are unpacked.
+TEXT_FORMATS = (".csv", ".tsv", *JSON, ".txt")
+
+#: What a message lists.
+SUPPORTED = ".xlsx, .xlsm, .xls, .xlsb, .ods, .csv, .tsv, .jsonl, .json, .parquet"
+
+
+def read_table(path: Path, wanted: Columns = USUAL, options: TableOptions = GUESSED) -> Table:
     """Read `path` in the format that its suffix names, or as a directory of class folders.
+
+    Args:
+        path: the file or directory.
+        wanted: where texts and labels are; of a wide file other columns are not read.
+        options: how it is read.
 
     Raises:
         UsageError: it does not exist, has another suffix or a name that is not UTF-8, or cannot be read.
     """
     check_utf8(path.name)
-    try:
-        return _reader_of(path)(path)
-    except UsageError:
-        raise
-    except Exception as error:  # zip, XML and parser errors of three libraries
-        if reason := getattr(error, "strerror", None):  # the system's, not that of a library
-            raise UsageError(f"{path} cannot be read ({reason})") from error
-        raise UsageError(
-            f"{path} cannot be read as {path.suffix or 'a directory'} ({type(error).__name__}): give a complete file"
-        ) from error
-
-
-def _reader_of(path: Path) -> Callable[[Path], Table]:
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
-    if path.is_dir():
-        return read_directory
-    if (suffix := path.suffix.lower()) in READERS:
-        return READERS[suffix]
-    if suffix == ".xls":
-        raise UsageError(f"{path} is in Excel's format of before 2007: save it as .xlsx")
+    with refusing(path):
+        if not path.exists():
+            raise UsageError(f"{path} does not exist")
+        if path.is_dir():
+            return read_directory(path, options.encoding)
+        suffix = format_of(path)
+        check_compression(path)
+        if suffix in GRIDS:
+            with open_grid(path, options, wanted) as grid:
+                return _grid_table(path, grid, wanted)
+        if suffix in JSON:
+            return read_json(path, options)
+        if suffix == PARQUET:
+            return _parquet(path, wanted)
     raise UsageError(
         f"{path} cannot be read as {path.suffix or 'a file without suffix'}: give a file named "
-        f"{', '.join(READERS)}, or a directory with a folder of .txt files for each label"
+        f"{SUPPORTED}, or a directory with a folder of .txt files for each label"
     )
 
 
-def _xlsx(path: Path) -> Table:
-    import pandas as pd
-    from openpyxl.utils.escape import unescape
-
-    with pd.ExcelFile(path, engine="openpyxl") as workbook:
-        first, *others = (str(sheet.title) for sheet in workbook.book.worksheets)  # a chart may have a sheet of its own
-        # No guessing of missing values: a review may well be the word "None". An empty cell is an empty string.
-        header = next(workbook.book.worksheets[0].iter_rows(max_row=1, values_only=True), ())
-        check_header(path, [str(name) for name in header if name is not None])
-        frame = pd.read_excel(workbook, sheet_name=first, dtype=object, keep_default_na=False, na_filter=False)
-    remarks = (f"only the first sheet, {first!r}, of {len(others) + 1} is read",) if others else ()
-    # openpyxl leaves the escapes of characters that XML cannot hold: a carriage return in a cell is "_x000D_". (In the
-    # table of shared strings it takes out what protects a text that really says so, which then becomes one as well.)
-    names = [unescape(str(name)) for name in frame.columns]
-    cells = frame.to_numpy(dtype=object).T.tolist()
-    columns = {name: [unescape(c) if isinstance(c, str) else c for c in cells[i]] for i, name in enumerate(names)}
-    return Table(columns, [*range(2, len(frame) + 2)], formulas=partial(_formula_rows, path, names), remarks=remarks)
+def check_compression(path: Path) -> None:
+    """Raise `UsageError` if `path` is compressed and of a format that cannot be read as it is unpacked."""
+    if is_compressed(path) and format_of(path) not in TEXT_FORMATS:
+        raise UsageError(
+            f"{path} cannot be read as {path.suffix}: unpack it; {', '.join(TEXT_FORMATS)} can be compressed"
+        )
 
 
-def _formula_rows(path: Path, names: Sequence[str], column: str) -> frozenset[int]:
-    """Rows whose cell is a formula. Without a stored result pandas cannot tell them from empty cells.
+def _grid_table(path: Path, grid: Grid, wanted: Columns) -> Table:
+    names = grid.header.names
+    needed = needed_columns(names, wanted)
+    places: list[Place] = []
+    broken: list[BadRow] = []
+    kept: dict[str, list[object]] = {name: [] for name in names if needed is None or name in needed}
+    indices = [(names.index(name), cells) for name, cells in kept.items()]
+    for number, cells in grid.rows():
+        if isinstance(cells, BadRow):
+            broken.append(cells)
+            continue
+        places.append(number)
+        for index, column in indices:
+            column.append(cells[index] if index < len(cells) else "" if grid.sheet is None else None)
+    remarks = grid.remarks + grid.remarks_after()
+    if filled := _fill_merged(grid, names, kept, places, wanted):
+        remarks += (f"{filled} cells that are merged with the one above have its content",)
 
-    `names` are those of the columns in their order: pandas names columns whose header is blank, or there twice.
-    """
-    import openpyxl
+    def formulas(column: str) -> frozenset[int]:
+        return formula_rows(path, grid.sheet.title, names.index(column)) if grid.sheet else frozenset()
 
-    with closing(openpyxl.load_workbook(path, read_only=True)) as workbook:
-        sheet = workbook.worksheets[0]
-        place = names.index(column) + 1
-        cells = (row[0] for row in sheet.iter_rows(min_row=2, min_col=place, max_col=place))
-        return frozenset(number for number, cell in enumerate(cells, start=2) if cell.data_type == "f")
+    return Table(kept, places, tuple(broken), formulas, remarks, names=tuple(names), advice=grid.advice)
 
 
-def _parquet(path: Path) -> Table:
+def _fill_merged(
+    grid: Grid, names: Sequence[str], columns: dict[str, list[object]], places: Sequence[Place], wanted: Columns
+) -> int:
+    """Give merged cells the content that the spreadsheet shows in them; texts are not repeated. Returns how many."""
+    text = find_column(names, wanted.text, TEXT_NAMES)
+    index_of = {place: index for index, place in enumerate(places)}
+    filled = 0
+    for first_row, last_row, first, last in grid.sheet.merged if grid.sheet else ():
+        for name in names[first - 1 : last]:
+            if name == text or name not in columns or first_row not in index_of:
+                continue
+            content = columns[names[first - 1]] if names[first - 1] in columns else columns[name]
+            for row in range(first_row + 1, last_row + 1):
+                if row in index_of and columns[name][index_of[row]] is None:
+                    columns[name][index_of[row]] = content[index_of[first_row]]
+                    filled += 1
+    return filled
+
+
+def _parquet(path: Path, wanted: Columns) -> Table:
     import pyarrow.parquet
 
-    check_header(path, pyarrow.parquet.read_schema(path).names)
-    table = pyarrow.parquet.read_table(path)
-    columns = {name: table.column(name).to_pylist() for name in table.column_names}
-    return Table(columns, list(range(1, table.num_rows + 1)))
-
-
-READERS: dict[str, Callable[[Path], Table]] = {
-    ".xlsx": _xlsx,
-    ".csv": read_separated,
-    ".tsv": read_separated,
-    ".jsonl": read_jsonl,
-    ".parquet": _parquet,
-}
+    with pyarrow.parquet.ParquetFile(path) as file:
+        names: list[str] = file.schema_arrow.names
+        check_header(path, names)
+        needed = needed_columns(names, wanted)
+        table: Any
+        if needed is None and len(names) > 2:  # one is missing: the start is enough to say what there is instead
+            flat = [field.name for field in file.schema_arrow if not field.type.num_fields]
+            table = next(file.iter_batches(SAMPLE_ROWS, columns=flat), None)
+        else:
+            table = file.read(columns=[name for name in names if needed is None or name in needed])
+        columns = {name: table.column(name).to_pylist() for name in table.schema.names} if table else {}
+        rows = table.num_rows if table else 0
+    return Table(columns, list(range(1, rows + 1)), names=tuple(names))

@@ -9,19 +9,16 @@ import numpy as np
 
 from consumer.errors import UsageError
 from consumer.model.text import clean, is_blank
-from training.data.columns import USUAL, Columns, as_label, check_labels, choose_columns
+from training.data.columns import STAR_COLUMNS, USUAL, Columns, as_label, check_labels, choose_columns, in_order
 from training.data.folders import FILE_TEXT, FOLDER
 from training.data.readers import read_table
-from training.data.table import BadRow, Place, Table, name_of
+from training.data.table import GUESSED, BadRow, Place, Table, TableOptions, name_of
 
 #: Share of the rows that may be broken, as by a byte that is not UTF-8. Above it the file is of another encoding.
 MAX_BROKEN = 0.01
 
 #: Columns that need no remark when they were found without being named.
 EXPECTED = (Columns("Reviews", "Sentiment"), Columns(FILE_TEXT, FOLDER))
-
-#: Columns, in any case, that hold how many stars a reviewer gave; only evaluating looks at them.
-STAR_COLUMNS = ("stars", "star", "rating", "score", "star rating", "star_rating")
 
 
 @dataclass(frozen=True)
@@ -47,8 +44,8 @@ class Reviews:
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The distinct labels, sorted: index i names the i-th logit of a model trained on them."""
-        return tuple(sorted(set(self.labels)))
+        """The distinct labels, `in_order`: index i names the i-th logit of a model trained on them."""
+        return tuple(in_order(self.labels))
 
     def place(self, index: int) -> str:
         """Where `texts[index]` stands in the file, for people."""
@@ -66,7 +63,9 @@ class Reviews:
         )
 
 
-def read_reviews(path: Path, columns: Columns = USUAL, *, learned: bool = True) -> Reviews:
+def read_reviews(
+    path: Path, columns: Columns = USUAL, *, learned: bool = True, options: TableOptions = GUESSED
+) -> Reviews:
     """Read `path`, a file or directory of labelled reviews, and replace HTML line breaks.
 
     Rows that cannot be used, for they lack text or label or hold bytes that are not UTF-8, are left out and listed in
@@ -76,16 +75,18 @@ def read_reviews(path: Path, columns: Columns = USUAL, *, learned: bool = True) 
         path: in one of the formats of `training.data.readers`.
         columns: where texts and labels are; default: `Reviews` and `Sentiment`, or other usual names.
         learned: whether there have to be enough labels and rows to learn from; one row is enough to measure on.
+        options: how the table is read, and which labels are renamed.
 
     Raises:
         UsageError: the file cannot be read, lacks a column, is of another encoding, or its labels cannot be learned.
     """
-    table = read_table(path)
+    table = read_table(path, columns, options)
     _check_broken(path, table, table.broken)
     chosen = Columns(*choose_columns(path, table, columns))
     texts, labels, places, bad = _usable(table, chosen, path)
     if not texts:
         raise UsageError(f"{path} has no usable row" + (f" ({bad[0]})" if bad else ": it is empty"))
+    labels = [options.labels.get(label, label) for label in labels]
     check_labels(path, labels, str(chosen.label), learned=learned)
     remarks = table.remarks
     if chosen not in (columns, *EXPECTED):
@@ -147,7 +148,7 @@ def _check_broken(path: Path, table: Table, broken: Sequence[BadRow]) -> None:
     if len(broken) > MAX_BROKEN * (len(table.places) + len(table.broken)):
         raise UsageError(
             f"{path} cannot be read as {path.suffix or 'text'}: {len(broken)} rows are broken, first {broken[0]}; "
-            "save the whole file again, as UTF-8"
+            "save the whole file again, as UTF-8, or name its --encoding or --separator"
         )
 
 

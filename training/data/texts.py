@@ -1,5 +1,6 @@
-"""Texts to be labelled, one by one, out of files and standard input; of any length, but for xlsx and parquet."""
+"""Texts to be labelled, one by one, out of files and standard input; of any length, except for lists in json files."""
 
+import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,20 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from training.data.columns import TEXT_NAMES, find_column
-from training.data.readers import read_table
-from training.data.streams import check_encoding, csv_rows, json_lines, quoting_of, separator_of, surplus
-from training.data.table import BadRow, check_header
+from training.data.columns import TEXT_NAMES, find_column, listed
+from training.data.files import format_of, lines_of, open_text, refusing
+from training.data.grids import WORKBOOKS, open_grid
+from training.data.json_files import json_values
+from training.data.readers import GRIDS, JSON, PARQUET, SUPPORTED, check_compression
+from training.data.table import GUESSED, BadRow, TableOptions, check_header
 from training.io.names import check_utf8
 
 STDIN = "-"
 
-SUFFIXES = (".xlsx", ".csv", ".tsv", ".jsonl", ".parquet", ".txt")
+#: Rows of a parquet file that are in memory at once.
+_BATCH = 1024
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One text and where it stands: `row` counts lines from 1, in a table as a spreadsheet does (the header is 1).
+    """One text and where it stands: `row` counts lines from 1, in a table as a spreadsheet does.
 
     `text` is None if the row has none; `reason` says why if it is not simply empty. `others` are the other cells of the
     row, by the names of their columns.
@@ -33,47 +39,58 @@ class Row:
     others: dict[str, Any] = field(default_factory=dict)
 
 
-def read_texts(source: str, column: str | None, say: Callable[[str], None] = lambda _: None) -> Iterator[Row]:
+def read_texts(
+    source: str,
+    column: str | None,
+    say: Say = lambda _: None,
+    options: TableOptions = GUESSED,
+    *,
+    with_others: bool = True,
+) -> Iterator[Row]:
     """The texts of the file `source`, or of standard input (`-`, a text a line), in order, one at a time.
 
     A byte that is not UTF-8 becomes half a surrogate pair, which `Predictor` gives a reason for.
 
     Args:
-        source: xlsx, csv and tsv with a header row; parquet; jsonl with an object or a string a line; txt with a text a
-            line.
+        source: a spreadsheet, csv or tsv file; parquet; jsonl or json with objects or strings; txt with a text a line.
         column: name of the column or field that holds the text; default: one of `TEXT_NAMES`, or the only one.
-        say: receives the name of the column if it was guessed among several.
+        say: receives what was guessed, and what a spreadsheet hides.
+        options: how tables are read.
+        with_others: whether the other cells of a row are wanted.
 
     Raises:
         UsageError: the file cannot be read, lacks the column, or has a name that is not UTF-8.
     """
     check_utf8(source)
     if source == STDIN:
-        yield from _lines(source, sys.stdin.buffer)
+        piped = io.TextIOWrapper(sys.stdin.buffer, options.encoding or "utf-8-sig", "surrogateescape", newline="\n")
+        try:
+            yield from _lines(source, lines_of(Path("standard input"), piped))
+        finally:
+            piped.detach()
         return
     path = Path(source)
-    suffix = path.suffix.lower()
-    try:
+    suffix = format_of(path)
+    with refusing(path):
         if path.is_dir():
-            raise UsageError(f"{source} is a directory: give a file named {', '.join(SUFFIXES)}")
+            raise UsageError(f"{source} is a directory: give a file named {SUPPORTED}, .txt")
         if not path.is_file():
             raise UsageError(f"{source} does not exist")
-        if suffix not in SUFFIXES:
-            raise UsageError(f"{source}: supported are {', '.join(SUFFIXES)}; pipe in anything else, one text per line")
-        if suffix in (".xlsx", ".parquet"):
-            yield from _table(source, column, say)
-            return
-        if suffix == ".txt":
-            check_encoding(path)
-            with path.open("rb") as file:
-                yield from _lines(source, file)
-            return
-        yield from (_jsonl if suffix == ".jsonl" else _csv)(source, column, say)
-    except OSError as error:
-        raise UsageError(f"{source} cannot be read ({error.strerror})") from error
+        check_compression(path)
+        if suffix in GRIDS:
+            yield from _grid(path, column, say, options)
+        elif suffix in JSON:
+            yield from _json(path, column, say, options)
+        elif suffix == PARQUET:
+            yield from _parquet(path, column, say, with_others)
+        elif suffix == ".txt":
+            with open_text(path, options.encoding, newline="\n") as file:
+                yield from _lines(source, lines_of(path, file))
+        else:
+            raise UsageError(f"{source}: supported are {SUPPORTED}, .txt; pipe in anything else, one text per line")
 
 
-def text_column(source: str, names: Sequence[str], wanted: str | None, say: Callable[[str], None]) -> int:
+def text_column(source: str, names: Sequence[str], wanted: str | None, say: Say, advice: str = "") -> int:
     """Which of the columns `names` holds the text; tells `say` if it was guessed among several.
 
     Raises:
@@ -82,37 +99,37 @@ def text_column(source: str, names: Sequence[str], wanted: str | None, say: Call
     name = _guessed(source, names, wanted, say)
     if name is not None:
         return names.index(name)
-    found = ", ".join(map(repr, names)) or "none"
+    found = listed(names)
     if wanted is not None:
-        raise UsageError(f"{source} lacks the column {wanted!r}; it has {found}")
+        raise UsageError(f"{source} lacks the column {wanted!r}; it has {found}{advice}")
     if len(names) == 1:
         return 0
-    raise UsageError(f"{source} has the columns {found}: name the column of texts with --text-column")
+    raise UsageError(f"{source} has the columns {found}: name the column of texts with --text-column{advice}")
 
 
-def _guessed(source: str, names: Sequence[str], wanted: str | None, say: Callable[[str], None]) -> str | None:
+def _guessed(source: str, names: Sequence[str], wanted: str | None, say: Say) -> str | None:
     name = find_column(names, wanted, TEXT_NAMES)
     if name is not None and wanted is None and len(names) > 1:
         say(f"{source}: texts are read from {name!r}; choose another column with --text-column")
     return name
 
 
-def _lines(source: str, file: Iterable[bytes]) -> Iterator[Row]:
-    for number, line in enumerate(file, start=1):
-        text = line.decode("utf-8-sig" if number == 1 else "utf-8", errors="surrogateescape")
-        yield Row(source, number, text.rstrip("\r\n"))
+def _lines(source: str, lines: Iterable[str]) -> Iterator[Row]:
+    for number, line in enumerate(lines, start=1):
+        yield Row(source, number, line.rstrip("\r\n"))
 
 
-def _jsonl(source: str, column: str | None, say: Callable[[str], None]) -> Iterator[Row]:
+def _json(path: Path, column: str | None, say: Say, options: TableOptions) -> Iterator[Row]:
     """One field holds the texts of the whole file, as for `fit`, so it is read through first.
 
     Where an object lacks it, another field that is called like one is not its text.
     """
-    path = Path(source)
-    names = dict.fromkeys(name for _, value in json_lines(path) if isinstance(value, dict) for name in value)
+    source = str(path)
+    values = json_values(path, options)
+    names = dict.fromkeys(name for _, value in values if isinstance(value, dict) for name in value)
     name = _guessed(source, list(names), column, say)
     absent = f"no field {column or name or 'of texts (as Reviews)'}"
-    for number, value in json_lines(path):
+    for number, value in json_values(path, options):
         text, reason, others = value, None, dict[str, Any]()
         if isinstance(value, BadRow):
             text, reason = None, "not JSON"
@@ -122,34 +139,36 @@ def _jsonl(source: str, column: str | None, say: Callable[[str], None]) -> Itera
         yield Row(source, number, text, reason, others)
 
 
-def _csv(source: str, column: str | None, say: Callable[[str], None]) -> Iterator[Row]:
-    path = Path(source)
-    place, names = None, list[str]()
-    rows = csv_rows(path, separator_of(path), quoting_of(path))
-    for number, cells in enumerate(rows, start=1):
-        if place is None:
-            if not any(cells):
+def _grid(path: Path, column: str | None, say: Say, options: TableOptions) -> Iterator[Row]:
+    """A formula without a stored result is an empty cell."""
+    source = str(path)
+    no_text = "no text, or a formula" if format_of(path) in WORKBOOKS else None
+    with open_grid(path, options, None, column) as grid:
+        for remark in grid.remarks:
+            say(f"{source}: {remark}")
+        names = grid.header.names
+        place = text_column(source, names, column, say, grid.advice)
+        others = [(i, name) for i, name in enumerate(names) if i != place and name not in grid.header.unnamed]
+        for number, cells in grid.rows():
+            if isinstance(cells, BadRow):
+                yield Row(source, number, None, cells.reason)
                 continue
-            check_header(path, cells)
-            place, names = text_column(source, cells, column, say), cells
-        else:
-            bad = surplus(number, cells, len(names))
-            text = cells[place] if place < len(cells) and not bad else None
-            others = {} if bad else dict(zip(names, cells, strict=False))
-            others.pop(names[place], None)
-            others.pop("", None)
-            yield Row(source, number, text, bad.reason if bad else None, others)
-    if place is None:
-        raise UsageError(f"{source} is empty: it needs a header row")
+            text = cells[place] if place < len(cells) else None
+            found = {name: cells[i] for i, name in others if i < len(cells)}
+            yield Row(source, number, text, no_text if text in ("", None) else None, found)
+        for remark in grid.remarks_after():
+            say(f"{source}: {remark}")
 
 
-def _table(source: str, column: str | None, say: Callable[[str], None]) -> Iterator[Row]:
-    """Read at once; of a workbook the first sheet, where a formula without a stored result is an empty cell."""
-    table = read_table(Path(source))
-    names = list(table.columns)
-    chosen = names[text_column(source, names, column, say)]
-    others = [name for name in names if name != chosen]
-    formula = "no text, or a formula" if source.lower().endswith(".xlsx") else None
-    for index, (place, text) in enumerate(zip(table.places, table.columns[chosen], strict=True)):
-        cells = {name: None if (cell := table.columns[name][index]) == "" else cell for name in others}
-        yield Row(source, int(place), text, formula if text in ("", None) else None, cells)
+def _parquet(path: Path, column: str | None, say: Say, with_others: bool) -> Iterator[Row]:
+    import pyarrow.parquet
+
+    source, number = str(path), 0
+    with pyarrow.parquet.ParquetFile(path) as file:
+        names: list[str] = file.schema_arrow.names
+        check_header(path, names)
+        text = names[text_column(source, names, column, say)]
+        for batch in file.iter_batches(_BATCH, columns=names if with_others else [text]):
+            for cells in batch.to_pylist():
+                number += 1
+                yield Row(source, number, cells.pop(text), None, cells)

@@ -32,7 +32,7 @@ def read_unlabeled(
     Raises:
         UsageError: the file cannot be read, lacks the column, or holds more of the test texts than `options` allow.
     """
-    reviews, bad = _read(path, column)
+    reviews, bad = _read(path, column, options, say)
     for reason, count in bad.items():
         say(f"{path.name}: {count} rows left out: {reason}")
     first: dict[str, int] = {}
@@ -63,20 +63,27 @@ def unlike_held_out(
     return texts.only(row for row in range(len(texts)) if row not in known)
 
 
-def _read(path: Path, column: str | None) -> tuple[Reviews, Counter[str]]:
+def _read(
+    path: Path, column: str | None, options: DataOptions, say: Callable[[str], None]
+) -> tuple[Reviews, Counter[str]]:
     texts: list[str] = []
     places: list[int | str] = []
     bad: Counter[str] = Counter()
     try:
-        for row in read_texts(str(path), column):
+        for row in read_texts(str(path), column, lambda line: say(_renamed(line)), options.table, with_others=False):
             text, reason = text_or_reason(row.text)
             if text is None:
                 bad[row.reason or str(reason)] += 1
             else:
                 texts.append(clean(text))
                 places.append(row.row)
-    except UsageError as error:  # here the labelled files have the option that the reader names
-        raise UsageError(str(error).replace("--text-column", "--unlabeled-column")) from None
+    except UsageError as error:
+        raise UsageError(_renamed(str(error))) from None
     if not texts:
         raise UsageError(f"{path} has no usable text" + (f" ({next(iter(bad))})" if bad else ": it is empty"))
     return Reviews(path, file_sha256(path), tuple(texts), (NONE,) * len(texts), places=tuple(places)), bad
+
+
+def _renamed(line: str) -> str:
+    """What the reader says, with the option of this file; the one that it names belongs to the labelled files."""
+    return line.replace("--text-column", "--unlabeled-column")

@@ -12,9 +12,8 @@ from torch import nn
 
 from consumer.errors import UsageError
 from consumer.model.encoder import Encoder
-from training.data.columns import USUAL, Columns
 from training.data.duplicates import without_duplicates
-from training.data.prepare import REPEATED, check_left, read_and_report
+from training.data.prepare import DEFAULTS, REPEATED, DataOptions, check_left, read_and_report
 from training.encoders.base import check_length, find_base, load_classifier, quiet_transformers
 from training.encoders.device import best_device
 from training.encoders.freezing import freeze
@@ -63,14 +62,16 @@ class RateTest:
         )
 
 
-def find_rate(train_file: Path, base_name: str, settings: RateTestSettings, columns: Columns = USUAL) -> RateTest:
-    """Run the test for `base_name` on `columns` of `train_file`; the model is discarded.
+def find_rate(
+    train_file: Path, base_name: str, settings: RateTestSettings, options: DataOptions = DEFAULTS
+) -> RateTest:
+    """Run the test for `base_name` on `train_file`, read with `options`; the model is discarded.
 
     Raises:
         UsageError: file or base cannot be used.
     """
     quiet_transformers()
-    reviews, _, _ = without_duplicates(read_and_report(train_file, say, columns))
+    reviews, _, _ = without_duplicates(read_and_report(train_file, say, options))
     check_left(reviews, REPEATED)
     base = find_base(base_name)
     model = load_classifier(base, reviews.label_names, settings.seed)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from consumer.errors import ReviewsError, UsageError
-from training.data.text_values import NO_TEXT
+from training.data.table import GUESSED, TableOptions
+from training.data.text_values import NO_TEXT, NOT_UNICODE
 from training.data.texts import STDIN, read_texts
 from training.io.output import check_file, check_not_read, writing
 from training.io.progress import ProgressBar, say
@@ -27,6 +28,7 @@ def label_files(
     out: Path | None,
     format_name: str | None,
     with_text: bool = False,
+    options: TableOptions = GUESSED,
 ) -> str:
     """Label every text of `files` and write a prediction for each, with the other columns of its file.
 
@@ -38,6 +40,7 @@ def label_files(
         out: the file to write; None: standard output.
         format_name: one of `FORMATS`; None: by the name of `out`, else text.
         with_text: write the text as well.
+        options: see `read_texts`.
 
     Returns:
         How many texts got which label, in one line.
@@ -49,11 +52,12 @@ def label_files(
     """
     sources = _checked(list(files) or [STDIN], out, bundle)
     format_name = format_of(out, format_name)
-    total, columns = _looked_through(sources, column)
+    with_others = format_name != "text"
+    total, columns = _looked_through(sources, column, options, with_others=with_others)
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     done = 0
-    rows = (row for source in sources for row in read_texts(source, column, say))
+    rows = (row for each in sources for row in read_texts(each, column, say, options, with_others=with_others))
     with Predictor.load(bundle, variant) as predictor, _opened(out, format_name) as file:
         table = writer(format_name, file, Layout(predictor.classes, columns, with_text))
         with ProgressBar("labelling", total) as bar:
@@ -70,18 +74,22 @@ def label_files(
                 done += len(chunk)
                 bar.update(done)
         table.finish()
+    if reasons[NOT_UNICODE]:
+        say("if a file is not in UTF-8, name its encoding with --encoding")
     summary = _summary(counts, reasons)
-    if reasons and not counts:
+    if not counts:
         raise UsageError(f"nothing was labelled: {summary}")
     return summary
 
 
-def _looked_through(sources: Sequence[str], column: str | None) -> tuple[int | None, tuple[str, ...]]:
+def _looked_through(
+    sources: Sequence[str], column: str | None, options: TableOptions, *, with_others: bool
+) -> tuple[int | None, tuple[str, ...]]:
     """Texts in all `sources`, and the other columns of their files; standard input has none, and no known number."""
     total, columns = 0, dict[str, None]()
     for source in sources:
         if source != STDIN:
-            for row in read_texts(source, column):
+            for row in read_texts(source, column, options=options, with_others=with_others):
                 total += 1
                 columns |= dict.fromkeys(row.others)
     return None if STDIN in sources else total, tuple(columns)
