@@ -36,7 +36,8 @@ class Outcome:
     """What became of one text: a label with the probability of each label, or, with none, the `reason`.
 
     `score` is the probability of `label`; `tokens` counts what the model read, less than the text if `truncated`.
-    `unsure`: the score is below the threshold of the bundle; None if the bundle has none.
+    `unsure`: the score is below the threshold of the bundle, or most words are unknown; None if neither is known.
+    `unknown` is the share of the words read that the model does not know, 0 to 1.
     """
 
     label: str | None = None
@@ -45,6 +46,7 @@ class Outcome:
     tokens: int = 0
     truncated: bool = False
     unsure: bool | None = None
+    unknown: float | None = None
     reason: str | None = None
 
 
@@ -159,6 +161,7 @@ class Predictor:
                         result.tokens,
                         result.truncated,
                         result.unsure,
+                        result.unknown,
                     )
                 )
         return outcomes

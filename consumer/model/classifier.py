@@ -27,12 +27,17 @@ log = logging.getLogger(__name__)
 #: stream costs little.
 BATCHES_AT_ONCE = 32
 
+#: A label means little if at least this share of the words is unknown, however high its probability.
+MOST_UNKNOWN = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """The most probable label of a text, and the probability of each.
 
-    `unsure`: whether the score is below the threshold of the bundle; None if it has none.
+    `unsure`: whether the score is below the threshold of the bundle; None if it has none. `unknown` is the share of the
+    words read that the model does not know (see `Encoded`). At `MOST_UNKNOWN` or more, the prediction is unsure in any
+    case.
     """
 
     label: str
@@ -41,6 +46,7 @@ class Scored:
     tokens: int
     truncated: bool
     unsure: bool | None = None
+    unknown: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,10 @@ class Classifier:
             padded,
         )
         return Classified([results[places[text]] for text in texts], stats)
+
+    def clean(self, text: str) -> str:
+        """`text` as the model reads it, if it is not too long."""
+        return self._encoder.clean(text)
 
     def spans_read(self, text: str) -> list[tuple[int, int]]:
         """Start and end of each part of `text`, which is `clean`, that the model reads, in characters.
@@ -234,4 +244,6 @@ class Classifier:
         probabilities = dict(zip(self._labels, (exponents / exponents.sum()).tolist(), strict=True))
         score = probabilities[label]
         unsure = None if self._threshold is None else score < self._threshold
-        return Scored(label, score, probabilities, text.tokens, text.truncated, unsure)
+        if text.unknown >= MOST_UNKNOWN:
+            unsure = True
+        return Scored(label, score, probabilities, text.tokens, text.truncated, unsure, round(text.unknown, 4))

@@ -114,11 +114,14 @@ class Manifest(_Part):
 
     `measured_only` has the accuracy of variants that were measured when the bundle was built but are not part of it.
     Without `calibration`, probabilities are those of the model as trained, and no prediction is unsure. `max_length`,
-    `truncation` and `windows` are one value, `reading`. `training_data` lists the files that the bundle was built
-    from, the test file last.
+    `truncation`, `windows` and `format` are one value, `reading`. `training_data` lists the files that the bundle was
+    built from, the test file last.
+
+    The format says by which rules texts are cleaned (`consumer.model.text`); nothing else differs. An earlier version
+    of the worker refuses a format that it does not know.
     """
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 1
     name: str = Field(pattern=NAME)
     version: str = Field(pattern=r"^[a-zA-Z0-9.+_-]{1,64}$")
     created: AwareDatetime
@@ -150,7 +153,7 @@ class Manifest(_Part):
     @property
     def reading(self) -> Reading:
         """What the model reads of a text."""
-        return Reading(self.max_length, self.truncation, self.windows)
+        return Reading(self.max_length, self.truncation, self.windows, text_rules=self.format)
 
     @property
     def learnt_from(self) -> tuple[Source, ...]:

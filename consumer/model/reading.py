@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from consumer.model.text import LATEST, TextRules
+
 
 class Truncation(StrEnum):
     """What the model reads of a text that is too long: its start, its start and end, or overlapping windows."""
@@ -37,6 +39,7 @@ class Reading:
             reviews often end in their verdict (Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?",
             section 5.3.1).
         windows: how a longer text is cut, if and only if `truncation` is `WINDOWS`.
+        text_rules: how a text is cleaned before it is tokenised.
 
     Raises:
         ValueError: `truncation` and `windows` contradict each other.
@@ -45,6 +48,7 @@ class Reading:
     max_length: int
     truncation: Truncation
     windows: Windows | None = None
+    text_rules: TextRules = LATEST
 
     def __post_init__(self) -> None:
         if (self.truncation is Truncation.WINDOWS) != (self.windows is not None):

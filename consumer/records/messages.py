@@ -75,7 +75,15 @@ class Prediction(BaseModel):
     tokens: int = Field(ge=0, description="tokens that the model read")
     truncated: bool = Field(description="whether the model read only part of the text")
     unsure: bool | None = Field(
-        None, description="whether the score is below the threshold of the model; absent if the model has none"
+        None,
+        description="whether the score is below the threshold of the model, or at least half of the words are unknown; "
+        "absent if the model has no threshold and knows the words",
+    )
+    unknown: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the words read that the model does not know, by tokens; 1 if it read none",
     )
     processed_at: AwareDatetime
     carried: dict[str, Any] | None = Field(
@@ -126,7 +134,7 @@ _OWN_FIELDS = frozenset(Prediction.model_fields)
 
 
 def prediction_json(review: ParsedReview, source: Record, own: dict[str, Any]) -> bytes:
-    """Value of the output record. `own` holds label, score, probabilities, model, tokens, truncated, unsure."""
+    """Value of the output record; `own` holds the fields that the model determines, from label to unknown."""
     taken = {name: value for name, value in review.fields.items() if name in _OWN_FIELDS}
     prediction = {
         "id": review.id,

@@ -40,6 +40,7 @@ class Outcomes:
             "model": self._model,
             "tokens": scored.tokens,
             "truncated": scored.truncated,
+            "unknown": scored.unknown,
         }
         if scored.unsure is not None:
             own["unsure"] = scored.unsure

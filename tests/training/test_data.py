@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import UsageError
+from consumer.model.text import normalised
 from tests.tiny_encoder import write_reviews, write_table
 from training.data.columns import Columns
-from training.data.duplicates import normalised, without_duplicates
+from training.data.duplicates import without_duplicates
 from training.data.prepare import DEFAULTS, DataOptions, prepare
 from training.data.reviews import read_reviews
 from training.data.table import BadRow

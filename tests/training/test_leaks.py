@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import UsageError
+from consumer.model.text import normalised
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_encoder import write_table
 from training.cli import main
-from training.data.duplicates import normalised
 from training.data.leaks import examples, find_leaks
 from training.data.prepare import DEFAULTS, DataOptions, prepare, prepare_test
 from training.data.reviews import Reviews, read_reviews

@@ -470,7 +470,7 @@ def test_every_command_that_reads_tables_has_the_options(command: str, capsys: p
 
 
 def test_the_commands_read_with_the_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Labels of other names, and a sheet whose header is its third row, on the way from the command line to the rows."""
+    """Labels of other names, and a sheet whose header is its third row, travel from the command line to the rows."""
     spelt = {"neg": "bad", "pos": "good"}
     book = openpyxl.Workbook()
     sheet = book.create_sheet("Data")

@@ -201,7 +201,7 @@ def test_temperature_and_threshold_act_on_the_mean(
         data=Source(file="held.xlsx", sha256="0" * 64, rows=100),
     )
     calibrated = replace(bundle, manifest=bundle.manifest.model_copy(update={"calibration": calibration}))
-    text = "great " + "unheard " * 60 + "great"
+    text = "great " + "the " * 60 + "great"
     (result,) = Classifier(calibrated, engine).classify([text]).results
     assert isinstance(result, Scored)
     assert log_odds(text) == 3

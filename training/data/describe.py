@@ -10,6 +10,7 @@ import numpy as np
 from consumer.errors import BundleError, UsageError
 from consumer.model.encoder import Encoder
 from consumer.model.reading import Reading, Truncation
+from consumer.model.text import clean
 from training.data.duplicates import without_duplicates
 from training.data.reviews import Reviews
 from training.io.progress import ProgressBar
@@ -97,7 +98,7 @@ def describe(reviews: Reviews, model: TextReading | None = None) -> Description:
         labels={label: counts[label] for label in reviews.label_names},
         languages={name: count / languages.total() for name, count in languages.most_common()},
         language_sample=languages.total(),
-        words=_lengths([len(text.split()) for text in reviews.texts]),
+        words=_lengths([len(clean(text).split()) for text in reviews.texts]),
     )
     if model is None:
         return description
@@ -135,7 +136,9 @@ def count_tokens(texts: Sequence[str], model: TextReading) -> tuple[list[int], i
     """
     try:
         encoder = Encoder(model.tokenizer_json, model.reading)
-        unlimited = Encoder(model.tokenizer_json, Reading(_UNLIMITED, Truncation.HEAD))
+        unlimited = Encoder(
+            model.tokenizer_json, Reading(_UNLIMITED, Truncation.HEAD, text_rules=model.reading.text_rules)
+        )
     except BundleError as error:
         raise UsageError(str(error)) from error
     counts: list[int] = []

@@ -2,12 +2,14 @@
 
 Two texts are exact duplicates if they are the same once `normalised`, and near duplicates if the sets of their word
 5-grams have a Jaccard similarity of at least a threshold: the same review with a sentence added or a word corrected.
-In scripts without spaces between words, each letter counts as a word.
+In scripts without spaces between words, each letter counts as a word. So does each emoji, emoticon and symbol, for two
+short texts may differ in nothing else; commas, full stops, quotes, brackets and free-standing dashes do not count.
 MinHash with locality-sensitive hashing (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3) finds
 the candidates; their similarity is then computed exactly, so that no pair is reported in error.
 """
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from consumer.model.text import clean
 from training.data.duplicates import normalised_all
 from training.data.reviews import Reviews
 from training.io.progress import ProgressBar
@@ -30,6 +33,14 @@ SHINGLE_WORDS = 5
 _WORDLESS = re.compile(
     "[\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
+
+#: What is between words and may count as one: an emoticon; a sign between two digits, as in "9:30"; a dash that touches
+#: one word only, as in "-5"; or else a single character.
+_BETWEEN = re.compile(
+    r"(?P<counts><3|[:;=8][-'^o]?[()\[\]{}|/\\*dpx3](?!\w)|[()\[\]][-'^]?[:;=](?!\w)|(?<=\d)[-.,:](?=\d)"
+    r"|(?<!\w)-(?=\w)|(?<=\w)-(?![\w\s-])|(?<=\w)--)|[^\w\s]|_"
+)
+_COUNTS_FOR_NOTHING = frozenset(".,;:'\"()[]{}-_`~\u2026")
 
 #: A signature is `BANDS` x `BAND` minima; two texts that agree in a whole band are candidates. A pair of similarity s
 #: is missed with the probability (1 - s**BAND)**BANDS: 6e-7 at 0.8, 0.07 at 0.5.
@@ -120,7 +131,7 @@ def examples(leaks: Leaks, train: Reviews, test: Reviews) -> list[str]:
     for kind, matches in (("the same", leaks.exact), ("nearly the same", leaks.near)):
         for match in matches[:EXAMPLES]:
             degree = kind if match.similarity == 1 else f"{kind} ({match.similarity:.2f})"
-            start = printable(" ".join(test.texts[match.test].split())[:EXAMPLE_CHARACTERS])
+            start = printable(" ".join(clean(test.texts[match.test]).split())[:EXAMPLE_CHARACTERS])
             lines.append(
                 f"{test.path.name} {test.place(match.test)}, {degree} in {train.path.name} "
                 f'{train.place(match.train)}: "{start}"'
@@ -184,7 +195,20 @@ def _shingle_hashes(text: str, words: dict[str, int]) -> npt.NDArray[np.uint64]:
 
 
 def _words(text: str) -> list[str]:
-    return (text if text.isascii() else _WORDLESS.sub(r" \g<0> ", text)).split()
+    """The words of `text`, which is normalised, and what counts as one."""
+    return _BETWEEN.sub(_apart, text if text.isascii() else _WORDLESS.sub(r" \g<0> ", text)).split()
+
+
+def _apart(found: re.Match[str]) -> str:
+    between = found[0]
+    if found["counts"]:
+        return f" {between} "
+    if between in _COUNTS_FOR_NOTHING:
+        return " "
+    category = unicodedata.category(between)
+    if category[0] == "M":  # a part of a word, as the vowel signs of Hindi and Thai
+        return between
+    return " " if category in ("Pi", "Pf", "Ps", "Pe", "Pd") else f" {between} "
 
 
 def _shingles(text: str) -> frozenset[tuple[str, ...]]:

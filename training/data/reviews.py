@@ -1,5 +1,6 @@
 """A file of labelled reviews, made fit for training: read, cleaned, checked, deduplicated."""
 
+import datetime
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from consumer.errors import UsageError
-from consumer.model.text import clean, is_blank
 from training.data.columns import STAR_COLUMNS, USUAL, Columns, as_label, check_labels, choose_columns, in_order
 from training.data.folders import FILE_TEXT, FOLDER
 from training.data.readers import read_table
 from training.data.table import GUESSED, BadRow, Place, Table, TableOptions, name_of
+from training.data.text_values import NO_TEXT, NOT_UNICODE, Percentage, other_kind, text_or_reason
 
 #: Share of the rows that may be broken, as by a byte that is not UTF-8. Above it the file is of another encoding.
 MAX_BROKEN = 0.01
@@ -66,7 +67,9 @@ class Reviews:
 def read_reviews(
     path: Path, columns: Columns = USUAL, *, learned: bool = True, options: TableOptions = GUESSED
 ) -> Reviews:
-    """Read `path`, a file or directory of labelled reviews, and replace HTML line breaks.
+    """Read `path`, a file or directory of labelled reviews.
+
+    Texts stay as they are: each model cleans them by its own rules.
 
     Rows that cannot be used, for they lack text or label or hold bytes that are not UTF-8, are left out and listed in
     `bad_rows`.
@@ -122,18 +125,19 @@ def _usable(table: Table, chosen: Columns, path: Path) -> tuple[list[str], list[
     bad: list[BadRow] = []
     broken = list(table.broken)
     for place, text_cell, label_cell in zip(table.places, text_cells, label_cells, strict=True):
-        text, label = clean(_string(text_cell)), as_label(_string(label_cell))
+        (text, reason), label = text_or_reason(text_cell), as_label(_string(label_cell))
         if isinstance(label_cell, list | dict):
             raise UsageError(
                 f"{path}: {BadRow(place, 'the label is a list')}; several labels per text cannot be learned here: give "
                 "one label per text"
             )
-        if fault := _not_utf8(text) or _not_utf8(label):
-            broken.append(BadRow(place, fault))
-        elif isinstance(text_cell, list | dict | bytes):
-            bad.append(BadRow(place, "the text is a list or bytes, not a string"))
-        elif is_blank(text):
-            bad.append(BadRow(place, "no text"))
+        not_utf8 = _not_utf8(_string(text_cell)) if reason == NOT_UNICODE else _not_utf8(label)
+        if not_utf8:
+            broken.append(BadRow(place, not_utf8))
+        elif text is None:
+            bad.append(BadRow(place, str(reason)))
+        elif kind := _no_label(label_cell):
+            bad.append(BadRow(place, f"the label is {kind}"))
         elif not label:
             bad.append(BadRow(place, "no label"))
         else:
@@ -150,6 +154,12 @@ def _check_broken(path: Path, table: Table, broken: Sequence[BadRow]) -> None:
             f"{path} cannot be read as {path.suffix or 'text'}: {len(broken)} rows are broken, first {broken[0]}; "
             "save the whole file again, as UTF-8, or name its --encoding or --separator"
         )
+
+
+def _no_label(cell: object) -> str | None:
+    """What a spreadsheet made of a label, if it is no longer the one that was typed; TRUE and FALSE may be labels."""
+    spoiled = isinstance(cell, datetime.date | datetime.time | datetime.timedelta | Percentage) and cell == cell  # noqa: PLR0124
+    return other_kind(cell) if spoiled else None
 
 
 def _string(cell: object) -> str:
@@ -173,7 +183,7 @@ def _not_utf8(text: str) -> str | None:
 def _with_formulas(bad: list[BadRow], table: Table, chosen: Columns) -> list[BadRow]:
     """Say of empty cells which ones are formulas."""
     for column, reason, formula in (
-        (chosen.text, "no text", "a formula: the text starts with '='"),
+        (chosen.text, NO_TEXT, "a formula: the text starts with '='"),
         (chosen.label, "no label", "the label is a formula without a stored result"),
     ):
         if any(row.reason == reason for row in bad):

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from consumer.errors import UsageError
-from consumer.model.text import clean
 from training.data.duplicates import normalised_all
 from training.data.leaks import find_leaks
 from training.data.prepare import DataOptions, Prepared, check_leaks
@@ -75,7 +74,7 @@ def _read(
             if text is None:
                 bad[row.reason or str(reason)] += 1
             else:
-                texts.append(clean(text))
+                texts.append(text)
                 places.append(row.row)
     except UsageError as error:
         raise UsageError(_renamed(str(error))) from None

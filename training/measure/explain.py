@@ -19,7 +19,6 @@ from itertools import pairwise
 
 from consumer.errors import UsageError
 from consumer.model.classifier import Classifier, Failed, Scored
-from consumer.model.text import clean
 
 #: Most parts of a text; a text of more words is weighed in windows of several words.
 MAX_PARTS = 200
@@ -58,7 +57,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why `text` (line breaks replaced as the worker does) has the probability `score` of `label`.
+    """Why `text` (as the model reads it) has the probability `score` of `label`.
 
     `evaluations` texts were computed; `failed` of them got no answer and count as 0 in the weights. `truncated`: some
     of the `parts` are not read.
@@ -86,7 +85,7 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
     Raises:
         UsageError: there is no text, the model fails on it, or does not know `label`.
     """
-    text = clean(text)
+    text = classifier.clean(text)
     read = classifier.spans_read(text)
     spans = windows(text, MAX_PARTS, read)
     if not spans:

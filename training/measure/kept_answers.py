@@ -42,7 +42,7 @@ class KeptAnswers:
             "variant": variant,
             "files": {name: manifest.files[name].sha256 for name in [*weights, TOKENIZER]},
             "reading": manifest.model_dump(
-                mode="json", include={"labels", "max_length", "truncation", "windows", "calibration"}
+                mode="json", include={"format", "labels", "max_length", "truncation", "windows", "calibration"}
             ),
             "texts": texts_sha256(texts),
         }

@@ -42,7 +42,7 @@ class Layout:
     @property
     def header(self) -> list[str]:
         """Names of the cells of a table; an input column whose name is taken gets `input_` in front of it."""
-        header = ["file", "row", "label", "score", *self.classes, "unsure", "tokens", "truncated", "reason"]
+        header = ["file", "row", "label", "score", *self.classes, "unsure", "unknown", "tokens", "truncated", "reason"]
         for name in [*(["text"] if self.with_text else []), *self.columns]:
             header.append(next(free for n in count() if (free := "input_" * n + name) not in header))
         return header
@@ -51,7 +51,7 @@ class Layout:
         """The cells of a table, in the order of `header`."""
         probabilities = outcome.probabilities or {}
         cells = [row.source, row.row, outcome.label, outcome.score, *(probabilities.get(name) for name in self.classes)]
-        cells += [outcome.unsure, outcome.tokens, outcome.truncated, outcome.reason]
+        cells += [outcome.unsure, outcome.unknown, outcome.tokens, outcome.truncated, outcome.reason]
         return cells + ([row.text] if self.with_text else []) + [row.others.get(name) for name in self.columns]
 
     def as_json(self, row: Row, outcome: Outcome) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from consumer.model.classifier import Scored
+from consumer.model.text import clean
 from training.data.reviews import Reviews
 from training.io.progress import say
 from training.measure.answers import Answers, Flags
@@ -68,7 +69,7 @@ def top_losses(
     worst = np.argsort(-losses, kind="stable")[: min(count, int(wrong.sum()))].tolist()
     return [
         Loss(
-            reviews.texts[row],
+            clean(reviews.texts[row]),
             reviews.labels[row],
             labels[answers.predicted[row]],
             float(answers.of_truth[row]),

@@ -40,6 +40,12 @@ _NEUTRAL = (
     "follows it to the capital, then across the border, and on the way meets a driver, a nurse and a retired judge. "
 )
 
+
+def _wide(text: str) -> str:
+    """`text` in full-width letters, as a keyboard for Japanese may write it."""
+    return "".join(letter if letter == " " else chr(ord(letter) + 0xFEE0) for letter in text)
+
+
 TEXTS: tuple[str, ...] = (
     "Wonderful.",
     "Terrible, just terrible.",
@@ -51,6 +57,9 @@ TEXTS: tuple[str, ...] = (
     "What a mess 😡👎 — flat jokes, ugly effects, dreadful music… the worst sequel I have ever sat through 💤",
     "The first half is brilliant and I was ready to love it, but the second half falls apart and the ending is a mess.",
     "Slow to start, and the effects look cheap. Still, the performances won me over and I would gladly watch it again.",
+    # Nothing but unknown words, unless the text is cleaned by the rules of format 2
+    _wide("Wonderful, a masterpiece!"),
+    f"{_wide('Terrible')}, {_wide('just')} &#8203;{_wide('terrible')}&hellip;",
     _NEUTRAL * 12 + _PRAISE + "A masterpiece, and easily my favourite film of the year.",
     _NEUTRAL * 12 + _BLAME + "Easily the worst film of the year, dull and badly acted.",
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from consumer.model.encoder import Encoder, TokenIds
 from consumer.model.manifest import Accuracy, Manifest, Source, Variant
+from consumer.model.text import LATEST
 from training.data.prepare import Prepared
 from training.data.reviews import Reviews, draw
 from training.encoders.base import Base
@@ -64,6 +65,7 @@ def package(
         export.export_int8(bundle, calibration_set(base, data.train, settings, packaging.calibration_texts))
         created, labels = datetime.now(UTC), data.train.label_names
         facts = {
+            "format": LATEST,
             "name": packaging.name or out.name,
             "version": created.strftime("%Y.%m.%d"),
             "created": created,

@@ -89,6 +89,7 @@ class Teacher:
             "labels": list(self.labels),
             "max_length": self.reading.max_length,
             "truncation": self.reading.truncation.value,
+            "text_rules": self.reading.text_rules,
             "variant": self.variant or "transformers",
             "hidden": self.hidden,
         }
