@@ -16,6 +16,7 @@ from consumer.demo.worker_process import WorkerProcess
 from consumer.errors import GaveUp, ReviewsError
 from consumer.local import tools
 from consumer.local.broker import LocalBroker
+from consumer.local.config import TOPIC_CONFIGS
 from consumer.local.interrupts import Interrupts
 from consumer.local.pinned import KAFKA_VERSION
 
@@ -58,7 +59,7 @@ def demo(
         tools.prepare()  # shows its own progress, so it stays outside the step
     with screen.step(f"Kafka {KAFKA_VERSION}"):
         kafka = stack.enter_context(LocalBroker(on_waiting=interrupts.check))
-        kafka.create_topics(dict.fromkeys(TOPICS, PARTITIONS))
+        kafka.create_topics(dict.fromkeys(TOPICS, PARTITIONS), TOPIC_CONFIGS)
         interrupts.check()
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="review-consumer-demo-")))
     worker = stack.enter_context(WorkerProcess(_flags(kafka.bootstrap, bundle), directory))

@@ -80,6 +80,7 @@ class Broker:
         self._losses = Losses(settings, self._consumer, connection.lineages, alive)
         self._publisher = Publisher(settings, connection, at, alive)
         self._idle_turns = 0
+        self._read_out: set[int] = set()  # partitions with nothing left to read, as `progress` last saw them
         self._consumer.subscribe([settings.input_topic])
         partitions = connection.partitions[settings.input_topic]
         self._drain = Drain(settings, self._consumer, partitions, alive) if settings.drain else None
@@ -157,10 +158,12 @@ class Broker:
             ends = self._consumer.end_offsets(list(ours or {self._place(0)}), timeout_ms=int(timeout_seconds * 1000))
         except KafkaError:
             return None
-        return {
+        found = {
             partition.partition: Progress(self._position(partition), ends[partition])
             for partition in ours & ends.keys()
         }
+        self._read_out = {partition for partition, seen in found.items() if seen.lag == 0}
+        return found
 
     def settle(self, poll: Poll) -> bool:
         """After an empty or a published `poll`, commit positions that moved without a record, so that lag reaches 0.
@@ -179,9 +182,14 @@ class Broker:
         for partition in self._consumer.assignment() & self._assignment.readable:
             if (position := positions.position(self._consumer, partition)) is None:
                 continue
-            # A new group commits nothing before it reads, unless it has to reach an end, or does not begin at the first
-            # record: then the next worker must find the same beginning.
-            must_commit = (self._drain and self._drain.undone) or self._settings.start_from != "earliest"
+            # A new group commits nothing of a partition before it reads it, with three exceptions. There is nothing to
+            # read: without a commit, tools that compute the lag from outside show none, or count from the first offset.
+            # It has to reach an end. It does not begin at the first record: the next worker must begin there as well.
+            must_commit = (
+                partition.partition in self._read_out
+                or (self._drain and self._drain.undone)
+                or self._settings.start_from != "earliest"
+            )
             unknown = -1 if must_commit else position.offset
             if position.offset != self._assignment.committed.get(partition, unknown):
                 moved.append(Span(partition.partition, position.offset, position.offset, position.leader_epoch))

@@ -10,7 +10,7 @@ from kafka.net.compat import KafkaNetClient
 from kafka.serializer import Serializer
 
 from consumer.kafka import fixes
-from consumer.kafka.fixes import network, transactions
+from consumer.kafka.fixes import network, refusals, transactions
 from consumer.kafka.tokens import TokenCommand
 from consumer.settings import WorkerSettings
 from consumer.settings.connection import KafkaSettings
@@ -149,7 +149,7 @@ def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
         retry_backoff_ms=5,  # the default of 100 costs up to 220 ms between two transactions
         value_serializer=_BytesOrNull(),
     )
-    producer._unregister_cleanup()  # whoever asked for it closes it; at exit it would wait for the broker once more
+    refusals.leave_at_exit(producer)
     transactions.retry_batches_after(producer, 100)
     if settings.is_exactly_once:
         try:

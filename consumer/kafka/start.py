@@ -13,6 +13,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError, RetriableError
 
 from consumer.errors import KafkaUnusable
 from consumer.kafka.client import Clients, LastWarning, fatal_cause, new_consumer, new_producer, new_reader, reason_of
+from consumer.kafka.fixes.topics import UNCOMPRESSED, compression_type
 from consumer.kafka.lineage import Lineages
 from consumer.kafka.reach import diagnose
 from consumer.settings import WorkerSettings
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5
 #: A request may wait for long, or forever if a broker freezes; this often we look whether to go on waiting.
 SIGN_SECONDS = 0.1
+#: How long to look at the configuration of the input topic. It is not needed to begin.
+CONFIG_SECONDS = 2.0
 #: How long to look for the cause of a failed attempt, at least and at most.
 LOOK_SECONDS = (0.5, 2.0)
 #: The first Kafka that rejects offsets from a worker whose group has moved on, and that reports committed offsets which
@@ -98,6 +101,7 @@ class Start:
                 partitions = {topic: self._partitions(consumer, topic) for topic in topics}
                 producer = self._open("producer", new_producer)
                 reader = self._open("reader", new_reader) if settings.is_exactly_once else None
+                self._look_for_bombs(consumer)
                 self._opened.pop_all()
         except _Stopped:
             return None
@@ -189,6 +193,22 @@ class Start:
                 self._wait(
                     f"topic {topic} does not exist, or this user may not see it; the worker does not create topics"
                 )
+
+    def _look_for_bombs(self, consumer: Any) -> None:
+        """Warn of an input topic that stores batches as producers compressed them."""
+        topic = self._settings.input_topic
+        seconds = min(CONFIG_SECONDS, max(0.0, self._deadline - time.monotonic()) / 2)
+        kind = self._within(compression_type, consumer, topic, seconds)
+        if kind is None:
+            log.info("cannot see compression.type of %s, which should be %s", topic, UNCOMPRESSED)
+        elif kind != UNCOMPRESSED:
+            log.warning(
+                "compression.type of %s is %s: a batch of a few kB can unpack to a gigabyte and end this worker; set "
+                "it to %s, see docs/runbook.md",
+                topic,
+                kind,
+                UNCOMPRESSED,
+            )
 
     def _wait(self, what: str, error: Exception | None = None) -> None:
         if time.monotonic() >= self._deadline:

@@ -13,6 +13,7 @@ from rich.console import Console
 from consumer.errors import GaveUp, UsageError
 from consumer.local import tools
 from consumer.local.cluster import LocalCluster
+from consumer.local.config import TOPIC_CONFIGS
 from consumer.local.interrupts import Interrupts
 
 DEFAULT_PORT = 9092
@@ -80,7 +81,7 @@ def _serve(arguments: argparse.Namespace, interrupts: Interrupts) -> NoReturn:
         data_dir=arguments.data_dir,
         on_waiting=interrupts.check,
     ) as kafka:
-        kafka.create_topics(arguments.topics, exist_ok=True)
+        kafka.create_topics(arguments.topics, TOPIC_CONFIGS, exist_ok=True)
         interrupts.check()
         _announce(kafka, arguments.topics)
         while all(node.running for node in kafka.nodes):

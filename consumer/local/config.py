@@ -5,6 +5,9 @@ from pathlib import Path
 
 from consumer.local.node import HOST, Ports
 
+#: Of the topics made here: what deploy/kafka/create-topics.sh recommends.
+TOPIC_CONFIGS = {"compression.type": "uncompressed"}
+
 
 def server_properties(
     node_id: int,

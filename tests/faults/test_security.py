@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from kafka.admin import ACLOperation, ResourceType
 
+from consumer.local.broker import LocalBroker
 from tests.faults.secure import PASSWORD, SecureBroker
 from tests.harness import Harness
 from tests.kafka_helpers import Record
@@ -39,6 +40,8 @@ def test_row_28_the_least_rights_over_tls_are_enough(harness: Harness, secure: S
     worker = harness.worker(**secure.settings())
     assert harness.finish().checked == 200
     assert PASSWORD not in worker.log
+    # And what it may not see is no failure
+    assert f"cannot see compression.type of {harness.topics.input}" in worker.log
 
 
 @pytest.mark.smoke
@@ -76,10 +79,39 @@ def test_row_28_a_link_that_is_not_safe_is_refused(
         # When a worker starts, then it is refused and says what to look at
         worker = harness.worker(**settings)
         assert worker.wait_exit(60) == 4, worker.log
-        assert ("no answer from" if fault == "plaintext" else "certificate") in worker.last_line
+        assert ("speaks TLS; set security_protocol" if fault == "plaintext" else "certificate") in worker.last_line
     finally:
         if fault in {"another host", "expired"}:
             secure.use_certificate("127.0.0.1")
+
+
+@pytest.mark.parametrize("protocol", ["SSL", "SASL_SSL"])
+def test_row_28_an_encrypted_link_to_a_plaintext_port_is_refused(
+    kafka: LocalBroker, harness_on: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    """The reverse: the worker names the port and the setting, and nothing is sent unencrypted."""
+    settings: dict[str, object] = {"security_protocol": protocol, "start_timeout_seconds": 6}
+    if protocol == "SASL_SSL":
+        monkeypatch.setenv("REVIEWS_SASL_PASSWORD", PASSWORD)
+        settings["sasl_username"] = "worker"
+    worker = harness_on(kafka).worker(**settings)
+    assert worker.wait_exit(60) == 4
+    assert f"{kafka.bootstrap} does not speak TLS" in worker.last_line
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL", "SASL_SSL"])
+def test_row_28_a_scheme_in_an_address_never_leads_to_an_unencrypted_link(
+    kafka: LocalBroker, harness_on: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    """`SASL_SSL://host:port`, as some consoles give it, before a broker without TLS: exit code 2, and no connection."""
+    if protocol == "SASL_SSL":
+        monkeypatch.setenv("REVIEWS_SASL_PASSWORD", PASSWORD)
+        monkeypatch.setenv("REVIEWS_SASL_USERNAME", "worker")
+    worker = harness_on(kafka).worker(
+        bootstrap_servers=f"SASL_SSL://{kafka.bootstrap}", security_protocol=protocol, drain=True
+    )
+    assert worker.wait_exit(60) == 2
+    assert "write host:port; set security_protocol to SASL_SSL" in worker.last_line
 
 
 @pytest.mark.parametrize("missing", ["input", "output", "dead letters", "group", "transactions"])

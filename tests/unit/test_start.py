@@ -47,6 +47,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     fixes.apply()
     monkeypatch.setattr(start, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(start, "diagnose", lambda *_: "")
+    monkeypatch.setattr(start, "compression_type", lambda *_: "uncompressed")
     for client in ("new_producer", "new_reader"):
         monkeypatch.setattr(start, client, lambda *_: object())
 

@@ -1,4 +1,4 @@
-"""Which record is to blame when a delivery fails."""
+"""What a producer could not deliver: which record is to blame, and whether trying again helps."""
 
 from typing import Any
 
@@ -26,3 +26,12 @@ def is_beyond_repair(producer: Any) -> bool:
     """
     manager = producer._transaction_manager
     return manager is not None and bool(manager.has_fatal_error())
+
+
+def leave_at_exit(producer: Any) -> None:
+    """Leave the producer alone when the process ends.
+
+    Fault: it closes itself at exit, which waits another second for a broker that does not answer.
+    Fix: whoever created it closes it, or lets it go.
+    """
+    producer._unregister_cleanup()
