@@ -123,7 +123,7 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=20_000, help="of the larger transactions (20000)")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="records per transaction")
     arguments = parser.parse_args()
-    fixes.apply()
+    fixes.apply()  # as a worker does at its start
     with LocalBroker() as kafka:
         print(
             "| records per transaction | bare client, records/s | at least once | exactly once | cost of exactly once |"

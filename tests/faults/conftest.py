@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from consumer.kafka import fixes
 from consumer.local.broker import LocalBroker
 from consumer.local.cluster import LocalCluster
 from tests.harness import Harness
@@ -18,6 +19,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patched_as_in_a_worker() -> None:
+    """Some tests drive a worker's `Broker` in this process. What judges it reads with another client."""
+    fixes.apply()
 
 
 @pytest.fixture
