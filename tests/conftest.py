@@ -11,12 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeGuard
 
+import hypothesis
 import pytest
 
 from consumer.local.broker import LocalBroker
 from tests.kafka_helpers import Topics
 
 PARTITIONS = 4
+
+# How long an example takes says something about the machine, not about the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -68,7 +68,7 @@ def assert_scored(result: Scored | Failed, text: str) -> None:
 
 
 @given(texts=st.lists(TEXTS, max_size=60), token_budget=st.integers(1, 4096))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_each_text_gets_its_own_answer_in_order(
     bundle: Bundle, engine: Engine, texts: list[str], token_budget: int
 ) -> None:
@@ -126,7 +126,7 @@ def test_a_text_that_the_tokenizer_refuses_costs_only_itself(bundle: Bundle, eng
 
 
 @given(st.sets(st.integers(0, 39)), st.integers(1, 1024))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_texts_without_a_number_cost_only_themselves(
     bundle: Bundle, engine: Engine, poisoned: set[int], token_budget: int
 ) -> None:

@@ -140,7 +140,7 @@ def test_a_huge_text_is_cut_before_it_is_tokenised(truncation: Truncation, monke
 
 
 @given(st.lists(st.integers(0, 60), max_size=30), st.integers(1, 300))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_texts_are_tokenised_a_few_at_a_time_and_keep_their_places(words: list[int], at_once: int) -> None:
     """However few characters may be tokenised at once: each text gets its own windows, in order."""
     reader = Encoder(numbers_tokenizer(), Reading(MAX_LENGTH, Truncation.WINDOWS, WINDOWS))

@@ -59,7 +59,7 @@ TEXTS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=30).map(
 
 
 @given(TEXTS)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @example("&" + "amp;" * 50 + "lt;")
 @example("&#38;#38;#38;#38;#38;lt;")
 @example("&&#97;mp;lt;")
@@ -123,14 +123,14 @@ def test_what_may_mean_something_stays(text: str) -> None:
 
 
 @given(TEXTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_text_is_read_alike_composed_and_decomposed(text: str) -> None:
     """Whatever keyboard or file system the accents come from."""
     assert clean(unicodedata.normalize("NFD", text)) == clean(unicodedata.normalize("NFC", text))
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\x0d"), max_size=40), st.integers(1, ROUNDS - 1))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_text_that_was_escaped_is_read_as_before(text: str, times: int) -> None:
     """Once or twice, whatever is in it."""
     plain = escaped = clean(text)

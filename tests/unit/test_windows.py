@@ -83,7 +83,7 @@ def assert_scored(result: Scored | Failed, text: str) -> None:
 
 
 @given(texts=st.lists(TEXTS, max_size=20), token_budget=st.integers(1, 4096))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_alone_or_in_company_a_text_is_the_mean_of_its_windows(
     bundle: Bundle, engine: Engine, texts: list[str], token_budget: int
 ) -> None:
