@@ -134,7 +134,7 @@ MUTATIONS = (
         "test_workers_end.py::test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind[offsets_sent]",
     ),
     Mutation(
-        "the committed offset is that of the last record, not of the next one",
+        "the offset committed is that of the last record, not of the next one",
         (Change(BROKER, "messages[-1].offset + 1", "messages[-1].offset"),),
         "test_workers_end.py::test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind[polled]",
     ),
@@ -147,7 +147,7 @@ MUTATIONS = (
         "test_topics.py::test_row_22_partitions_that_are_added_are_read_from_their_start",
     ),
     Mutation(
-        "a leader forgets that it is joining again",
+        "a leader forgets that it joins anew",
         (Change(FIXES, "coordinator.rejoining or need_rejoin(coordinator)", "need_rejoin(coordinator)"),),
         "test_topics.py::test_row_22_a_leader_takes_part_in_a_rebalance_that_ends_between_its_polls",
     ),
@@ -193,7 +193,7 @@ MUTATIONS = (
         "test_workers_late.py::test_row_30_a_partition_that_is_never_read_again_is_noticed_under_load",
     ),
     Mutation(
-        "the end offsets of a partition without a leader are requested like those of any other",
+        "a partition without a leader is asked for its end like any other",
         (Change(FIXES, "    Fetcher.beginning_or_end_offset = _offsets_known\n", ""),),
         "test_brokers.py::test_row_05_a_partition_without_a_leader_holds_up_no_other",
     ),
@@ -246,7 +246,7 @@ MUTATIONS = (
         "test_logs.py::test_row_31_an_answer_without_records_does_not_hide_that_a_log_loses_its_end",
     ),
     Mutation(
-        "a marker is read from an emptied control batch",
+        "an emptied control batch is asked for its marker",
         (Change(FIXES, "batch.records_count > 0 and contains_abort_marker", "contains_abort_marker"),),
         "test_logs.py::test_row_12_a_marker_that_the_cleaner_has_emptied_is_passed_over",
     ),
@@ -267,7 +267,7 @@ MUTATIONS = (
         "test_logs.py::test_row_31_a_drain_is_not_done_where_the_committed_offset_is_beyond_the_end",
     ),
     Mutation(
-        "a position that moved back is committed before a new lineage begins",
+        "a position that went back is committed before a new lineage begins",
         (Change(BROKER, "if fixes.has_lost_records(self._consumer):", "if False:"),),
         "test_logs.py::test_row_31_no_position_goes_back_before_a_new_lineage_begins",
     ),
