@@ -6,6 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import crc32c
 import pytest
@@ -111,7 +112,7 @@ def test_row_31_no_position_goes_back_before_a_new_lineage_begins(
 
         def has_read() -> bool:
             polls.append(broker.poll(10))
-            return bool(polls[-1].records) and _is_settled(broker, harness)
+            return bool(polls[-1].records) and _is_settled(broker._consumer, harness)
 
         wait_until(has_read, 60, "it has read all, in an assignment that lasts")
         broker.publish(polls[-1], [])
@@ -211,13 +212,13 @@ def test_row_31_a_log_that_lost_its_end_between_two_workers_is_read_on_from_ther
     assert [places[harness.topics.input, 0, offset] for offset in range(25)] == [1] * 10 + [2] * 10 + [1] * 5
 
 
-def _is_settled(broker: Broker, harness: Harness) -> bool:
+def _is_settled(consumer: Any, harness: Harness) -> bool:
     """Whether the group's only member has assigned itself every partition, and has no reason to rebalance again.
 
     A leader that joined before its first metadata arrived rebalances again when it does. A new assignment starts
     from the committed offsets, so whatever the client noticed about the old positions is rightly forgotten.
     """
-    coordinator = broker._consumer._coordinator
+    coordinator = consumer._coordinator
     everything = {harness.topics.input: set(range(harness.partitions))}
     return bool(coordinator._assignment_snapshot == everything) and not coordinator.need_rejoin()
 
