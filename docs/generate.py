@@ -34,6 +34,15 @@ Passwords have no flag, because every user of the machine can read command lines
 password or a private key, the worker logs a warning. It also warns of `{PREFIX}*` variables that are not settings.
 Settings that contradict each other are refused at start (exit code 2), with the fix in the message.
 
+With `start_from=latest` or a time, commits record how many partitions the topic had when the group began. Partitions
+that are added later are read from their first record. A new worker commits its starting positions within seconds; if
+it ends before that, `latest` means the end as the next worker finds it. Offsets that Kafka has deleted
+(`offsets.retention.minutes`, 7 days without a worker) make a new group.
+
+`sasl_token_command` runs without a shell whenever the client connects or authenticates again. It holds up that client
+meanwhile, so let it answer from a cache. What it prints is never logged; its arguments are visible to other users of
+the machine, so keep secrets in files.
+
 The time for delivering the results of a poll is derived: half of `max_poll_interval_seconds`, but at most
 `broker_timeout_seconds` (or one request, if that takes longer).
 """

@@ -1,5 +1,6 @@
 """Records that a broken or a malicious producer might send, from a seed."""
 
+import gzip
 import json
 import random
 from collections.abc import Callable
@@ -28,6 +29,13 @@ def hostile(seed: int, count: int) -> list[Record]:
         lambda: json.dumps({"text": "lone \ud800 surrogate"}).encode(),
         lambda: b'{"text":"raw surrogate \xed\xa0\x80"}',
         lambda: b"\xef\xbb\xbf" + json.dumps(review(rng)).encode(),  # byte order mark
+        lambda: rng.choice(_FRAMES) + json.dumps(review(rng)).encode(),  # of a schema registry, and of nobody
+        lambda: gzip.compress(json.dumps(review(rng)).encode()),
+        lambda: json.dumps(json.dumps(review(rng))).encode(),  # encoded twice
+        lambda: b'{"text":"raw %s"}' % rng.choice([b"\x01", b"\\x", b"\t", b"\\u00g0"]),
+        lambda: b'{"text":"one","x":1,"%s":2}' % rng.choice([b"text", b"x", b"y"]),
+        lambda: json.dumps(review(rng)).encode() + rng.choice([b"", b" ", b"\0", b"{}", b"\n"]),
+        lambda: rng.choice([b"", b" \n", b"\xef\xbb\xbf", b"\0", b"{,}"]),
         lambda: json.dumps(review(rng)).encode(rng.choice(["utf-16", "utf-32", "utf-16-le"])),
         lambda: json.dumps(rng.choice(_NOT_REVIEWS)).encode(),
         lambda: json.dumps({"text": "\0\u202e\ufeff😀" * rng.randrange(1, 50)}).encode(),
@@ -47,6 +55,7 @@ def hostile(seed: int, count: int) -> list[Record]:
     return made
 
 
+_FRAMES = [b"\0\0\0\0\7", b"\0\1\0\0\7", b"\0", b"\1\0\0\0\7", b"\0\0\0\0\7" * 2]
 _ODD_IDS: list[object] = [
     "",
     " ",
@@ -63,19 +72,29 @@ _ODD_IDS: list[object] = [
     [],
     {},
     "../..",
+    "shop/17",
+    "jane@example.com",
+    "отзыв \u202e\0",
+    1e300,
+    float("nan"),
+    "x" * 100_000,
     "ok",
 ]
 _NOT_REVIEWS: list[object] = [
     None,
     True,
     0,
+    float("inf"),
     "text",
+    "{",
     [],
     [{}],
     {},
     {"Text": "a"},
     {"text": None},
     {"text": 1},
+    {"text": False},
+    {"text": []},
     {"text": {"text": "a"}},
 ]
 

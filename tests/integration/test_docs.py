@@ -407,8 +407,8 @@ def test_the_replay_of_dead_letters(topics: Topics, tmp_path: Path) -> None:
     def dead(reason: bytes, *more: tuple[str, bytes]) -> Record:
         return Record(b"\xff" + reason, b"key", [("trace", b"a"), *coordinates, ("dead-letter-reason", reason), *more])
 
-    cut = dead(b"invalid_id", ("dead-letter-cut", b"value"))
-    letters = [dead(b"invalid_text"), dead(b"not_json"), dead(b"invalid_id"), cut]
+    cut = dead(b"not_an_object", ("dead-letter-cut", b"value"))
+    letters = [dead(b"invalid_text"), dead(b"not_json"), dead(b"not_an_object"), cut]
     produce(topics.bootstrap, topics.dead_letter, letters)
     # When the script runs on them
     (code,) = _python(DOCS / "dead-letters.md")
@@ -425,5 +425,5 @@ def test_the_replay_of_dead_letters(topics: Topics, tmp_path: Path) -> None:
     again = read_all(topics.bootstrap, topics.input)
     assert {(record.value, record.key, tuple(record.headers)) for record in again} == {
         (b"\xffinvalid_text", b"key", (("trace", b"a"),)),
-        (b"\xffinvalid_id", b"key", (("trace", b"a"),)),
+        (b"\xffnot_an_object", b"key", (("trace", b"a"),)),
     }

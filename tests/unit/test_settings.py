@@ -2,6 +2,7 @@
 
 import logging
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path, mo
     assert (settings.group_id, settings.output_topic, settings.metrics_port) == ("environment", "from-file", 0)
 
 
+def test_a_beginning_is_a_word_or_a_time(tmp_path: Path) -> None:
+    """As a flag, and as a date of the settings file."""
+    file = tmp_path / "worker.toml"
+    file.write_text("start_from = 2026-11-01T01:00:00+01:00\n")
+    midnight = datetime(2026, 11, 1, tzinfo=UTC)
+    assert read("--config", str(file)).start_from == midnight
+    assert read("--start-from", "2026-11-01T00:00:00Z").start_from == midnight
+    assert [read("--start-from", word).start_from for word in ("earliest", "latest")] == ["earliest", "latest"]
+    assert read().start_from == "earliest"
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
@@ -76,6 +88,29 @@ def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path, mo
         (("--config", "/does/not/exist.toml"), "does not exist"),
         (("--config", "/tmp"), "is not a file"),
         (("--sasl-username", "worker"), "a user name or password is set but security_protocol is PLAINTEXT"),
+        (("--sasl-token-command", "true"), "a token command is set but security_protocol is PLAINTEXT"),
+        (("--sasl-token-command", "no-such-program --flag"), "its program does not exist"),
+        (("--sasl-token-command", "true 'unclosed"), "is no command"),
+        (("--sasl-token-command", " "), "is no command"),
+        (
+            ("--security-protocol", "SASL_SSL", "--sasl-mechanism", "OAUTHBEARER", "--sasl-username", "worker"),
+            "OAUTHBEARER needs sasl_token_command, and neither",
+        ),
+        (
+            ("--security-protocol", "SASL_SSL", "--sasl-token-command", "true"),
+            "SASL_SSL needs sasl_username and sasl_password",
+        ),
+        (
+            (
+                *("--security-protocol", "SASL_PLAINTEXT", "--sasl-mechanism", "OAUTHBEARER"),
+                *("--sasl-token-command", "true", "--bootstrap-servers", "kafka.example:9092"),
+            ),
+            "sends the password or token unencrypted",
+        ),
+        (("--start-from", "yesterday"), "must be earliest, latest, or a time with its zone"),
+        (("--start-from", "2026-11-01T00:00:00"), "must be earliest, latest, or a time with its zone"),
+        (("--start-from", "1960-11-01T00:00:00Z"), "must be earliest, latest, or a time with its zone"),
+        (("--value-framing", "avro"), "value_framing"),
         (("--ssl-cafile", __file__), "certificates are set but security_protocol is PLAINTEXT"),
         (("--security-protocol", "SSL", "--ssl-cafile", "/tmp"), "ssl_cafile: cannot be read; set it to a PEM file"),
         (("--security-protocol", "SSL", "--ssl-cafile", __file__), "ssl_cafile holds no certificates in PEM"),
