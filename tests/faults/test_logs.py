@@ -13,7 +13,6 @@ import pytest
 from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from consumer.kafka.broker import Broker
 from consumer.kafka.fixes import positions
 from consumer.local.broker import LocalBroker
 from consumer.records.poll import Poll
