@@ -1,6 +1,6 @@
 """Kafka behind the few verbs that the worker needs (`consumer.records.poll.Channel`).
 
-docs/delivery.md explains each line, with the test that fails without it.
+docs/design.md explains each decision, with the test that fails without it.
 """
 
 import logging

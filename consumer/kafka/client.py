@@ -96,7 +96,7 @@ class Clients:
 
 
 def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
-    """Create the input consumer, in no group yet; docs/delivery.md explains each argument."""
+    """Create the input consumer, in no group yet; docs/design.md explains each argument."""
     return KafkaConsumer(
         **connection(settings, CONNECT_SECONDS, settings.request_timeout_seconds),
         kafka_client=clients,

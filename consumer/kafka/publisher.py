@@ -1,6 +1,6 @@
 """How the results of a poll become visible: the order of a commit.
 
-docs/delivery.md explains each line, with the test that fails without it.
+docs/design.md explains each decision, with the test that fails without it.
 """
 
 import logging
@@ -108,7 +108,7 @@ class Publisher:
         except ProducerFencedError as error:
             raise GaveUp(
                 "fenced: another worker has this transactional id, or the broker ended our transaction after "
-                "transaction_timeout_seconds; give each worker an instance_id of its own, and start this one again"
+                "transaction_timeout_seconds; give each worker an instance_id of its own, and restart this one"
             ) from error
         except KafkaError as error:
             cause = delivery.cause(error)
@@ -124,7 +124,7 @@ class Publisher:
         except KafkaError as error:
             raise GaveUp(
                 f"the last transaction is committed, but the producer gets no new epoch ({reason_of(error)}); "
-                "start the worker again, it resumes from the last commit"
+                "restart the worker, which resumes from the last commit"
             ) from error
 
     def _bump_epoch(self) -> None:
@@ -140,7 +140,7 @@ class Publisher:
         except KafkaError as error:
             raise GaveUp(
                 f"the transaction can be neither committed nor aborted ({cause}; {reason_of(error)}); "
-                "start the worker again, it resumes from the last commit"
+                "restart the worker, which resumes from the last commit"
             ) from error
 
     def _publish_then_commit(
@@ -156,7 +156,7 @@ class Publisher:
         except KafkaError as error:
             cause = delivery.cause(error)
             if refusals.is_beyond_repair(self._producer):
-                raise GaveUp(f"not published ({cause}); see docs/runbook.md, and start the worker again") from error
+                raise GaveUp(f"not published ({cause}); see docs/runbook.md, and restart the worker") from error
             raise NotPublished(cause) from error
 
     def _send(self, outgoing: Sequence[Outgoing], delivery: "_Delivery") -> None:
@@ -180,7 +180,7 @@ class Publisher:
             count = self._partitions[record.topic]
             raise GaveUp(
                 f"{record.topic} no longer has the {count} partitions that it had at the start ({reason_of(error)}); "
-                "start the worker again"
+                "restart the worker"
             ) from error
 
 
