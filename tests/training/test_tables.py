@@ -134,6 +134,8 @@ def test_a_title_is_passed_over_for_columns_of_any_name(tmp_path: Path) -> None:
     path = write_table(tmp_path / "r.xlsx", [("Survey", None), ("review", "verdict"), *ROWS])
     assert read_reviews(path).columns == Columns("review", "verdict")
     path = write_table(tmp_path / "r.xlsx", [("Survey", None), ("what they wrote", "verdict"), *ROWS])
+    with pytest.raises(UsageError, match=r"it has 'what they wrote', 'verdict': .*if row 2 is not the header"):
+        read_reviews(path)
     reviews = read_reviews(path, Columns("what they wrote", "verdict"))
     assert (len(reviews), reviews.place(0)) == (20, "row 3")
     assert texts_of(path, "what they wrote")[0] == TEXTS
@@ -306,6 +308,9 @@ def test_a_separator_can_be_given(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="give --separator"):
         texts_of(path)
     assert texts_of(path, separator=NO_SEPARATOR)[0] == ["Good, but slow", "Bad, but fast", "Nothing, really"]
+    # Commas in as many rows as semicolons: the usual names decide
+    rows = [f"one or two, {i};{label}" for i, (_, label) in enumerate(ROWS)]
+    assert len(read_reviews(separated(tmp_path / "r.csv", ["Survey, 2026", "Reviews;Sentiment", *rows]))) == 20
     # A name alone in its line heads one column, whatever is in the texts
     path = separated(tmp_path / "r.csv", ["Reviews", "Good; but slow", "Bad; but fast"])
     assert texts_of(path) == (["Good; but slow", "Bad; but fast"], [])
@@ -470,7 +475,7 @@ def test_every_command_that_reads_tables_has_the_options(command: str, capsys: p
 
 
 def test_the_commands_read_with_the_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Labels of other names, and a sheet whose header is its third row, travel from the command line to the rows."""
+    """Labels of other names, and a sheet whose header is its third row: from the command line to the rows."""
     spelt = {"neg": "bad", "pos": "good"}
     book = openpyxl.Workbook()
     sheet = book.create_sheet("Data")
