@@ -62,6 +62,17 @@ def test_the_lag_is_measured_while_publishing_fails(tmp_path: Path, metrics: Met
     assert metrics.registry.get_sample_value("reviews_lag", {"partition": "0"}) == 7
 
 
+def test_every_dead_letter_is_in_a_log_line(tmp_path: Path, metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
+    """The first ones at once, those of the following minute together, and what is left when the worker ends."""
+    run(FakeBroker([b"junk", None], polls=4), tmp_path, metrics)
+    lines = [each for each in caplog.messages if "dead letters" in each]
+    last = "the last one is partition 0, offset 1"
+    assert lines == [
+        f"2 dead letters: 1 not_json (syntax), 1 tombstone; {last}",
+        f"6 dead letters: 3 not_json (syntax), 3 tombstone; {last}",
+    ]
+
+
 def test_a_poll_of_tombstones_does_not_change_the_pace(tmp_path: Path, metrics: Metrics) -> None:
     """Tombstones cost next to nothing; a thousand reviews polled at once after them would take minutes."""
     broker = FakeBroker([None] * 32, polls=3)
