@@ -21,7 +21,7 @@ help:  ## show these commands
 
 # uv installs the locked, hashed versions. It has an environment of its own, so that .venv holds only the program.
 $(UV):
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3")'
+	@$(PYTHON) deploy/supported.py
 	$(PYTHON) -m venv .uv
 	.uv/bin/python -m pip install --quiet uv==$(UV_VERSION)
 

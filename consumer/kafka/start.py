@@ -180,25 +180,31 @@ class Start:
 
     def _partitions(self, consumer: Any, topic: str) -> int:
         """Wait until `topic` exists; return its number of partitions."""
+        answered = ""
         while True:
             try:
                 if count := len(self._within(consumer.partitions_for_topic, topic) or ()):
                     return count
             except RetriableError as error:  # a broker that comes and goes
-                unknown = f"cannot find out whether topic {topic} exists"
-                self._wait(f"{unknown}: {self._unreachable() or reason_of(error)}", error)
+                unknown = f"cannot find out whether topic {topic} exists: {self._unreachable() or reason_of(error)}"
+                # The last question was cut short by the end of the start: what the broker said before is the cause.
+                is_cut_short = isinstance(error, _OverdueError) and unknown.endswith(reason_of(error))
+                self._wait(answered if answered and is_cut_short else unknown, error)
             except KafkaError as error:
                 raise KafkaUnusable(f"topic {topic}: {reason_of(error)}") from error
             else:
-                self._wait(
-                    f"topic {topic} does not exist, or this user may not see it; the worker does not create topics"
-                )
+                answered = f"topic {topic} does not exist, or this user may not see it; the worker creates none"
+                self._wait(answered)
 
     def _look_for_bombs(self, consumer: Any) -> None:
         """Warn of an input topic that stores batches as producers compressed them."""
         topic = self._settings.input_topic
         seconds = min(CONFIG_SECONDS, max(0.0, self._deadline - time.monotonic()) / 2)
-        kind = self._within(compression_type, consumer, topic, seconds)
+        try:
+            kind = self._within(compression_type, consumer, topic, seconds)
+        except _OverdueError as error:
+            self._wait(self._unreachable() or f"no answer about the configuration of topic {topic}", error)
+            return
         if kind is None:
             log.info("cannot see compression.type of %s, which should be %s", topic, UNCOMPRESSED)
         elif kind != UNCOMPRESSED:

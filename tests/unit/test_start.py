@@ -116,7 +116,25 @@ def ending() -> Iterator[Event]:
     event.set()
 
 
-@pytest.mark.parametrize("where", ["new_consumer", "topics", "new_producer", "new_reader"])
+def test_a_question_that_the_end_of_the_start_cuts_short_hides_no_answer(
+    ending: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A topic that is missing is the cause, although the last request about it has no answer yet."""
+
+    class Missing(Topics):
+        def partitions_for_topic(self, topic: str) -> set[int]:
+            if said:
+                ending.wait(60)
+            return set()
+
+    said: list[str] = []
+    monkeypatch.setattr(start, "new_consumer", lambda *_: Missing())
+    with pytest.raises(KafkaUnusable, match=r"gave up after 1 s: topic reviews does not exist"):
+        Start(WorkerSettings(start_timeout_seconds=1), on_waiting=said.append).connect()
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("where", ["new_consumer", "topics", "compression_type", "new_producer", "new_reader"])
 def test_the_start_ends_in_time_though_a_request_never_returns(
     where: str, ending: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
