@@ -138,7 +138,7 @@ def test_bad_json_is_refused_without_showing_it(bundle: Path, name: str, content
 
 def test_a_format_of_the_future_asks_for_an_upgrade(bundle: Path) -> None:
     """Whatever else is new in it."""
-    edit(bundle / "manifest.json", lambda manifest: manifest.update(format=2, weights="elsewhere"))
+    edit(bundle / "manifest.json", lambda manifest: manifest.update(format=3, weights="elsewhere"))
     assert "upgrade review-consumer" in refusal(bundle)
 
 
