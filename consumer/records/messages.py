@@ -74,16 +74,9 @@ class Prediction(BaseModel):
     source: Source
     tokens: int = Field(ge=0, description="tokens that the model read")
     truncated: bool = Field(description="whether the model read only part of the text")
-    unsure: bool | None = Field(
-        None,
-        description="whether the score is below the threshold of the model, or at least half of the words are unknown; "
-        "absent if the model has no threshold and knows the words",
-    )
+    unsure: bool | None = Field(None, description="below the model's threshold (absent without one), or words unknown")
     unknown: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="share of the words read that the model does not know, by tokens; 1 if it read none",
+        0.0, ge=0, le=1, description="share of the words that the model does not know; 1 if no words"
     )
     processed_at: AwareDatetime
     carried: dict[str, Any] | None = Field(

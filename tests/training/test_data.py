@@ -2,18 +2,21 @@
 
 import re
 from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from datetime import time as clock
 from pathlib import Path
 
 import pytest
 
 from consumer.errors import UsageError
-from consumer.model.text import normalised
 from tests.tiny_encoder import write_reviews, write_table
 from training.data.columns import Columns
 from training.data.duplicates import without_duplicates
+from training.data.leaks import find_leaks
 from training.data.prepare import DEFAULTS, DataOptions, prepare
-from training.data.reviews import read_reviews
+from training.data.reviews import Reviews, read_reviews
 from training.data.table import BadRow
+from training.data.text_values import Percentage, text_or_reason
 
 pytestmark = pytest.mark.training
 
@@ -63,10 +66,10 @@ def test_words_that_spreadsheet_libraries_take_for_missing_are_texts(tmp_path: P
     assert reviews.bad_rows == ()
 
 
-def test_html_line_breaks_are_replaced(tmp_path: Path) -> None:
-    """Training sees the text as the worker cleans it."""
+def test_texts_stay_as_they_are(tmp_path: Path) -> None:
+    """Each model cleans them by the rules of its own bundle, in training as in the worker."""
     reviews = read_reviews(write_table(tmp_path / "r.xlsx", numbered(("one<br /><br>two", "pos"))))
-    assert reviews.texts[-1] == "one\n\ntwo"
+    assert reviews.texts[-1] == "one<br /><br>two"
 
 
 def test_a_csv_file_is_read_like_a_spreadsheet(tmp_path: Path) -> None:
@@ -119,7 +122,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, damage: str) -> N
 
 def test_repeats_are_removed_and_contradictions_with_them(tmp_path: Path) -> None:
     """The first copy of a repeated text is kept; a text with two labels is dropped."""
-    table = numbered(("Same text!", "pos"), ("same  TEXT", "pos"), ("both ways", "pos"), ("Both ways.", "neg"))
+    table = numbered(("Same text!", "pos"), ("same  TEXT!", "pos"), ("both ways", "pos"), ("Both ways ", "neg"))
     kept, repeats, contradicting = without_duplicates(read_reviews(write_table(tmp_path / "r.xlsx", table)))
     assert (repeats, contradicting) == (1, 2)
     assert kept.texts[20:] == ("Same text!",)
@@ -190,14 +193,47 @@ def test_only_the_first_sheet_is_read_and_that_is_reported(tmp_path: Path) -> No
     assert read_reviews(file).remarks == ("only the first sheet, 'Sheet', of 2 is read; choose another with --sheet",)
 
 
-def test_texts_without_a_letter_are_distinguished() -> None:
-    """Reviews of emoji alone are not all the same review."""
-    assert normalised(" 👍 👍") == "👍 👍" != normalised("👎")
-    assert normalised("great \N{HEAVY BLACK HEART}\N{VARIATION SELECTOR-16}!") == normalised("Great") == "great"
-    assert normalised("अच्छा") != normalised("अच्छी")
-    assert normalised("ดี, ดี") == "ดี ดี" != normalised("ดู ดู")
-    assert normalised("Cafe\N{COMBINING ACUTE ACCENT}") == normalised("café")
-    assert normalised("Fine_film — really!") == normalised("fine film, REALLY") == "fine film really"
+#: Each with both labels, if what tells it apart did not count.
+SIGNS = (
+    *(("my parcel today 👍", "my parcel today 👎"), ("it came :)", "it came :("), ("Good!", "Good?"), ("C++", "C")),
+    *(("10/10", "10 10"), ("-5", "5"), ("grade A+", "grade A-"), ("half - half", "half + half"), ("9:30", "9.30")),
+    *(("★★★★★", "★☆☆☆☆"), ("***", "*"), ("i <3 it", "i </3 it"), ("+1", "-1"), (":-)", ":-("), ("5 %", "5 $")),
+)
+
+
+def test_texts_that_a_sign_tells_apart_are_all_learned(tmp_path: Path) -> None:
+    """An emoji, an emoticon or a symbol makes another text, for repeats, contradictions and leaks."""
+    pairs = [(text, label) for signs in SIGNS for text, label in zip(signs, ("pos", "neg"), strict=True)]
+    reviews = read_reviews(write_table(tmp_path / "train.xlsx", [HEADER, *pairs]))
+    assert without_duplicates(reviews) == (reviews, 0, 0)
+    good, bad = (reviews.only(range(first, len(reviews), 2)) for first in (0, 1))
+    assert len(find_leaks(good, bad, 0.5)) == 0
+    assert len(find_leaks(good, good, 0.5)) == len(SIGNS)
+
+
+def test_a_review_copied_with_other_punctuation_is_a_near_duplicate() -> None:
+    """Commas, full stops, quotes, brackets and dashes between words tell nothing."""
+    text = 'A fine film, really: the (second) half - the end above all - is a joy. "Go" and see it'
+    copy = "A fine film really the second half, the end above all, is a joy; go and see it."
+    (train, test) = (Reviews(Path("x"), "0" * 64, (each,), ("pos",)) for each in (text, copy))
+    (match,) = find_leaks(train, test, 0.9).near
+    assert match.similarity == 1
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_what_a_spreadsheet_made_of_a_text_or_a_label_is_left_out(tmp_path: Path, column: int) -> None:
+    """A date and a time hold nothing of what was typed; so does TRUE as a text, while it may be a label."""
+    spoiled = [date(2026, 10, 10), datetime(2026, 10, 10, 9, 30), clock(9, 30), timedelta(minutes=5), True]
+    rows = [(value, "pos") if column == 0 else (f"text {value}", value) for value in spoiled]
+    if column:
+        rows[-1] = ("text", "pos")
+    reviews = read_reviews(write_table(tmp_path / "r.xlsx", [HEADER, *GOOD_ROWS, *rows]))
+    first = len(GOOD_ROWS) + 2
+    kinds = ["a date", "a date", "a time", "a time", "TRUE or FALSE"]
+    reasons = [f"the label is {kind}" if column else f"{kind}, not a text" for kind in kinds][: 5 - column]
+    assert [(bad.row, bad.reason) for bad in reviews.bad_rows] == list(enumerate(reasons, first))
+    assert text_or_reason(Percentage(1.0)) == (None, "a percentage, not a text")
+    assert text_or_reason(1.0) == ("1.0", None)
 
 
 def test_measuring_on_the_training_file_is_refused(tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ def shingles(text: str) -> set[tuple[str, ...]]:
 
 def test_a_text_is_the_same_whatever_its_case_spacing_and_line_breaks() -> None:
     """Exact duplicates are counted for each test row, and every training row with the text is found."""
-    train = reviews("train.xlsx", [*texts(20, seed=1), "A fine<br />film, really", "a FINE film really!"])
-    test = reviews("test.xlsx", ["A fine film - really", *texts(20, seed=2), "a fine film... really"])
+    train = reviews("train.xlsx", [*texts(20, seed=1), "A fine<br />film, really", "a FINE film,&nbsp;really"])
+    test = reviews("test.xlsx", ["A fine film,  really", *texts(20, seed=2), "a fine film, really"])
     leaks = find_leaks(train, test, 0.8)
     assert [(match.train, match.test) for match in leaks.exact] == [(20, 0), (20, 21)]
     assert (len(leaks.near), set(leaks.train_rows), set(leaks.test_rows)) == (0, {20, 21}, {0, 21})
@@ -134,7 +134,7 @@ def test_examples_show_where_the_texts_stand_and_how_they_begin() -> None:
     lines = examples(find_leaks(train, test, 0.8), train, test)
     assert len(lines) == 6
     assert lines[0] == f'test.xlsx row 2, the same in train.xlsx row 2: "{base[0][:80]}"'
-    assert "\ufffd[2J" in lines[1]
+    assert "[2J" in lines[1]
     assert "\x1b" not in lines[1]
     assert lines[3] == f'test.xlsx row 6, nearly the same (0.98) in train.xlsx row 6: "added {base[4][:74]}"'
 

@@ -95,9 +95,12 @@ def test_probabilities_are_an_array_with_a_column_for_each_class(predictor: Pred
         (float("nan"), "no text"),
         (np.float32("nan"), "no text"),
         ("half a pair \ud83d", "not valid UTF-8"),
-        (["awful"], "not a text (list)"),
-        (b"awful", "not a text (bytes)"),
-        (np.array([1.0, 2.0]), "not a text (ndarray)"),
+        (["awful"], "a list, not a text"),
+        (b"awful", "bytes, not a text"),
+        (np.array([1.0, 2.0]), "a list, not a text"),
+        (True, "TRUE or FALSE, not a text"),
+        (datetime(2026, 10, 10), "a date, not a text"),
+        (object(), "of the type object, not a text"),
         (f"the {POISON} film", "the model fails on it (NotFinite)"),
     ],
 )
@@ -268,7 +271,7 @@ def test_an_out_file_is_written_whole_in_the_format_of_its_name(tiny: Path, tmp_
     with out.open(encoding="utf-8", newline="") as file:
         header, first, second = csv.reader(file)
     assert header == [
-        *("file", "row", "label", "score", "neg", "pos", "unsure", "tokens", "truncated", "reason"),
+        *("file", "row", "label", "score", "neg", "pos", "unsure", "unknown", "tokens", "truncated", "reason"),
     ]
     assert first[1:3] == ["1", "pos"]
     assert float(first[5]) == pytest.approx(positive_probability("great"), abs=1e-5)

@@ -209,7 +209,7 @@ def test_values_that_are_no_text_are_named(tmp_path: Path) -> None:
     assert [(bad.row, bad.reason) for bad in reviews.bad_rows] == [
         (21, "no text"),
         (22, "no text"),
-        (23, "the text is a list or bytes, not a string"),
+        (23, "a list, not a text"),
         (24, "no label"),
         (25, "no label"),
     ]

@@ -337,3 +337,50 @@ def test_a_token_budget_that_does_not_fit_is_told_at_the_start(
     with caplog.at_level(logging.WARNING):
         Classifier(bundle, failing, token_budget=30 * MAX_LENGTH).self_check()
     assert "lower token_budget" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("good film", 0.0),
+        ("good unheard film", 0.3333),
+        ("unheard film", 0.5),
+        ("unheard words", 1.0),
+        ("\N{SMILING FACE WITH HEART-SHAPED EYES}" * 3, 1.0),
+        ("unheard " * 100, 1.0),
+    ],
+)
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_a_prediction_says_which_share_of_the_words_it_does_not_know(
+    bundle: Bundle, engine: Engine, threshold: float | None, text: str, unknown: float
+) -> None:
+    """From half of them on it is unsure, whatever its score, with and without a threshold."""
+    (result,) = Classifier(with_calibration(bundle, threshold=threshold), engine).classify([text]).results
+    assert isinstance(result, Scored)
+    assert result.unknown == unknown
+    assert result.unsure is (True if unknown >= 0.5 else None if threshold is None else False)
+
+
+def test_a_bundle_is_served_by_the_rules_of_its_format(bundle: Bundle, engine: Engine) -> None:
+    """Format 1 reads a full-width word as an unknown one, as it was measured; format 2 reads the word."""
+    wide = "".join(chr(ord(letter) + 0xFEE0) for letter in "great")
+    scores = []
+    for number in (1, 2):
+        served = replace(bundle, manifest=bundle.manifest.model_copy(update={"format": number}))
+        (result,) = Classifier(served, engine).classify([wide]).results
+        assert isinstance(result, Scored)
+        scores.append(result.probabilities["pos"])
+    assert scores == pytest.approx([0.5, positive_probability("great")], abs=1e-4)
+
+
+def test_punctuation_is_no_word(bundle: Bundle, engine: Engine) -> None:
+    """A text of an emoji and of punctuation that the tokenizer knows has no known word."""
+    tokenizer = json.loads(bundle.tokenizer_json)
+    tokenizer["model"]["vocab"]["the"], tokenizer["model"]["vocab"]["!"] = 99, tokenizer["model"]["vocab"]["the"]
+    odd = replace(bundle, tokenizer_json=json.dumps(tokenizer))
+    results = Classifier(odd, engine).classify(["!!!", "\N{THUMBS UP SIGN}!!!", "good!!!"]).results
+    assert [(result.unknown, result.unsure) for result in results if isinstance(result, Scored)] == [
+        (1.0, True),
+        (1.0, True),
+        (0.0, None),
+    ]

@@ -37,7 +37,7 @@ _WORDLESS = re.compile(
 #: What is between words and may count as one: an emoticon; a sign between two digits, as in "9:30"; a dash that touches
 #: one word only, as in "-5"; or else a single character.
 _BETWEEN = re.compile(
-    r"(?P<counts><3|[:;=8][-'^o]?[()\[\]{}|/\\*dpx3](?!\w)|[()\[\]][-'^]?[:;=](?!\w)|(?<=\d)[-.,:](?=\d)"
+    r"(?P<counts><3|[:;=][-'^o]?[()\[\]{}|/\\*dpx3](?!\w)|[()\[\]][-'^]?[:;=](?!\w)|(?<=\d)[-.,:](?=\d)"
     r"|(?<!\w)-(?=\w)|(?<=\w)-(?![\w\s-])|(?<=\w)--)|[^\w\s]|_"
 )
 _COUNTS_FOR_NOTHING = frozenset(".,;:'\"()[]{}-_`~\u2026")
