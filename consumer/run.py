@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from consumer.errors import GaveUp
 from consumer.flags import add_settings, version
 from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
@@ -135,7 +136,7 @@ def serve(
         connection = Start(settings, on_waiting=waiting, stopping=stop.is_requested, alive=alive).connect()
         if connection is None:
             log.info("stopped before connecting to Kafka")
-            return 0
+            return _stopped(settings)
         closing.callback(lambda: connection.close(settings.stop_timeout_seconds))
 
         worker = Worker(
@@ -150,11 +151,23 @@ def serve(
         )
         health.answered(Obstacle.OUTSIDE)
         log.info("ready: %s from %s", settings.delivery.value, settings.input_topic)
-        worker.run()
+        is_drained = worker.run()
         log.info(
             "%s: %s labelled, %s dead-lettered",
-            "stopped" if stop.is_requested() else "drained",
+            "drained" if is_drained else "stopped",
             worker.counts["labelled"],
             worker.counts["dead_lettered"],
         )
+    return 0 if is_drained else _stopped(settings)
+
+
+def _stopped(settings: WorkerSettings) -> int:
+    """The exit code after a request to stop.
+
+    Raises:
+        GaveUp: records were still to be drained: whoever waits for that, such as a Kubernetes Job, must not take it for
+            done.
+    """
+    if settings.drain:
+        raise GaveUp("stopped before the topic was drained; start it again to label the rest")
     return 0

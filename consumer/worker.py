@@ -77,18 +77,21 @@ class Worker:
         self._dead_letters = DeadLetterLog()
         self.counts: Counter[str] = Counter()
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Label reviews until stopped or drained.
+
+        Returns:
+            Whether it is drained.
 
         Raises:
             GaveUp: a failure that a restart fixes; the next worker resumes from the last commit.
         """
         try:
-            self._loop()
+            return self._loop()
         finally:
             self._dead_letters.write()
 
-    def _loop(self) -> None:
+    def _loop(self) -> bool:
         while not self._stopping():
             self._alive()
             self._dead_letters.write_if_due()
@@ -100,7 +103,7 @@ class Worker:
             self._note_losses(poll)
             if not poll.records:
                 if self._idle(poll):
-                    return
+                    return True
                 continue
             self._metrics.stage_seconds.labels("poll").observe(time.monotonic() - started)
             outcomes = self._label(poll.records)
@@ -109,7 +112,8 @@ class Worker:
                 self._probe(published)
                 # Here as well: if producers never pause, no poll is ever empty.
                 if published and self._settled(poll):
-                    return
+                    return True
+        return False
 
     def _idle(self, poll: Poll) -> bool:
         """Do what there is no time for while records come; True when drained."""

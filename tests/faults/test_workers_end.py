@@ -230,6 +230,21 @@ def test_row_24_a_second_signal_ends_a_worker_at_once(harness: Harness) -> None:
     assert harness.finish().checked == 100
 
 
+def test_row_24_a_drain_that_is_stopped_early_is_not_done(harness: Harness) -> None:
+    """It finishes its poll and exits with code 5, so that a job which waits for the drain starts it again."""
+    # Given a drain that is stopped in its first poll
+    harness.produce(300)
+    stopped = harness.worker(Script({"sent:1": "term"}), drain=True, max_poll_records=16)
+    assert stopped.wait_exit() == 5, stopped.log
+    assert "stopped before the topic was drained" in stopped.log
+    assert 0 < harness.committed() < 300
+    # When it is started again, then it labels the rest
+    again = harness.worker(drain=True)
+    assert again.wait_exit(60) == 0, again.log
+    harness.worker()
+    assert harness.finish().checked == 300
+
+
 def _copies(harness: Harness) -> int:
     """Records on the output topic for readers that do not ask for committed ones."""
     return len(read_all(harness.topics.bootstrap, harness.topics.output, committed=False))
