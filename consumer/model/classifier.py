@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 #: stream costs little.
 BATCHES_AT_ONCE = 32
 
-#: A label means little if at least this share of the words is unknown, however high its probability.
+#: A label means little if more than this share of the words is unknown, however high its probability.
 MOST_UNKNOWN = 0.5
 
 
@@ -36,7 +36,7 @@ class Scored:
     """The most probable label of a text, and the probability of each.
 
     `unsure`: whether the score is below the threshold of the bundle; None if it has none. `unknown` is the share of the
-    words read that the model does not know (see `Encoded`). At `MOST_UNKNOWN` or more, the prediction is unsure in any
+    words read that the model does not know (see `Encoded`). Above `MOST_UNKNOWN`, the prediction is unsure in any
     case.
     """
 
@@ -244,6 +244,6 @@ class Classifier:
         probabilities = dict(zip(self._labels, (exponents / exponents.sum()).tolist(), strict=True))
         score = probabilities[label]
         unsure = None if self._threshold is None else score < self._threshold
-        if text.unknown >= MOST_UNKNOWN:
+        if text.unknown > MOST_UNKNOWN:
             unsure = True
         return Scored(label, score, probabilities, text.tokens, text.truncated, unsure, round(text.unknown, 4))

@@ -43,7 +43,9 @@ class Metrics:
             registry=registry,
         )
         self.unsure = Counter(
-            "reviews_unsure", "Committed predictions whose score is below the model's threshold", registry=registry
+            "reviews_unsure",
+            "Committed predictions below the model's threshold, or with mostly unknown words",
+            registry=registry,
         )
         self.not_published = Counter(
             "reviews_not_published",

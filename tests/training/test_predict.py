@@ -275,8 +275,8 @@ def test_an_out_file_is_written_whole_in_the_format_of_its_name(tiny: Path, tmp_
     ]
     assert first[1:3] == ["1", "pos"]
     assert float(first[5]) == pytest.approx(positive_probability("great"), abs=1e-5)
-    assert first[6:] == ["", "3", "False", ""]
-    assert second[2:] == ["", "", "", "", "", "0", "False", "no text"]
+    assert first[6:] == ["", "0.0", "3", "False", ""]
+    assert second[2:] == ["", "", "", "", "", "", "0", "False", "no text"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.csv"]
 
 

@@ -187,7 +187,7 @@ def test_a_review_does_not_steer_the_terminal_nor_end_the_program(bundle: Path, 
     ended = subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False)
     # Then it is shown, harmless
     assert ended.returncode == 0, ended.stderr.decode("latin-1")
-    assert b"good \\ufffd]0;title\\ufffdfilm \\U0001f600" in ended.stdout
+    assert b"good ]0;titlefilm \\U0001f600" in ended.stdout
     assert b"\x1b" not in ended.stdout
 
 
@@ -348,3 +348,14 @@ def test_labels_that_the_bundle_does_not_know_are_refused(
     data = write_table(tmp_path / "r.xlsx", table)
     assert main(["evaluate", "--bundle", str(bundle), "--data", str(data)]) == 2
     assert "has the labels gut, schlecht; the bundle knows neg, pos" in capsys.readouterr().err
+
+
+def test_reviews_whose_words_are_unknown_are_a_part_of_their_own(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How many, and how accurate; where the words are known, nothing is said of them."""
+    known = evaluated(bundle, write_data(tmp_path / "known.xlsx"), capsys)
+    assert not any(part["by"] == "words" for part in known["slices"])
+    data = write_data(tmp_path / "r.xlsx", ("😍😍😍", "pos", None), ("🤮🤮🤮", "neg", None))
+    parts = {part["name"]: part["rows"] for part in evaluated(bundle, data, capsys)["slices"] if part["by"] == "words"}
+    assert parts == {"mostly known": known["rows"], "mostly unknown": 2}

@@ -354,11 +354,11 @@ def test_a_token_budget_that_does_not_fit_is_told_at_the_start(
 def test_a_prediction_says_which_share_of_the_words_it_does_not_know(
     bundle: Bundle, engine: Engine, threshold: float | None, text: str, unknown: float
 ) -> None:
-    """From half of them on it is unsure, whatever its score, with and without a threshold."""
+    """With more than half of them it is unsure, whatever its score, with and without a threshold."""
     (result,) = Classifier(with_calibration(bundle, threshold=threshold), engine).classify([text]).results
     assert isinstance(result, Scored)
     assert result.unknown == unknown
-    assert result.unsure is (True if unknown >= 0.5 else None if threshold is None else False)
+    assert result.unsure is (True if unknown > 0.5 else None if threshold is None else False)
 
 
 def test_a_bundle_is_served_by_the_rules_of_its_format(bundle: Bundle, engine: Engine) -> None:

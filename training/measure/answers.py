@@ -43,9 +43,12 @@ class Answers:
         probabilities: shape (rows, labels); NaN in the rows that got no answer, which count as wrong.
         truth: shape (rows,), index of the right label.
         threshold: answers with a lower top probability are unsure; None: nothing is.
+        unknown: shape (rows,), answers that are unsure in any case, if there is a threshold.
     """
 
-    def __init__(self, probabilities: Floats, truth: Indices, threshold: float | None = None) -> None:
+    def __init__(
+        self, probabilities: Floats, truth: Indices, threshold: float | None = None, unknown: Flags | None = None
+    ) -> None:
         self.truth = truth
         self.answered: Flags = np.asarray(np.isfinite(probabilities).all(axis=1))
         self.probabilities = np.where(self.answered[:, None], probabilities, 0.0)
@@ -57,6 +60,8 @@ class Answers:
         self.is_predicted: Floats = np.equal.outer(self.predicted, np.arange(self.labels)).astype(float)
         self.bins: Indices = np.clip(np.ceil(self.top * BINS).astype(np.int64) - 1, 0, BINS - 1)
         self.sure: Flags | None = None if threshold is None else self.answered & (self.top >= threshold)
+        if self.sure is not None and unknown is not None:
+            self.sure = self.sure & ~unknown
 
     @property
     def labels(self) -> int:

@@ -23,7 +23,7 @@ from training.measure.evaluate import (
     score_all,
 )
 from training.measure.metrics import Metric, Metrics, measure
-from training.measure.slices import Loss, Slice, slices, top_losses
+from training.measure.slices import Loss, Slice, mostly_unknown, slices, top_losses
 
 #: Characters of a top loss shown on the terminal; HTML and JSON have the whole text.
 EXCERPT = 300
@@ -174,7 +174,7 @@ def evaluate_file(
         scored = score_all(classifier, reviews.texts, "measuring", keep)
     probabilities = probabilities_of(scored)
     threshold = manifest.calibration.threshold if manifest.calibration else None
-    answers = Answers(*as_arrays(probabilities, reviews.labels, manifest.labels), threshold)
+    answers = Answers(*as_arrays(probabilities, reviews.labels, manifest.labels), threshold, mostly_unknown(scored))
     say("resampling for the intervals")
     return Report(
         name=manifest.name,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consumer.model.classifier import Scored
+from consumer.model.classifier import MOST_UNKNOWN, Scored
 from consumer.model.text import clean
 from training.data.reviews import Reviews
 from training.io.progress import say
@@ -48,13 +48,18 @@ class Loss:
 
 
 def slices(scored: Sequence[Scored | None], reviews: Reviews, answers: Answers) -> list[Slice]:
-    """Rows by quartile of their length, by whether the model read all of them, and by stars where the file has them.
+    """Rows by length, by whether the model read all of them and knows their words, and by stars if the file has them.
 
     Rows without an answer have no length; by stars they count as wrong.
     """
     return [
         _slice(by, name, rows, answers)
-        for by, parts in (("tokens read", _lengths(scored)), ("read", _truncated(scored)), ("stars", _stars(reviews)))
+        for by, parts in (
+            ("tokens read", _lengths(scored)),
+            ("read", _truncated(scored)),
+            ("words", _known(scored)),
+            ("stars", _stars(reviews)),
+        )
         for name, rows in parts
         if rows.any()
     ]
@@ -110,6 +115,18 @@ def _lengths(scored: Sequence[Scored | None]) -> Iterator[tuple[str, Flags]]:
 def _truncated(scored: Sequence[Scored | None]) -> Iterator[tuple[str, Flags]]:
     for name, truncated in (("whole", False), ("in part", True)):
         yield name, np.array([answer is not None and answer.truncated is truncated for answer in scored])
+
+
+def mostly_unknown(scored: Sequence[Scored | None]) -> Flags:
+    """Which answers are unsure because the model knows too few of the words, shape (rows,)."""
+    return np.array([answer is not None and answer.unknown > MOST_UNKNOWN for answer in scored])
+
+
+def _known(scored: Sequence[Scored | None]) -> Iterator[tuple[str, Flags]]:
+    """Nothing if the model knows most words of every text."""
+    if (unknown := mostly_unknown(scored)).any():
+        yield "mostly known", ~unknown & np.array([answer is not None for answer in scored])
+        yield "mostly unknown", unknown
 
 
 def _stars(reviews: Reviews) -> Iterator[tuple[str, Flags]]:
