@@ -24,8 +24,6 @@ CACHE_SECONDS = 1.0
 CLIENT_SECONDS = 2.0
 #: Clients served at a time; this bounds the memory that slow clients can take.
 CLIENTS = 32
-#: A longer body of a request is not read before the answer; nothing here needs one.
-BODY_BYTES = 65_536
 #: When others wait for a thread, a client whose request is not complete after this many seconds is dropped: a probe
 #: sends its request at once.
 CROWD_SECONDS = 0.25
@@ -113,8 +111,6 @@ class _Handler(BaseHTTPRequestHandler):
     def parse_request(self) -> bool:
         """Read the request; whether `http.server` is to call its method. It knows GET and HEAD alone."""
         parsed = super().parse_request()
-        if parsed:
-            self._read_body()
         self.server.has_asked(self.connection)
         if parsed and self.command not in METHODS:
             self._route()
@@ -139,12 +135,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._probe(self.server.health.live, STALLED)
         else:
             self._probe(self.server.health.ready, self.server.health.readiness.reason or STALLED)
-
-    def _read_body(self) -> None:
-        # A connection that is closed with something unread in it is reset, and the answer may be lost.
-        length = self.headers.get("Content-Length", "")
-        if length.isascii() and length.isdecimal():
-            self.rfile.read(min(int(length[:9]), BODY_BYTES))  # `int` refuses thousands of digits
 
     def _probe(self, good: bool, otherwise: str) -> None:
         status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE

@@ -42,6 +42,7 @@ def test_row_24_a_hangup_ends_a_worker_in_order_however_often_it_comes(harness: 
     # Then it commits what it holds, and every line that it wrote is JSON
     assert worker.wait_exit() == 0, worker.log
     assert worker.messages()[-1].startswith("stopped: ")
+    assert worker.log.count("finishing the current poll") == 1
     assert {json.loads(line)["level"] for line in worker.log.splitlines()} <= {"INFO", "WARNING"}
     assert 0 < harness.committed() <= 100
     harness.worker()
@@ -54,10 +55,11 @@ def test_row_24_a_supervisor_that_sends_two_kinds_ends_a_worker_in_order(harness
     worker = harness.worker(Script({"sent:1": "pause"}))
     worker.await_point("sent:1")
     worker.send(signal.SIGTERM)
-    worker.send(signal.SIGHUP)
     wait_until(lambda: "SIGTERM: finishing the current poll" in worker.log, 20, "it has noticed")
+    worker.send(signal.SIGHUP)
     worker.release("sent:1")
     assert worker.wait_exit() == 0, worker.log
+    assert worker.log.count("finishing the current poll") == 1
     harness.worker()
     assert harness.finish().checked == 100
 

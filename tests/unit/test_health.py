@@ -179,29 +179,17 @@ def test_head_is_answered_like_get_without_a_body(
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "get"])
 def test_other_methods_are_not_allowed(server: HealthServer, method: str) -> None:
-    """405 with the methods that are allowed, and the connection is not reset over an unread body; elsewhere 404."""
+    """405 with the methods that are allowed; elsewhere 404."""
     for path in ("/live", "/ready", "/metrics"):
         status, headers, body = ask(server, method, path, None if method == "TRACE" else b"x" * 10_000)
         assert (status, headers["Allow"], body) == (405, "GET, HEAD", b"use GET or HEAD\n")
     assert ask(server, method, "/nowhere")[0] == 404
 
 
-def test_a_body_that_never_comes_holds_up_no_other_probe(server: HealthServer) -> None:
-    """Clients that announce a body and send none are dropped like those that never finish their request."""
-    announced = b"POST /live HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n"
-    with ExitStack() as crowd:
-        for _ in range(3 * CLIENTS):
-            crowd.enter_context(socket.create_connection((server.host, server.port))).sendall(announced)
-        wait_until(lambda: being_answered() == CLIENTS, 10, "all threads are taken")
-        assert get(server, "/live", timeout=CLIENT_SECONDS) == (200, "ok\n")
-    wait_until(lambda: server._server._free._value == CLIENTS and not server._server._waited_for, 10, "all are done")
-
-
-@pytest.mark.parametrize("length", ["-1", "\u0663", "many", "1, 2"])
-def test_a_length_that_is_none_is_ignored(server: HealthServer, length: str) -> None:
-    """The server reads no body by it, and answers."""
-    with socket.create_connection((server.host, server.port)) as client:
-        client.sendall(f"POST /live HTTP/1.0\r\nContent-Length: {length}\r\n\r\n".encode())
+def test_a_body_that_never_comes_is_not_waited_for(server: HealthServer) -> None:
+    """A client that announces a body and sends none is answered at once, and takes no thread."""
+    with socket.create_connection((server.host, server.port), timeout=CLIENT_SECONDS / 2) as client:
+        client.sendall(b"POST /live HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n")
         assert client.recv(1000).startswith(b"HTTP/1.0 405 ")
 
 

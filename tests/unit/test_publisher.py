@@ -1,10 +1,12 @@
 """How long a delivery may take, and when a wait shows signs of life; row 18 of tests/faults uses a real broker."""
 
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any
 
 import pytest
-from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from kafka import TopicPartition
+from kafka.errors import InvalidRecordError, KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 
 from consumer.kafka import publisher
 from consumer.kafka.publisher import SIGN_SECONDS, _Delivery
@@ -120,3 +122,29 @@ def test_an_overdue_answer_is_left_to_the_watchdog(clock: Clock) -> None:
     clock.now = BUDGET
     late.show_life()
     assert len(clock.signs) == 3
+
+
+def sent(*outcome: Any) -> FutureRecordMetadata:
+    """The future of a record whose batch ended so: base offset, timestamp, and what gives each record its error."""
+    batch = FutureProduceResult(TopicPartition("any", 0))
+    record = FutureRecordMetadata(batch, 0, None, None, -1, -1, -1)
+    batch.success(outcome)
+    return record
+
+
+def test_the_record_to_blame_is_found_among_those_that_fail_with_it(clock: Clock) -> None:
+    """Neither a batch that the client gave up, nor a neighbour in the refused batch, stands for the refused record."""
+    # Given a refused batch, and one of another topic that was given up with the error of the whole batch
+    refusal, whole = InvalidRecordError("no key"), InvalidRecordError("One or more records have been rejected")
+    neighbour = KafkaError("part of a batch which had one more more invalid records")
+    given_up = sent(-1, -1, lambda _: whole)
+    refused = [sent(None, None, lambda _, error=error: error) for error in (neighbour, refusal)]
+    good = sent(7, 1, None)
+    for order in permutations([("dead", given_up), ("output", refused[1]), ("output", refused[0]), ("dead", good)]):
+        failed = delivery(clock, *(future for _, future in order))
+        failed.topics += [topic for topic, _ in order]
+        # Then the topic and the reason are those of the refused record
+        assert "output: " in failed.cause(KafkaTimeoutError())
+        assert "no key" in failed.cause(KafkaTimeoutError())
+    # And without a record that failed, the error of the transaction is the cause
+    assert "timed out" in delivery(clock).cause(KafkaTimeoutError("timed out"))
