@@ -141,7 +141,7 @@ class Worker:
         if progress is not None:
             self._answered = now
             self._health.answered(self._broker.obstacle)
-            self._note_lag(progress)
+            self._metrics.note_lag(progress)
             if moves:
                 self._look_for_stall(progress, now)
         elif (silent := time.monotonic() - self._answered) >= self._settings.broker_timeout_seconds:
@@ -149,11 +149,6 @@ class Worker:
         elif self._health.unanswered(self._settings.bootstrap_servers):
             log.warning("%s; waiting for it", self._health.readiness.reason)
         self._probed = time.monotonic()
-
-    def _note_lag(self, progress: Mapping[int, Progress]) -> None:
-        for partition, seen in progress.items():
-            if seen.lag is not None:
-                self._metrics.lag.labels(str(partition)).set(seen.lag)
 
     def _look_for_stall(self, progress: Mapping[int, Progress], now: float) -> None:
         if (stalled := self._stall.stalled(progress, now, self._broker.turns)) is not None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter as Counts
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
@@ -11,6 +11,7 @@ from consumer.model.classifier import Stats
 from consumer.records.fault import Fault, Reason
 from consumer.records.messages import Model
 from consumer.records.outcomes import Outcome
+from consumer.records.progress import Progress
 
 #: Stages of a poll, in order.
 STAGES = ("poll", "parse", "tokenise", "infer", "publish")
@@ -112,6 +113,12 @@ class Metrics:
         self.model_batches.inc(stats.batches)
         self.tokens.labels("real").inc(stats.tokens)
         self.tokens.labels("padding").inc(stats.padded_tokens - stats.tokens)
+
+    def note_lag(self, progress: Mapping[int, Progress]) -> None:
+        """Record the lag of each partition whose position is known."""
+        for partition, seen in progress.items():
+            if seen.lag is not None:
+                self.lag.labels(str(partition)).set(seen.lag)
 
     def note_commit(self, outcomes: Sequence[Outcome]) -> None:
         """Count the outcomes of one committed poll."""
