@@ -297,7 +297,7 @@ def test_results_on_other_rows_are_neither_mixed_nor_overwritten(
     assert "compares on other rows" in refusal(capsys, [*command, "--seed", "7"])
     # The same file and rows, another question
     for path in files[1::2]:
-        table = pd.read_excel(path)
+        table = pd.read_excel(path, engine="openpyxl")
         table["Genre"] = table["Sentiment"].map({"neg": "drama", "pos": "comedy"})
         table.to_excel(tmp_path / Path(path).name, index=False)
     both = [files[0], str(tmp_path / "train.xlsx"), files[2], str(tmp_path / "test.xlsx"), *LINEAR_ONLY]
@@ -316,7 +316,7 @@ def test_as_many_other_rows_are_not_the_same_rows(
     import pandas as pd
 
     # Given results on 50 rows of a test file, a quarter of them also in the training file
-    train, test = pd.read_excel(files[1]), pd.read_excel(files[3])
+    train, test = pd.read_excel(files[1], engine="openpyxl"), pd.read_excel(files[3], engine="openpyxl")
     leaky = tmp_path / "leaky.xlsx"
     pd.concat([train.iloc[:20], test]).to_excel(leaky, index=False)
     command = [*files[:2], "--test", str(leaky), "--out", str(tmp_path / "out"), "--limit", "50", "--max-overlap", "1"]
@@ -337,9 +337,9 @@ def test_an_encoder_is_not_trained_on_with_as_many_other_rows(
     import pandas as pd
 
     # Given training rows, some of which nearly repeat test rows, and an encoder that is stopped on some of them
-    texts = sorted(pd.read_excel(files[3])["Reviews"], key=len)
+    texts = sorted(pd.read_excel(files[3], engine="openpyxl")["Reviews"], key=len)
     near = pd.DataFrame({"Reviews": [f"{text} indeed" for text in texts[-20:]], "Sentiment": "pos"})
-    pd.concat([near, pd.read_excel(files[1])]).to_excel(tmp_path / "train.xlsx", index=False)
+    pd.concat([near, pd.read_excel(files[1], engine="openpyxl")]).to_excel(tmp_path / "train.xlsx", index=False)
     base = make_base(tmp_path / "base")
     command = ["--train", str(tmp_path / "train.xlsx"), *files[2:], "--out", str(tmp_path / "out"), "--limit", "100"]
     command += ["--max-overlap", "1", "--models", "distilbert", "--base-distilbert", str(base)]
@@ -526,8 +526,8 @@ def test_encoders_are_trained_by_the_run_of_fit(files: list[str], tmp_path: Path
     base = seal(write_tiny_bundle(tmp_path / "base"), training_data=(earlier, measured))
     make_base(base, hidden=16, layers=1)
     out = tmp_path / "out"
-    longest = max(pd.read_excel(files[3])["Reviews"], key=len)
-    table = pd.read_excel(files[1])
+    longest = max(pd.read_excel(files[3], engine="openpyxl")["Reviews"], key=len)
+    table = pd.read_excel(files[1], engine="openpyxl")
     table.loc[len(table)] = [f"{longest} indeed", "pos"]
     table.to_excel(tmp_path / "train.xlsx", index=False)
     rows = ["--train", str(tmp_path / "train.xlsx"), *files[2:], "--near-duplicate", "1"]

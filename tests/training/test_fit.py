@@ -118,6 +118,7 @@ def test_the_record_of_a_run_says_how_its_bundle_was_made(fitted: Path) -> None:
         "near": 0.8,
         "max_overlap": 0.02,
         "drop_leaked": False,
+        "table": {"sheet": None, "header_row": None, "separator": None, "encoding": None, "labels": {}},
     }
     assert record.data["train"].sha256 == file_sha256(fitted.parent / "train.xlsx")
     assert record.base.sha256 == file_sha256(fitted.parent / "base" / "model.safetensors")

@@ -23,7 +23,7 @@ def file(tmp_path: Path) -> Path:
     """30 English and 10 German texts of 21 and 18 words, a repeated one, two that contradict, an empty one."""
     table = [("Reviews", "Sentiment")]
     table += [(f"{ENGLISH if i % 4 else GERMAN} {i}", ("neg", "pos")[i % 2]) for i in range(40)]
-    table += [(f"{GERMAN} 0", "neg"), ("good bad", "pos"), ("Good, bad!", "neg"), ("", "neg")]
+    table += [(f"{GERMAN} 0", "neg"), ("good bad", "pos"), ("Good  Bad", "neg"), ("", "neg")]
     return write_table(tmp_path / "reviews.xlsx", table)
 
 

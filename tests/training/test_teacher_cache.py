@@ -257,7 +257,7 @@ def test_a_teacher_tells_what_its_first_token_attends_to(
     plain = find(trained, hidden=True)
     # The bundle reads both ends of 48 tokens; the student reads the first 16.
     asked = find(trained, attention=True, hidden=True, train_max_length=16, truncation=Truncation.HEAD)
-    assert plain.reading == Reading(48, Truncation.HEAD_TAIL)
+    assert plain.reading == Reading(48, Truncation.HEAD_TAIL, text_rules=1)  # those of the bundle
     assert asked.reading == Reading(16, Truncation.HEAD)
     found = answers(asked, tmp_path, texts)
     assert found.attention.shape == (3, 16)
