@@ -5,6 +5,7 @@ to run beside them: benches, soak, acceptance, mutants, make targets, and the fl
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ PAGES = [
 #: The smallest form of each module that is run with `python -m`, and the last line or a part of what it prints.
 SMALLEST = {
     "tests.bench.commit_path": ("--rounds 1 --records 64 --sizes 16", "| 16 | "),
-    "tests.bench.recovery": ("--times 1 --only broker", "| the only broker is killed and restarted at once | "),
+    "tests.bench.recovery": ("--times 1 --only 'session 6 s'", "| SIGKILL, dynamic members, session 6 s | 1 | "),
     "tests.bench.engines": (
         "--rounds 1 --reviews 2 --seconds 0.01 --products 2 --bundle {bundle} --checkpoint {checkpoint}",
         "this worker, through Kafka",
@@ -129,7 +130,7 @@ def test_its_smallest_form_runs(module: str, tmp_path: Path) -> None:
     for name, make in makers.items():
         if f"{{{name}}}" in arguments:
             make(Path(places[name]))
-    command = [sys.executable, "-m", module, *(word.format(**places) for word in arguments.split())]
+    command = [sys.executable, "-m", module, *(word.format(**places) for word in shlex.split(arguments))]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert expected in ended.stdout
