@@ -37,11 +37,19 @@ def stop_before_it_begins() -> None:
 
 
 def show_stacks() -> None:
-    """Respond to SIGUSR1 with the stacks of all threads: for a worker that seems to hang. They hold no values."""
-    if sys.stderr is None:  # closed before the process began
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    else:
-        faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
+    """Respond to SIGUSR1 with the stacks of all threads: for a worker that seems to hang. They hold no values.
+
+    `faulthandler.register` would write them at once, without the interpreter's lock. Other threads go on meanwhile, and
+    a worker was seen to crash in the middle of it. So Python's own handler writes them, as soon as the main thread is
+    between two instructions or waits; it comes late only if that thread is inside the engine.
+    """
+
+    def show(*_: object) -> None:
+        with suppress(OSError):
+            faulthandler.dump_traceback(file=2, all_threads=True)
+
+    is_closed = sys.stderr is None  # since before the process began
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN if is_closed else show)
 
 
 class Stop:

@@ -80,7 +80,8 @@ def commands_named() -> Iterator[tuple[str, str, frozenset[str]]]:
     """Program, subcommand and flags of each call of `review-consumer` or `review-training` in code."""
     joined = text_of_pages().replace("\\\n", " ")
     for program, command, rest in re.findall(r"review-(consumer|training) ([a-z-]+)([^`\n|#]*)", joined):
-        yield program, command, frozenset(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", rest))
+        own = re.sub(r"(--tool) .*", r"\1", rest)  # what follows belongs to Kafka's own tool
+        yield program, command, frozenset(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", own))
 
 
 @cache

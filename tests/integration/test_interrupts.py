@@ -102,7 +102,7 @@ def pressed_after_it_was_made(request: pytest.FixtureRequest, ctrl_c: CtrlC, mon
 
 def test_what_is_made_when_ctrl_c_is_pressed_is_put_away(bundle: Path, pressed_after_it_was_made: CtrlC) -> None:
     """The moment after it was made, and before the demo knows of it."""
-    arguments = argparse.Namespace(bundle=bundle, rate=0.0, produce_to=None, keep_running=False)
+    arguments = argparse.Namespace(bundle=bundle, rate=0.0, produce_to=None, keep_running=False, svg=None)
     assert demo.run(arguments) == 130
     assert pressed_after_it_was_made.pressed
 

@@ -87,7 +87,7 @@ def test_kafkas_own_console_producer_is_a_foreign_client(topics: Topics) -> None
 
 def test_a_port_that_is_taken_is_wrong_usage(kafka: LocalBroker, tmp_path: Path) -> None:
     """A fixed port that somebody listens on gives one line and exit code 2, and leaves nothing behind."""
-    with pytest.raises(UsageError, match=f"port {kafka.port} .* taken"), LocalBroker(port=kafka.port):
+    with pytest.raises(UsageError, match=f"port {kafka.port} .* is in use"), LocalBroker(port=kafka.port):
         pass
     done = subprocess.run(
         [sys.executable, "-m", "consumer", "kafka", "--port", str(kafka.port)],
