@@ -169,3 +169,17 @@ def test_a_tokenizer_that_leaves_windows_no_room_is_refused() -> None:
     ] + [{"Sequence": {"id": "A", "type_id": 0}}]
     with pytest.raises(BundleError, match="windows of 8 tokens are too short"):
         Encoder(json.dumps(tokenizer), Reading(8, Truncation.WINDOWS, Windows(overlap=0.5)))
+
+
+@pytest.mark.parametrize("truncation", Truncation)
+def test_what_will_not_be_read_is_not_cleaned(truncation: Truncation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cleaning costs what is read, however long the text; a text that cleaning shortens sixfold is still read whole."""
+    reader = Encoder(numbers_tokenizer(), Reading(MAX_LENGTH, truncation, WINDOWS if truncation == "windows" else None))
+    seen: list[int] = []
+    monkeypatch.setattr(encoder, "clean", lambda text, _rules: seen.append(len(text)) or text)
+    reader.encode(["&quot;" * 500_000])
+    most = 10 + 2 * 6 if truncation is Truncation.WINDOWS else 10
+    assert seen[0] <= most * 256 + 1
+    monkeypatch.undo()
+    (found,) = reader.encode(["&nbsp;" * 60 + "7 8 9" + "&nbsp;" * 60])
+    assert (found.tokens, found.truncated) == (5, False)

@@ -1,9 +1,11 @@
 """The bundles in the repository answer as they did when they were made, and are what the README says they are."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from consumer.errors import BundleError
 from consumer.model.bundle import load_bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
@@ -34,3 +36,14 @@ def test_a_shipped_bundle_is_what_is_promised(name: str) -> None:
     assert manifest.parameters <= parameters
     assert sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file()) <= size
     assert {"MODEL_CARD.md", "run.json"} <= manifest.files.keys()
+
+
+def test_the_golden_texts_tell_by_which_rules_they_are_cleaned() -> None:
+    """A shipped bundle that is served by the rules of another format fails its self-check."""
+    bundle = load_bundle(BUNDLES / "student-imdb")
+    assert bundle.manifest.format == 2
+    older = replace(bundle, manifest=bundle.manifest.model_copy(update={"format": 1}))
+    classifier = Classifier(older, open_engine(older))
+    with pytest.raises(BundleError, match="golden text"):
+        classifier.self_check()
+    classifier.close()

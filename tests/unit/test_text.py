@@ -3,6 +3,7 @@
 
 import time
 import unicodedata
+from functools import reduce
 from html import escape
 
 import pytest
@@ -63,6 +64,7 @@ TEXTS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=30).map(
 @example("&" + "amp;" * 50 + "lt;")
 @example("&#38;#38;#38;#38;#38;lt;")
 @example("&&#97;mp;lt;")
+@example(reduce(lambda text, _: text.replace("&", "&&num;38;"), range(5), "&lt;"))
 @example("<br<br>>")
 @example("&l&#8203;t;")
 @example("&#768;\u094d\u200c\u0370")
@@ -82,6 +84,7 @@ def test_a_clean_text_is_clean(text: str) -> None:
     [
         ("It&#39;s &quot;great&quot; &amp; fun", 'It\'s "great" & fun'),
         ("It&amp;#39;s &amp;amp;quot;great&amp;quot;", 'It\'s "great"'),
+        ("&amp;amp;amp;amp;amp;quot;deep&quot;", '"deep"'),
         ("&lt;3 this&nbsp;film&hellip;", "<3 this film..."),
         ("one<br /><BR>two</p><p class='b'>three&lt;br&gt;four", "one\n\ntwo\n\nthree\nfour"),
         ("“It’s” ‘so’ „good“ «film» don´t", '"It\'s" \'so\' "good" "film" don\'t'),
