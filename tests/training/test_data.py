@@ -15,8 +15,8 @@ from training.data.duplicates import without_duplicates
 from training.data.leaks import find_leaks
 from training.data.prepare import DEFAULTS, DataOptions, prepare
 from training.data.reviews import Reviews, read_reviews
-from training.data.table import BadRow
-from training.data.text_values import Percentage, text_or_reason
+from training.data.table import BadRow, Percentage
+from training.data.text_values import text_or_reason
 
 pytestmark = pytest.mark.training
 

@@ -1,6 +1,7 @@
 """Answers from before a kill are not computed again, and no other answers are taken for them."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -253,3 +254,13 @@ def test_a_run_that_is_stopped_while_it_measures_resumes_there(
     left = [text for text in asked[before:] if text in asked[40:before]]
     assert left == []
     assert (tmp_path / "out" / "manifest.json").is_file()
+
+
+def test_answers_of_one_text_format_are_not_taken_for_those_of_another(
+    bundle: Path, tmp_path: Path, asked: list[str]
+) -> None:
+    """The same weights read other texts: all of them are asked again."""
+    measure(bundle, tmp_path / "kept")
+    newer = seal(Path(shutil.copytree(bundle, tmp_path / "newer")), format=2)
+    measure(newer, tmp_path / "kept")
+    assert len(asked) == 2 * len(TEXTS)

@@ -257,7 +257,8 @@ def test_a_teacher_tells_what_its_first_token_attends_to(
     plain = find(trained, hidden=True)
     # The bundle reads both ends of 48 tokens; the student reads the first 16.
     asked = find(trained, attention=True, hidden=True, train_max_length=16, truncation=Truncation.HEAD)
-    assert plain.reading == Reading(48, Truncation.HEAD_TAIL, text_rules=1)  # those of the bundle
+    # The bundle, of format 1, cleans texts by its own rules; for attention it has to read the tokens of the student.
+    assert plain.reading == Reading(48, Truncation.HEAD_TAIL, text_rules=1)
     assert asked.reading == Reading(16, Truncation.HEAD)
     found = answers(asked, tmp_path, texts)
     assert found.attention.shape == (3, 16)
@@ -272,6 +273,7 @@ def test_a_teacher_tells_what_its_first_token_attends_to(
         assert found.hidden[row] == pytest.approx(seen.hidden_states[-1][0, 0].numpy(), abs=2e-3)
     assert "attention" not in plain.key()
     assert asked.key()["attention"] is True
+    assert (plain.key()["text_rules"], asked.key()["text_rules"]) == (1, 2)
 
     def again(*_: Any) -> None:
         raise AssertionError("the answers are in the cache")

@@ -9,13 +9,10 @@ import numbers
 from typing import Any
 
 from consumer.model.text import is_blank
+from training.data.table import Percentage
 
 NO_TEXT = "no text"
 NOT_UNICODE = "not valid UTF-8"
-
-
-class Percentage(float):
-    """A number that its spreadsheet shows as a percentage: 1.0 for 100 %. Readers of tables make it."""
 
 
 #: What else is in cells and lists, first match first; types of numpy and pandas by name, so that neither is loaded.
