@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 
 #: Between two lines of kafka-python with the same template.
 REPEAT_SECONDS = 10.0
-#: Templates that are told apart at most.
+#: The most templates that are distinguished.
 TEMPLATES = 500
 #: What differs between two lines that kafka-python formats itself: addresses of objects, and numbers.
 _VARYING = re.compile(r"0x[0-9a-f]+|\d+")

@@ -131,7 +131,7 @@ def test_row_24_stacks_are_shown_on_request_and_the_work_goes_on(harness: Harnes
     assert "in publish" in worker.log
     assert "Current thread" in worker.log
     assert "review 1" not in worker.log
-    # And goes on as if nothing had happened
+    # And continues as if nothing had happened
     worker.release("inferred:1")
     assert harness.finish().checked == 100
 

@@ -80,7 +80,7 @@ def test_row_28_a_token_of_a_command_lets_a_worker_in(harness: Harness, tmp_path
     first = calls.stat().st_size
     wait_until(lambda: calls.stat().st_size >= 2 * first, 60, "every session has ended once")
     harness.produce(100)
-    # Then it goes on working
+    # Then it continues
     assert harness.finish().checked == 200
     assert TOKEN not in worker.log
 

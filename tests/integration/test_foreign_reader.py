@@ -14,7 +14,7 @@ pytestmark = pytest.mark.broker
 
 
 def test_it_returns_keys_values_and_headers_as_they_are(topics: Topics) -> None:
-    """Null and empty are told apart, repeated names stay in order, and names that are not UTF-8 keep their bytes."""
+    """Null and empty stay distinct, repeated names stay in order, and names that are not UTF-8 keep their bytes."""
     # Given one record of each kind, some of which kafka-python cannot send
     foreign = Producer({"bootstrap.servers": topics.bootstrap})
     foreign.produce(

@@ -1,4 +1,4 @@
-"""A machine that has no packages of the engine is told so before anything is installed."""
+"""A machine without packages of the engine is refused before anything is installed."""
 
 import re
 import runpy
