@@ -7,7 +7,9 @@ from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
 from consumer.kafka.publisher import Step
 from consumer.kafka.start import Connection, Start
+from consumer.records.poll import Poll
 from consumer.settings import WorkerSettings
+from tests.worker_process import wait_until
 
 
 @contextmanager
@@ -22,3 +24,15 @@ def live_broker(
         yield Broker(settings, connection, at=at), connection
     finally:
         connection.close(5)
+
+
+def first_poll(broker: Broker) -> Poll:
+    """The first poll with records."""
+    polls: list[Poll] = []
+
+    def polled() -> bool:
+        polls.append(broker.poll(10))
+        return bool(polls[-1].records)
+
+    wait_until(polled, 60, "records")
+    return polls[-1]

@@ -1,18 +1,16 @@
 """Topics that refuse some of what a worker publishes: the last line names the topic and the broker's reason."""
 
 import json
-from typing import Any
 
 import pytest
 from kafka.admin import ConfigResource
 
 from consumer.errors import GaveUp
 from consumer.records.outgoing import Outgoing
-from consumer.records.poll import NotPublished, Poll
+from consumer.records.poll import NotPublished
 from tests.harness import Harness
 from tests.kafka_helpers import Record
-from tests.live_broker import live_broker
-from tests.worker_process import wait_until
+from tests.live_broker import first_poll, live_broker
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
@@ -80,15 +78,3 @@ def test_row_15_the_record_to_blame_is_reported_not_its_neighbours(harness: Harn
         assert f"{output if topic == dead else dead}: " not in str(refused.value)
         assert reason in str(refused.value)
     assert harness.committed() == 0
-
-
-def first_poll(broker: Any) -> Poll:
-    """The first poll with records."""
-    polls: list[Poll] = []
-
-    def polled() -> bool:
-        polls.append(broker.poll(10))
-        return bool(polls[-1].records)
-
-    wait_until(polled, 60, "records")
-    return polls[-1]

@@ -11,13 +11,12 @@ from kafka.admin import ConfigResource
 from kafka.errors import KafkaError
 
 from consumer.errors import GaveUp
-from consumer.kafka.broker import Broker
 from consumer.kafka.fixes import transactions
 from consumer.records.outgoing import Outgoing
-from consumer.records.poll import NotPublished, Poll
+from consumer.records.poll import NotPublished
 from tests.harness import Harness
 from tests.kafka_helpers import Record, produce, read_all
-from tests.live_broker import live_broker
+from tests.live_broker import first_poll, live_broker
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -167,7 +166,7 @@ def test_row_15_a_commit_that_lost_a_record_is_not_believed(harness: Harness, mo
         admin.alter_configs([ConfigResource("topic", harness.topics.dead_letter, {"max.message.bytes": "500"})])
     harness.produce(4)
     with live_broker(harness.topics.settings()) as (broker, connection):
-        poll = _first_poll(broker)
+        poll = first_poll(broker)
         monkeypatch.setattr(transactions, "bump_epoch", lambda *_: None)
         with pytest.raises(NotPublished, match="MessageSizeTooLarge"):
             broker.publish(poll, [Outgoing(harness.topics.dead_letter, 0, None, b"x" * 5000, [])])
@@ -194,7 +193,7 @@ def test_row_15_a_send_that_fails_half_way_restarts_the_sequence_numbers(
 
     monkeypatch.setattr(transactions, "bump_epoch", counted)
     with live_broker(harness.topics.settings()) as (broker, _):
-        poll = _first_poll(broker)
+        poll = first_poll(broker)
         # Given a record that is sent, and one that the client refuses to send
         good, bad = (Outgoing(harness.topics.dead_letter, 0, None, b"x" * size, []) for size in (10, 2_000_000))
         with pytest.raises(NotPublished, match="MessageSizeTooLarge"):
@@ -203,17 +202,6 @@ def test_row_15_a_send_that_fails_half_way_restarts_the_sequence_numbers(
         assert bumps == [1]
         broker.publish(poll, [good])
     assert len(read_all(harness.topics.bootstrap, harness.topics.dead_letter)) == 1
-
-
-def _first_poll(broker: Broker) -> Poll:
-    polls: list[Poll] = []
-
-    def polled() -> bool:
-        polls.append(broker.poll(10))
-        return bool(polls[-1].records)
-
-    wait_until(polled, 60, "records")
-    return polls[-1]
 
 
 def _bomb(harness: Harness, size: int = 50_000_000) -> list[Record]:
