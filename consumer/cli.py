@@ -1,6 +1,7 @@
 """Command line of the worker: `review-consumer COMMAND --help` lists each setting with its unit and default."""
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -33,6 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has what it wanted. Python would report the pipe again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         # A bug of ours: report where it is, not its message, which may contain a piece of a review.
         frames = reversed(traceback.extract_tb(error.__traceback__))

@@ -7,7 +7,7 @@ variable. Values are passed on as text; pydantic checks them.
 import argparse
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin
@@ -101,10 +101,13 @@ def version() -> str:
         return "(not installed)"
 
 
-def add_settings(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
-    """One flag for each field of `model`, grouped by the class that defines it. Secrets have none."""
+def add_settings(parser: argparse.ArgumentParser, model: type[BaseModel], only: Collection[str] | None = None) -> None:
+    """One flag for each field of `model`, or of `only`, grouped by the class that defines it. Secrets have none."""
     prefix = model.model_config.get("env_prefix")
-    for title, fields in groups(model):
+    for title, of_group in groups(model):
+        fields = {name: field for name, field in of_group.items() if only is None or name in only}
+        if not fields:
+            continue
         group = parser.add_argument_group(title)
         for name, field in fields.items():
             if not is_secret(field):

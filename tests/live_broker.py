@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
+from consumer.kafka.connection import Connection
 from consumer.kafka.publisher import Step
-from consumer.kafka.start import Connection, Start
+from consumer.kafka.start import Start
 from consumer.records.poll import Poll
 from consumer.settings import WorkerSettings
 from tests.worker_process import wait_until

@@ -24,11 +24,11 @@ from kafka.structs import MemberState
 from consumer.errors import GaveUp, KafkaUnusable
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.client import reason_of
+from consumer.kafka.connection import Connection
 from consumer.kafka.drain import Drain
 from consumer.kafka.fixes import losses, positions
 from consumer.kafka.losses import Losses
 from consumer.kafka.publisher import Publisher, Step
-from consumer.kafka.start import Connection
 from consumer.records.outgoing import Outgoing
 from consumer.records.poll import Obstacle, Poll, Span
 from consumer.records.progress import Progress

@@ -14,8 +14,8 @@ from kafka.structs import OffsetAndMetadata
 
 from consumer.errors import GaveUp
 from consumer.kafka.client import NULL, reason_of
+from consumer.kafka.connection import Connection
 from consumer.kafka.fixes import refusals, transactions
-from consumer.kafka.start import Connection
 from consumer.records.outgoing import Outgoing
 from consumer.records.poll import NotPublished, Poll
 from consumer.settings import WorkerSettings

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
 from threading import Thread
 from typing import Any
 
@@ -13,6 +12,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError, RetriableError
 
 from consumer.errors import KafkaUnusable
 from consumer.kafka.client import Clients, LastWarning, fatal_cause, new_consumer, new_producer, new_reader, reason_of
+from consumer.kafka.connection import Connection, close, in_ms
 from consumer.kafka.fixes.topics import UNCOMPRESSED, compression_type
 from consumer.kafka.lineage import Lineages
 from consumer.kafka.reach import diagnose
@@ -30,30 +30,6 @@ LOOK_SECONDS = (0.5, 2.0)
 #: The first Kafka that rejects offsets from a worker whose group has moved on, and that reports committed offsets which
 #: an open transaction still decides (KIP-447). kafka-python leaves out both for older brokers.
 EXACTLY_ONCE_SINCE = (2, 5)
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """Clients that work, and what they found.
-
-    Attributes:
-        consumer: of the input; in no group yet.
-        producer: a transactional one has taken over its id.
-        lineages: what marks results and commits; has a reader of results if delivery is exactly once.
-        partitions: number of partitions of each topic.
-    """
-
-    consumer: Any
-    producer: Any
-    lineages: Lineages
-    partitions: dict[str, int]
-
-    def close(self, timeout_seconds: float) -> None:
-        """Leave the group and close all clients within `timeout_seconds`."""
-        each = timeout_seconds / 3
-        _close("producer", self.producer, timeout=each)
-        _close("consumer", self.consumer, **_in_ms(each))
-        _close("reader", self.lineages.reader, **_in_ms(each))
 
 
 class Start:
@@ -96,24 +72,36 @@ class Start:
         topics = (settings.input_topic, settings.output_topic, settings.dead_letter_topic)
         try:
             with self._opened:
-                consumer = self._open("consumer", new_consumer)
+                consumer = self.open("consumer", new_consumer)
                 self._check_version(consumer.config["api_version"])
                 partitions = {topic: self._partitions(consumer, topic) for topic in topics}
-                producer = self._open("producer", new_producer)
-                reader = self._open("reader", new_reader) if settings.is_exactly_once else None
+                producer = self.open("producer", new_producer)
+                reader = self.open("reader", new_reader) if settings.is_exactly_once else None
                 self._look_for_bombs(consumer)
                 self._opened.pop_all()
         except _Stopped:
             return None
         return Connection(consumer, producer, Lineages(settings, reader, partitions), partitions)
 
-    def _open(self, what: str, build: Callable[[WorkerSettings, Clients], Any]) -> Any:
-        """Try to create a client until it works."""
+    def open(self, what: str, build: Callable[[WorkerSettings, Clients], Any]) -> Any:
+        """Try to create a client until it works; `close` closes it.
+
+        Args:
+            what: for log lines; "producer" is closed as one.
+            build: creates the client.
+
+        Raises:
+            KafkaUnusable: as `connect`.
+        """
         while (client := self._attempt(build)) is None:
             pass
         each = self._settings.stop_timeout_seconds / 3
-        self._opened.callback(_close, what, client, **({"timeout": each} if what == "producer" else _in_ms(each)))
+        self._opened.callback(close, what, client, **({"timeout": each} if what == "producer" else in_ms(each)))
         return client
+
+    def close(self) -> None:
+        """Close what `open` returned."""
+        self._opened.close()
 
     def _attempt(self, build: Callable[[WorkerSettings, Clients], Any]) -> Any:
         """Try once to create a client; None if another attempt may succeed."""
@@ -235,15 +223,3 @@ class _OverdueError(KafkaTimeoutError):  # type: ignore[misc]
 
 class _Stopped(Exception):  # noqa: N818 - the state of a start
     """The start was stopped."""
-
-
-def _in_ms(seconds: float) -> dict[str, Any]:
-    return {"autocommit": False, "timeout_ms": int(seconds * 1000)}
-
-
-def _close(what: str, client: Any, **options: Any) -> None:
-    try:
-        if client is not None:
-            client.close(**options)
-    except KafkaError as error:
-        log.warning("the %s did not close cleanly: %s", what, reason_of(error))
