@@ -75,7 +75,7 @@ def test_row_05_a_busy_worker_resumes_after_its_broker_restarts_at_once(harness:
     # Given a worker whose results of a second poll are on the broker, but not committed
     harness.produce(200)
     harness.watch()
-    worker = harness.worker(Script({"sent:2": "pause"}), max_poll_records=10)
+    worker = harness.worker(Script({"sent:2": "pause"}), max_poll_records=10, transaction_timeout_seconds=30)
     worker.await_point("sent:2")
     at = internal(harness.kafka), harness.topics.output
 
