@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from consumer.model.classifier import Classified, Classifier
+from consumer.model.classifier import Classifier
+from consumer.model.labeller import Classified
 from tests.tiny_bundle import POISON, WORTH, seal, write_tiny_bundle
 from training.cli import main
 from training.measure.evaluate import open_classifier
