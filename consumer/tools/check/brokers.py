@@ -40,17 +40,26 @@ def credentials(settings: WorkerSettings) -> Row:
 def reachable(context: Context) -> Iterator[Row]:
     """Whether every broker answers at the address that it advertises, over a connection with the credentials."""
     found = context.brokers
-    silent = [each for each in found if each.problem]
-    if not silent:
-        yield ok(BROKERS, ", ".join(f"{each.node} at {each.address}" for each in found))
-    else:
+    if silent := [each.problem for each in found if each.problem]:
         yield failed(
             BROKERS,
-            f"{len(silent)} of {len(found)} cannot be reached: {'; '.join(each.problem for each in silent)}",
+            f"{len(silent)} of {len(found)} cannot be reached: {'; '.join(silent)}",
             "clients connect to the addresses that brokers advertise: start these brokers, correct their "
             "advertised.listeners, or the names, routes and firewalls of this machine",
         )
+    elif missing := _missing(context):
+        # Seconds after a broker has ended, the cluster no longer advertises it.
+        listed = ", ".join(map(str, sorted(missing)))
+        yield failed(BROKERS, f"replicas of the topics are on {listed}, which is not there", "start these brokers")
+    else:
+        yield ok(BROKERS, ", ".join(f"{each.node} at {each.address}" for each in found))
     yield from _versions(context, [each for each in found if each.version])
+
+
+def _missing(context: Context) -> set[int]:
+    """Brokers that should hold a replica, and that the cluster does not list."""
+    partitions = (each for topic in context.topics.values() for each in topic.partitions)
+    return {node for each in partitions for node in each.replicas} - {each.node for each in context.brokers}
 
 
 def _versions(context: Context, found: list[BrokerFound]) -> Iterator[Row]:

@@ -32,7 +32,7 @@ def there(context: Context) -> Iterator[Row]:
             yield failed(
                 name, f"{topic.name}: no leader of partition {_listed(lost)}", "start the brokers that hold it"
             )
-        elif behind := [each.number for each in topic.partitions if each.in_sync < each.replicas]:
+        elif behind := [each.number for each in topic.partitions if len(each.in_sync) < len(each.replicas)]:
             yield warning(
                 name,
                 f"{topic.name}: replicas of partition {_listed(behind)} are not in sync",
@@ -65,7 +65,7 @@ def replication(context: Context) -> Iterator[Row]:
     for role in ROLES:
         name = f"{role} topic: replication"
         try:
-            replicas = min(each.replicas for each in context.topic(role).partitions)
+            replicas = min(len(each.replicas) for each in context.topic(role).partitions)
         except NotAnswered as error:
             yield unknown(name, error)
             continue
@@ -103,7 +103,7 @@ def configured(context: Context) -> Iterator[Row]:
 
 def _min_in_sync(name: str, context: Context, role: str) -> Row:
     needed = int(context.configs(role)["min.insync.replicas"])
-    replicas = min(each.replicas for each in context.topic(role).partitions)
+    replicas = min(len(each.replicas) for each in context.topic(role).partitions)
     remedy = context.alter(role, f"min.insync.replicas={max(1, replicas - 1)}")
     if needed > replicas:
         return failed(name, f"{needed} of {replicas} replicas: nothing can be written", remedy)

@@ -6,9 +6,12 @@ worker sends, with a content that the broker cannot accept: the error tells whet
 
 from kafka.errors import (
     AuthorizationError,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
     IllegalGenerationError,
     InvalidProducerIdMappingError,
     InvalidRecordError,
+    NotCoordinatorError,
     UnknownMemberIdError,
     for_code,
 )
@@ -21,6 +24,8 @@ from consumer.settings import WorkerSettings
 
 #: No coordinator hands out an id this high, so no transaction has it.
 _NO_PRODUCER = 2**62
+#: A coordinator that is not ready has looked at the right already.
+_NOT_READY = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError)
 
 
 def may_read(cluster: Cluster, topic: TopicFound) -> bool:
@@ -123,7 +128,7 @@ def may_number(cluster: Cluster) -> bool:
 def _is_allowed(code: int, *expected: type[Exception], about: str = "") -> bool:
     """What the error of a probe says: `expected` is what a broker answers to those who have the right."""
     kind = for_code(code)
-    if not code or kind in expected:
+    if not code or kind in {*expected, *_NOT_READY}:
         return True
     if issubclass(kind, AuthorizationError) and about in kind.__name__:
         return False

@@ -17,12 +17,12 @@ from consumer.kafka.tools.check.cluster import Cluster, NotAnswered, refuse
 
 @dataclass(frozen=True, slots=True)
 class PartitionFound:
-    """A partition; `leader` is None while there is none."""
+    """A partition; `leader` is None while there is none, and `replicas` are the brokers that should hold it."""
 
     number: int
     leader: int | None
-    replicas: int
-    in_sync: int
+    replicas: tuple[int, ...]
+    in_sync: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ def topics(cluster: Cluster, names: Sequence[str]) -> dict[str, TopicFound]:
                 PartitionFound(
                     each.partition_index,
                     each.leader_id if each.leader_id >= 0 else None,
-                    len(each.replica_nodes),
-                    len(each.isr_nodes),
+                    tuple(each.replica_nodes),
+                    tuple(each.isr_nodes),
                 )
                 for each in sorted(topic.partitions, key=lambda each: int(each.partition_index))
             ),
