@@ -159,8 +159,8 @@ def test_a_terminal_gets_a_table_with_the_remedies(
     monkeypatch.setattr("sys.stdout", terminal)
     assert main(["check", *NOWHERE, "--bundle", str(tiny), "--metrics-port", "0"]) == 1
     printed = terminal.getvalue()
-    assert "what to do" in printed
-    assert "check the port, and that Kafka runs there" in printed
+    assert "found, and what to do" in printed
+    assert "> check the port, and that Kafka runs there" in printed
     assert "6 ok, 1 failed, 11 unknown" in printed
 
 

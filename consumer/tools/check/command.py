@@ -36,6 +36,7 @@ CHECKS: tuple[tuple[str, Callable[[Context], Iterable[Row]]], ...] = (
     ("open transactions", transactions.hanging),
 )
 STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILED: "bold red", Status.UNKNOWN: "magenta"}
+HEAD = "found, and what to do"
 #: A check failed; with --strict, or one warns or could not be made.
 NOT_READY = 1
 
@@ -73,9 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
     logging.getLogger("kafka").propagate = False
     output, found = Output(arguments.json), []
     terminal = Console(stderr=True)
-    with terminal.status("checking") if terminal.is_terminal else nullcontext():
+    with terminal.status("checking") if terminal.is_terminal else nullcontext() as status:
         for row in _rows(settings, arguments.workers, sourced.warnings, sourced.origins):
             found.append(row)
+            if status:
+                status.update(f"checked {row.check}")
             if output.is_json:
                 output.line(row.as_json)
     if not output.is_json:
@@ -117,20 +120,20 @@ def _kafka(settings: WorkerSettings, workers: int | None) -> Iterator[Row]:
 
 def _print(output: Output, found: list[Row]) -> None:
     """The table, and one line that counts."""
-    shown = (
-        {
-            "": Text(row.status.value, STYLES[row.status]),
-            "check": row.check,
-            "found": row.found,
-            "what to do": row.remedy,
-        }
-        for row in found
+    output.rows(
+        ({"": Text(row.status.value, STYLES[row.status]), "check": row.check, HEAD: _cell(row)} for row in found),
+        ("", "check", HEAD),
     )
-    output.rows(shown, ("", "check", "found", "what to do"))
     counts = {status: sum(row.status is status for row in found) for status in Status}
     line = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
     worst = next(status for status in (Status.FAILED, Status.UNKNOWN, Status.WARNING, Status.OK) if counts[status])
     output.say(line, STYLES[worst])
+
+
+def _cell(row: Row) -> Text:
+    """What was found, and below it what to do: a column of its own would be too narrow for a command."""
+    shown = Text(logs.visible(row.found))
+    return shown.append(f"\n> {logs.visible(row.remedy)}", "italic") if row.remedy else shown
 
 
 def _count(text: str) -> int:
