@@ -186,16 +186,23 @@ def test_too_few_replicas_and_missing_topics_are_not_green(
     assert found.exit_code == 1
 
 
-def test_a_broker_that_is_down_is_red(check: Checker, cluster: LocalCluster) -> None:
-    """Its advertised address is named, bootstrap still works through the others, and its replicas are missed."""
-    down = cluster.nodes[2]
+def test_a_broker_that_is_down_is_red(
+    check: Checker, topics: Topics, cluster: LocalCluster, admin: KafkaAdminClient
+) -> None:
+    """Bootstrap still works through the others; its replicas are missed, and a topic that it alone holds is red."""
+    down, alone = cluster.nodes[2], f"{topics.input}.alone"
+    admin.create_topics({alone: {"num_partitions": -1, "replication_factor": -1, "assignments": {0: [down.node_id]}}})
+    await_topics(topics.bootstrap, alone)
     down.kill()
     try:
         assert check().status("brokers") == "failed"
         wait_until(lambda: check().status("input topic") == "warning", 60, "the replicas of the broker are missed")
-        found = check()
+        found, leaderless = check(), check("--input-topic", alone)
     finally:
         cluster.start(down)
+    assert "no leader of partition 0" in leaderless.rows["input topic"]["found"]
+    assert leaderless.status("input topic") == "failed"
+    assert leaderless.status("right to read input topic") == "unknown"
     assert found.status("brokers") == "failed"
     assert found.status("bootstrap servers") == "warning"
     assert found.exit_code == 1
@@ -255,6 +262,24 @@ def test_a_stranger_in_the_group_is_red(check: Checker, topics: Topics) -> None:
         consumer.close()
     assert found.named("failed") == {"group"}
     assert "other on " in found.rows["group"]["found"]
+
+
+def test_a_worker_in_the_group_is_fine_unless_it_has_the_same_name(check: Checker, topics: Topics) -> None:
+    """With static membership, a second worker of one name would fence the first."""
+    consumer = KafkaConsumer(
+        topics.input,
+        bootstrap_servers=topics.bootstrap,
+        group_id=topics.group,
+        client_id="review-consumer",
+        group_instance_id="one",
+    )
+    try:
+        wait_until(lambda: bool(consumer.poll(100) or consumer.assignment()), 60, "the worker has partitions")
+        found = check("--instance-id", "two", "--static-membership")
+        assert found.rows["group"]["found"].endswith("has 1 members and is stable")
+        assert check("--instance-id", "one", "--static-membership").named("warning") == {"group"}
+    finally:
+        consumer.close()
 
 
 def test_a_hanging_transaction_is_red_and_the_command_of_its_row_ends_it(

@@ -8,6 +8,7 @@ import pytest
 
 from consumer.cli import main
 from consumer.model.bundle import load_bundle
+from consumer.kafka.tools.check.transactions import Clock
 from consumer.settings import WorkerSettings
 from consumer.tools.check import machine, memory, transactions
 from consumer.tools.check.row import Row
@@ -174,5 +175,5 @@ def test_a_clock_that_is_off_is_no_longer_green(ahead: float, status: str) -> No
         def configs(self, _role: str) -> dict[str, str]:
             return {"message.timestamp.after.max.ms": "3600000"}
 
-    row = transactions._clock(Anywhere(), transactions.Clock(ahead, 0.1))  # type: ignore[arg-type]
+    row = transactions._clock(Anywhere(), Clock(ahead, 0.1))  # type: ignore[arg-type]
     assert row.status == status

@@ -19,12 +19,21 @@ GROUP, OFFSETS, LAG, AGE = "group", "committed offsets", "lag", "lag in time"
 
 def rows(context: Context) -> Iterator[Row]:
     """Members, committed offsets, and the lag in records and in seconds."""
-    found = group(context.cluster, context.settings.group_id)
-    yield _members(context, found)
-    topic = context.topic(INPUT)
-    commits, doubtful = committed(context.cluster, context.settings.group_id, topic)
-    yield _offsets(context, commits, doubtful)
-    yield from _lag(context, found, commits)
+    found = None
+    try:
+        found = group(context.cluster, context.settings.group_id)
+        yield _members(context, found)
+    except NotAnswered as error:
+        yield unknown(GROUP, error)
+    try:
+        commits, doubtful = committed(context.cluster, context.settings.group_id, context.topic(INPUT))
+        offsets = _offsets(context, commits, doubtful)
+        positions = _positions(context, commits)
+    except NotAnswered as error:
+        yield from (unknown(name, error) for name in (OFFSETS, LAG, AGE))
+        return
+    yield offsets
+    yield from _lag(context, positions, works=bool(found and found.members))
 
 
 def _members(context: Context, found: GroupFound) -> Row:
@@ -87,13 +96,17 @@ def _offsets(context: Context, commits: dict[int, int | None], doubtful: set[int
     return ok(OFFSETS, f"of {known} of {len(commits)} partitions")
 
 
-def _lag(context: Context, found: GroupFound, commits: dict[int, int | None]) -> Iterator[Row]:
-    starts = _starts(context)
-    offsets = context.offsets(INPUT)
-    positions = {
+def _positions(context: Context, commits: dict[int, int | None]) -> dict[int, int]:
+    """Where a worker would begin to read each partition whose offset is not in doubt."""
+    starts, offsets = _starts(context), context.offsets(INPUT)
+    return {
         number: max(offsets[number].first, starts[number] if offset is None else offset)
         for number, offset in commits.items()
     }
+
+
+def _lag(context: Context, positions: dict[int, int], *, works: bool) -> Iterator[Row]:
+    offsets = context.offsets(INPUT)
     waiting = {number: offsets[number].stable - at for number, at in positions.items() if at < offsets[number].stable}
     yield ok(LAG, f"{sum(waiting.values()):,} records wait, on {len(waiting)} of {len(offsets)} partitions")
     if not waiting:
@@ -107,12 +120,12 @@ def _lag(context: Context, found: GroupFound, commits: dict[int, int | None]) ->
         yield unknown(AGE, error)
         return
     if written is None:
-        yield unknown(AGE, "the first record is gone")
+        yield unknown(AGE, "the waiting records have no timestamp, or are gone")
         return
-    yield _age(context, found, max(0.0, time.time() - written / 1000))
+    yield _age(context, max(0.0, time.time() - written / 1000), works=works)
 
 
-def _age(context: Context, found: GroupFound, seconds: float) -> Row:
+def _age(context: Context, seconds: float, *, works: bool) -> Row:
     """Judge how long the oldest unread review has waited."""
     shown = f"the oldest was written {seconds:,.0f} s ago"
     try:
@@ -122,7 +135,7 @@ def _age(context: Context, found: GroupFound, seconds: float) -> Row:
     if 0 <= retention < 2 * seconds:
         remedy = f"start workers now, and raise retention.ms: {context.alter(INPUT, 'retention.ms=604800000')}"
         return failed(AGE, f"{shown}, and is deleted {retention:,.0f} s after it was written", remedy)
-    if found.members and seconds > LATE_SECONDS:
+    if works and seconds > LATE_SECONDS:
         return warning(AGE, f"{shown}, although workers run", "see docs/runbook.md, ReviewsRecordAgeHigh")
     return ok(AGE, shown)
 

@@ -135,10 +135,9 @@ def oldest_ms(cluster: Cluster, topic: TopicFound, unread: Iterable[tuple[int, i
     for partition, offset in unread:
         content = fetch(cluster, topic.name, partition, leaders[partition], offset)
         batch = MemoryRecords(content).next_batch() if content else None
-        # A batch of control records only says that a transaction ended; its time is that of the broker.
         if batch is not None:
-            found.append(int(getattr(batch, "first_timestamp", batch.max_timestamp)))
-    return min(found, default=None)
+            found.append(int(getattr(batch, "first_timestamp", -1)))  # producers before Kafka 0.11 may give none
+    return min((written for written in found if written >= 0), default=None)
 
 
 def fetch(cluster: Cluster, topic: str, partition: int, leader: int | None, offset: int) -> bytes:
