@@ -215,6 +215,7 @@ def test_an_advertised_address_that_leads_nowhere_is_red(tiny: Path, capsys: pyt
     assert found.status("bootstrap servers") == "ok"
     assert found.status("brokers") == "failed"
     assert "127.0.0.1:9 refuses connections" in found.rows["brokers"]["found"]
+    assert {"topics", "rights", "group", "open transactions"} <= found.named("unknown")  # without asking, one by one
     assert not {name for name in found.named("ok") if "topic" in name or "right" in name}
     assert found.exit_code == 1
 

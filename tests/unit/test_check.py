@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from consumer.cli import main
-from consumer.model.bundle import load_bundle
 from consumer.kafka.tools.check.transactions import Clock
+from consumer.model.bundle import load_bundle
 from consumer.settings import WorkerSettings
 from consumer.tools.check import machine, memory, transactions
 from consumer.tools.check.row import Row
