@@ -326,11 +326,6 @@ MUTATIONS = (
         "tests/unit/test_bundle_on_disk.py::test_a_pinned_digest_lets_one_bundle_pass",
     ),
     Mutation(
-        "a FIFO in a bundle is opened and waited for",
-        (Change(BUNDLE, "flags | os.O_NONBLOCK | os.O_NOFOLLOW", "flags | os.O_NOFOLLOW"),),
-        "tests/unit/test_bundle_on_disk.py::test_a_fifo_that_takes_the_place_of_a_file_at_the_last_moment_does_not_block",
-    ),
-    Mutation(
         "the scheme of an address is thrown away",
         (
             Change(
