@@ -142,7 +142,7 @@ def serve(
 
         worker = Worker(
             settings,
-            Broker(settings, connection, at=at, alive=alive),
+            Broker(settings, connection, at=at, alive=alive, events=metrics),
             classifier,
             model=model,
             metrics=metrics,

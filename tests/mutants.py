@@ -59,6 +59,7 @@ class Mutation:
 BROKER, PUBLISHER, CLIENT = "consumer/kafka/broker.py", "consumer/kafka/publisher.py", "consumer/kafka/client.py"
 ASSIGNMENT, WORKER, LINEAGE = "consumer/kafka/assignment.py", "consumer/worker.py", "consumer/kafka/lineage.py"
 LOSSES, DRAIN = "consumer/kafka/losses.py", "consumer/kafka/drain.py"
+READING = "consumer/kafka/reading.py"
 START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings/topics.py", "consumer/kafka/fixes/__init__.py"
 
 MUTATIONS = (
@@ -135,7 +136,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the committed offset is that of the last record, not of the next one",
-        (Change(BROKER, "last.offset + 1", "last.offset"),),
+        (Change(READING, "last.offset + 1,", "last.offset,"),),
         "test_workers_end.py::test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind[polled]",
     ),
     Mutation(
@@ -240,7 +241,7 @@ MUTATIONS = (
         (
             Change(
                 ASSIGNMENT,
-                "positions.seek_committed(self._consumer, partition, commit)",
+                "positions.seek(self._consumer, partition, commit.offset, commit.leader_epoch)",
                 "self._consumer.seek(partition, commit.offset)",
             ),
         ),
@@ -290,7 +291,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a busy worker commits no position that moved without a record",
-        (Change(WORKER, "if published and self._settled(poll):", "if published and self._broker.drained():"),),
+        (Change(WORKER, "and published and self._settled(poll)", "and published and self._broker.drained()"),),
         "test_topics.py::test_a_drain_ends_although_producers_go_on",
     ),
     Mutation(

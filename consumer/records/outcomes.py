@@ -14,11 +14,15 @@ from consumer.settings import OutputTimestamp, WorkerSettings
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of one record: a prediction with its label, or a dead letter with its fault."""
+    """The outcome of one record: a prediction with its label, or a dead letter with its fault.
+
+    `characters` is the length of the text that was labelled.
+    """
 
     source: Record
     outgoing: Outgoing
     result: Scored | Fault
+    characters: int = 0
 
 
 class Outcomes:
@@ -51,7 +55,7 @@ class Outcomes:
         )
         if outgoing.size > self._max_bytes:
             return self.dead(record, Fault(Reason.PREDICTION_TOO_LARGE))
-        return Outcome(record, outgoing, scored)
+        return Outcome(record, outgoing, scored, len(review.text))
 
     def dead(self, record: Record, fault: Fault) -> Outcome:
         """Return the original bytes; if they are too large to produce, what fits of them and a header that says so."""

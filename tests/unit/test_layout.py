@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 ORDER = {
     "consumer": (
         *("errors", "flags", "settings", "model", "records", "kafka", "service"),
-        *("pace", "stall", "worker", "run", "tools", "local", "demo", "cli", "__main__"),
+        *("pace", "stall", "probe", "labelling", "worker", "run", "tools", "local", "demo", "cli", "__main__"),
     ),
     "training": (
         *("io", "settings", "data", "predictor", "encoders", "loop", "measure", "packaging", "baselines", "teachers"),
