@@ -33,6 +33,7 @@ PATCHES = (
     group.note_rebalances,
     transactions.forget_refused_offsets,
     transactions.note_repeated_requests,
+    transactions.keep_unsent_requests,
     network.deliver_data_before_close,
 )
 
