@@ -70,7 +70,7 @@ Labels have these values. Each series exists from the start, at 0; those of `lab
 - `reason`: {values(Reason)}
 - `stage`: {values(Stage)}
 - `activity`: {values(Activity)}
-- `end`: {values(PollEnd)}
+- `cause`: {values(PollEnd)}
 - `kind`: {values(TOKEN_KINDS)}
 - `result` of transactions: {values(TRANSACTION_RESULTS)}; of cache lookups: {values(LOOKUP_RESULTS)}
 
@@ -92,7 +92,7 @@ Questions that a query answers:
   sum(rate(reviews_model_tokens_total[5m]))`
 - How many texts does the cache answer? `sum(rate(reviews_cache_lookups_total{{result="hit"}}[5m])) /
   sum(rate(reviews_cache_lookups_total[5m]))`
-- Why do polls end? `sum by (end) (rate(reviews_poll_ends_total[5m]))`
+- Why do polls end? `sum by (cause) (rate(reviews_poll_ends_total[5m]))`
 
 ## Clocks
 

@@ -98,7 +98,7 @@ class MetricTable:
         self.poll_ends = Counter(
             "reviews_poll_ends",
             "Polls by what ended them: all records that were there, the limit of records, or their cost",
-            ["end"],
+            ["cause"],
             registry=registry,
         )
         self.cache_lookups = Counter(
