@@ -205,6 +205,7 @@ class Worker:
                 )
         self._pace.note(classified.stats.texts, time.monotonic() - started)
         self._metrics.note_inference(read - started, classified.stats)
+        self._metrics.note_member_work(classified.members)
         return outcomes
 
     def _commit(self, poll: Poll, outcomes: Sequence[Outcome]) -> bool:

@@ -53,12 +53,13 @@ METRICS = f"""
 Served at `/metrics`, together with the `process_*` metrics of prometheus-client.
 
 Metrics of outcomes change when the outcomes are committed. Metrics of work change when the work is done, and count a
-retried poll again: `reviews_model_batches_total`, `reviews_model_tokens_total`, and all stages of
-`reviews_stage_seconds` but `publish`.
+retried poll again: `reviews_model_batches_total`, `reviews_model_tokens_total`, `reviews_member_*`, and all stages of
+`reviews_stage_seconds` but `publish`. Only a worker that serves a [cascade](cascade.md) has `reviews_member_*`.
 
 Labels have these values. Each series exists from the start, at 0; those of `label` once the model is loaded.
 
 - `label`: the labels of the model
+- `member`: the models of the cascade; `end`: `low` and `high`
 - `reason`: {", ".join(f"`{reason.value}`" for reason in Reason)}
 - `stage`: {", ".join(f"`{stage}`" for stage in STAGES)}
 - `kind`: {", ".join(f"`{kind}`" for kind in TOKEN_KINDS)}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
+from consumer.model.cascade.manifest import CascadeManifest
 from consumer.model.labeller import Stats
 from consumer.records.fault import Fault, Reason
 from consumer.records.messages import Model
@@ -75,6 +76,30 @@ class Metrics:
         )
         self.model_batches = Counter("reviews_model_batches", "Batches computed by the model", registry=registry)
         self.tokens = Counter("reviews_model_tokens", "Tokens computed by the model", ["kind"], registry=registry)
+        self.member_texts = Counter(
+            "reviews_member_texts",
+            "Different texts computed by a member of a cascade",
+            ["member"],
+            registry=registry,
+        )
+        self.member_passed_on = Counter(
+            "reviews_member_passed_on",
+            "Those of them that it was not sure enough of, and passed on to the next member",
+            ["member"],
+            registry=registry,
+        )
+        self.member_expected = Gauge(
+            "reviews_member_expected_share",
+            "Ends of the range in which the share passed on was when the cascade was measured",
+            ["member", "end"],
+            registry=registry,
+        )
+        self.member_tokens = Counter(
+            "reviews_member_tokens", "Tokens computed by a member, without padding", ["member"], registry=registry
+        )
+        self.member_seconds = Counter(
+            "reviews_member_seconds", "Time that a member took to tokenise and infer", ["member"], registry=registry
+        )
         self.score = Histogram(
             "reviews_score",
             "Probability of the predicted label",
@@ -105,6 +130,15 @@ class Metrics:
         for label in labels:
             self.labelled.labels(label)
 
+    def note_members(self, cascade: CascadeManifest) -> None:
+        """Begin to count the work of each member of `cascade`."""
+        for member in cascade.members:
+            for counter in (self.member_texts, self.member_passed_on, self.member_tokens, self.member_seconds):
+                counter.labels(member.name)
+            if member.passed_on is not None:
+                self.member_expected.labels(member.name, "low").set(member.passed_on.low)
+                self.member_expected.labels(member.name, "high").set(member.passed_on.high)
+
     def note_inference(self, parse_seconds: float, stats: Stats) -> None:
         """Count the work of labelling one poll."""
         self.stage_seconds.labels("parse").observe(parse_seconds)
@@ -113,6 +147,14 @@ class Metrics:
         self.model_batches.inc(stats.batches)
         self.tokens.labels("real").inc(stats.tokens)
         self.tokens.labels("padding").inc(stats.padded_tokens - stats.tokens)
+
+    def note_member_work(self, members: Mapping[str, Stats]) -> None:
+        """Count the work of each member of a cascade in one poll."""
+        for name, stats in members.items():
+            self.member_texts.labels(name).inc(stats.texts)
+            self.member_passed_on.labels(name).inc(stats.passed_on)
+            self.member_tokens.labels(name).inc(stats.tokens)
+            self.member_seconds.labels(name).inc(stats.tokenise_seconds + stats.infer_seconds)
 
     def note_lag(self, progress: Mapping[int, Progress]) -> None:
         """Record the lag of each partition whose position is known."""
