@@ -130,6 +130,7 @@ class Labelling:
         self._stopwatch.move(stats.tokenise_seconds, Stage.INFER, Stage.TOKENISE)
         self._stopwatch.move(took - stats.tokenise_seconds - stats.infer_seconds, Stage.INFER, Stage.CACHE)
         self._metrics.note_work(stats)
+        self._metrics.note_member_work(classified.members)
         # What the cache answered costs nothing, and says nothing about what it will not answer.
         self.pace.note(len(classified.results) if stats.texts else 0, took)
         return classified.results

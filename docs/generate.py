@@ -61,7 +61,8 @@ METRICS = f"""
 Served at `/metrics`, together with the `process_*` metrics of prometheus-client.
 
 Metrics of outcomes change when the outcomes are committed. Metrics of work change when the work is done, and count a
-retried poll again: model batches, model tokens, cache lookups, ends of polls, and time.
+retried poll again: model batches, model tokens, `reviews_member_*`, cache lookups, ends of polls, and time. Only a
+worker that serves a [cascade](cascade.md) has `reviews_member_*`.
 
 Labels have these values. Each series exists from the start, at 0; those of `label` once the model is loaded, those of
 `partition` while the partition is assigned.
@@ -72,6 +73,7 @@ Labels have these values. Each series exists from the start, at 0; those of `lab
 - `activity`: {values(Activity)}
 - `cause`: {values(PollEnd)}
 - `kind`: {values(TOKEN_KINDS)}
+- `member`: the models of the cascade; `end`: `low` and `high`
 - `result` of transactions: {values(TRANSACTION_RESULTS)}; of cache lookups: {values(LOOKUP_RESULTS)}
 
 ## Where the time goes

@@ -26,6 +26,7 @@ from consumer.model.batching import BatchPolicy, TokenBatch
 from consumer.model.bundle import Bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines.base import EngineFailure, Logits
+from consumer.model.opening import AnyBundle
 from consumer.run import add_arguments, serve
 from consumer.service import logs
 from consumer.service.signals import stop_before_it_begins
@@ -155,7 +156,8 @@ def main() -> int:
         settings = read_settings(parser.parse_args()).settings
         logs.set_up(settings.log_format, settings.log_level)
 
-        def open_model(bundle: Bundle) -> Classifier:
+        def open_model(bundle: AnyBundle) -> Classifier:
+            assert isinstance(bundle, Bundle)
             classifier = Classifier(bundle, FakeEngine(script))
             classifier.self_check()
             return classifier

@@ -33,7 +33,7 @@ class Outcomes:
         self._dead_letter_topic = settings.dead_letter_topic
         self._max_bytes = settings.max_request_bytes
         self._keeps_timestamps = settings.output_timestamp is OutputTimestamp.SOURCE
-        self._model = model.model_dump()
+        self._model = model.model_dump(exclude_none=True)
 
     def predicted(self, record: Record, review: ParsedReview, scored: Scored) -> Outcome:
         """Return the prediction, or a dead letter if the prediction is too large to produce."""
@@ -41,7 +41,7 @@ class Outcomes:
             "label": scored.label,
             "score": scored.score,
             "probabilities": scored.probabilities,
-            "model": self._model,
+            "model": self._model if scored.member is None else {**self._model, "member": scored.member},
             "tokens": scored.tokens,
             "truncated": scored.truncated,
             "unknown": scored.unknown,

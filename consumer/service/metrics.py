@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
+from consumer.model.cascade.manifest import CascadeManifest
 from consumer.model.labeller import Stats
 from consumer.records.events import Events
 from consumer.records.fault import Fault
@@ -31,6 +32,15 @@ class Metrics(MetricTable, Events):
         for label in labels:
             self.labelled.labels(label)
 
+    def note_members(self, cascade: CascadeManifest) -> None:
+        """Begin to count the work of each member of `cascade`."""
+        for member in cascade.members:
+            for counter in (self.member_texts, self.member_passed_on, self.member_tokens, self.member_seconds):
+                counter.labels(member.name)
+            if member.passed_on is not None:
+                self.member_expected.labels(member.name, "low").set(member.passed_on.low)
+                self.member_expected.labels(member.name, "high").set(member.passed_on.high)
+
     def note_time(self, stages: Mapping[Stage, float]) -> None:
         """Count where one turn of the loop has spent its time."""
         for stage, seconds in stages.items():
@@ -42,6 +52,14 @@ class Metrics(MetricTable, Events):
         self.model_batches.inc(stats.batches)
         self.tokens.labels("real").inc(stats.tokens)
         self.tokens.labels("padding").inc(stats.padded_tokens - stats.tokens)
+
+    def note_member_work(self, members: Mapping[str, Stats]) -> None:
+        """Count the work of each member of a cascade in one poll."""
+        for name, stats in members.items():
+            self.member_texts.labels(name).inc(stats.texts)
+            self.member_passed_on.labels(name).inc(stats.passed_on)
+            self.member_tokens.labels(name).inc(stats.tokens)
+            self.member_seconds.labels(name).inc(stats.tokenise_seconds + stats.infer_seconds)
 
     def note_assignment(self, partitions: frozenset[int], before: frozenset[int]) -> None:
         """Report the partitions of ours in place of those `before`."""

@@ -109,6 +109,30 @@ class MetricTable:
         )
         self.model_batches = Counter("reviews_model_batches", "Batches computed by the model", registry=registry)
         self.tokens = Counter("reviews_model_tokens", "Tokens computed by the model", ["kind"], registry=registry)
+        self.member_texts = Counter(
+            "reviews_member_texts",
+            "Different texts computed by a member of a cascade",
+            ["member"],
+            registry=registry,
+        )
+        self.member_passed_on = Counter(
+            "reviews_member_passed_on",
+            "Those of them that it was not sure enough of, and passed on to the next member",
+            ["member"],
+            registry=registry,
+        )
+        self.member_expected = Gauge(
+            "reviews_member_expected_share",
+            "Ends of the range in which the share passed on was when the cascade was measured",
+            ["member", "end"],
+            registry=registry,
+        )
+        self.member_tokens = Counter(
+            "reviews_member_tokens", "Tokens computed by a member, without padding", ["member"], registry=registry
+        )
+        self.member_seconds = Counter(
+            "reviews_member_seconds", "Time that a member took to tokenise and infer", ["member"], registry=registry
+        )
         self.score = Histogram(
             "reviews_score",
             "Probability of the predicted label",

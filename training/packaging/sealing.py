@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from consumer.model.bundle import replaced_path
+from consumer.model.files import replaced_path
 from consumer.model.manifest import GOLDEN, MANIFEST, NAME, FileSum, Golden, Manifest
 from training.data.reviews import file_sha256
 from training.io.names import check_utf8
