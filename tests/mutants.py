@@ -85,6 +85,27 @@ MUTATIONS = (
         "test_sizes.py::test_row_15_a_refused_poll_is_taken_again",
     ),
     Mutation(
+        "what does not fit into a poll is not read again",
+        (Change(BROKER, "if offset < span.next and (place", "if offset == span.first and (place"),),
+        "test_costs.py::test_row_34_a_worker_killed_while_its_polls_are_cut",
+    ),
+    Mutation(
+        "a cut poll commits the offsets of the whole poll",
+        (Change("consumer/records/poll.py", "next=last[span.partition].offset + 1", "next=span.next"),),
+        "test_costs.py::test_row_34_a_worker_killed_while_its_polls_are_cut",
+    ),
+    Mutation(
+        "a poll ends by the number of its records alone",
+        (
+            Change(
+                "consumer/labelling.py",
+                "self._labeller.classify(texts, self._alive, max(0.0, seconds))",
+                "self._labeller.classify(texts, self._alive)",
+            ),
+        ),
+        "test_costs.py::test_row_34_long_reviews_behind_short_ones_hold_up_no_commit",
+    ),
+    Mutation(
         "the input is read uncommitted",
         (Change(CLIENT, 'isolation_level="read_committed",  #', 'isolation_level="read_uncommitted",  #'),),
         "test_records.py::test_reviews_of_an_aborted_transaction_are_not_labelled",
