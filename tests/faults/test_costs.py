@@ -114,9 +114,7 @@ def test_row_34_long_reviews_behind_short_ones_hold_up_no_commit(wide: Harness, 
     # When a worker labels all of them
     intervals, metrics = drained(wide, classifier)
     # Then polls were cut, and commits went on in time
-    print(
-        f"{cut_polls(metrics):.0f} of {len(intervals)} polls cut; longest interval {max(intervals):.2f} s of {sum(intervals):.0f} s"
-    )
+    print(f"{cut_polls(metrics):.0f} of {len(intervals)} polls cut; longest interval {max(intervals):.2f} s")
     assert cut_polls(metrics) > 0
     assert sum(intervals) > 5 * TARGET_SECONDS  # else nothing here was long
     assert max(intervals) < 2 * TARGET_SECONDS
@@ -137,10 +135,8 @@ def test_row_35_reviews_that_all_turn_doubtful_hold_up_no_commit(wide: Harness, 
     # When a worker labels all of them
     intervals, metrics = drained(wide, cascade)
     # Then polls were cut, and commits went on in time
-    print(
-        f"{cut_polls(metrics):.0f} of {len(intervals)} polls cut; longest interval {max(intervals):.2f} s of {sum(intervals):.0f} s"
-    )
-    assert metrics.registry.get_sample_value("reviews_member_passed_on_total", {"member": "quick"}) >= 250  # type: ignore[operator]
+    print(f"{cut_polls(metrics):.0f} of {len(intervals)} polls cut; longest interval {max(intervals):.2f} s")
+    assert (metrics.registry.get_sample_value("reviews_member_passed_on_total", {"member": "quick"}) or 0) >= 250
     assert cut_polls(metrics) > 0
     assert sum(intervals) > 2 * TARGET_SECONDS  # else nothing here was expensive
     assert max(intervals) < 2 * TARGET_SECONDS
