@@ -11,6 +11,7 @@ from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
 from consumer.kafka.publisher import Step
 from consumer.kafka.start import Start
+from consumer.model.cache import Cache
 from consumer.model.cascade.bundle import CascadeBundle, load
 from consumer.model.engines.cores import available_cores
 from consumer.model.labeller import Labeller
@@ -108,6 +109,8 @@ def serve(
         bundle = load(settings.bundle, settings.bundle_digest)
         classifier = open_model(bundle)
         closing.callback(classifier.close)
+        if settings.cache_texts:
+            classifier = Cache(classifier, settings.cache_texts, metrics.note_lookups)
         model = Model(
             name=bundle.manifest.name,
             version=bundle.manifest.version,

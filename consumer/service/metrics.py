@@ -61,6 +61,11 @@ class Metrics(MetricTable, Events):
             self.member_tokens.labels(name).inc(stats.tokens)
             self.member_seconds.labels(name).inc(stats.tokenise_seconds + stats.infer_seconds)
 
+    def note_lookups(self, hits: int, misses: int) -> None:
+        """Count how many different texts of a poll the cache knew, and how many not."""
+        self.cache_lookups.labels("hit").inc(hits)
+        self.cache_lookups.labels("miss").inc(misses)
+
     def note_assignment(self, partitions: frozenset[int], before: frozenset[int]) -> None:
         """Report the partitions of ours in place of those `before`."""
         self.assigned.set(len(partitions))

@@ -48,6 +48,13 @@ class ModelSettings(TimeSettings):
         description="tokens in one model batch at most, padding included; a longer text is a batch of its own "
         "(default: what suits the engine)",
     )
+    cache_texts: int = Field(
+        10_000,
+        ge=0,
+        le=10_000_000,
+        description="texts whose labels are kept, so that a text that comes again is not computed again; each takes "
+        "about 500 bytes. 0: none",
+    )
 
 
 class LimitSettings(ModelSettings):
