@@ -51,9 +51,10 @@ def test_the_stages_add_up_to_the_wall_time(harness: Harness, tmp_path: Path) ->
 
     # Given a worker that labels for some seconds, and then waits with a transaction of a producer open
     with live_broker(settings) as (broker, _), transaction(harness.kafka, harness.topics.input) as producer:
-        made = worker(settings, broker, tmp_path / "fake", metrics, stopping=lambda: time.monotonic() > ending)
+        ending: list[float] = []
+        made = worker(settings, broker, tmp_path / "fake", metrics, stopping=lambda: time.monotonic() > ending[0])
         began = time.monotonic()
-        ending = began + 8
+        ending.append(began + 8)
         made.run()
         wall = time.monotonic() - began
         producer.abort_transaction()
