@@ -125,6 +125,10 @@ def decide(
             "--max-loss, give more rows to --choose, or a better first member"
         )
     last = route(members, truth, below).member == len(asked) - 1
+    if not last.any():
+        raise UsageError(
+            f"without {asked[-1].name}, at most {max_loss:g} points are lost: leave it out, or lower --max-loss"
+        )
     if last.sum() >= MIN_ROWS:
         factors[-1] = _factor(asked[-1], asked[-1].choosing[last], truth[last])
         members[-1] = tempered(asked[-1].choosing, factors[-1])
