@@ -12,6 +12,7 @@ from consumer.local.broker import LocalBroker
 from consumer.local.cluster import LocalCluster
 from tests.fake_worker import Script
 from tests.harness import Harness
+from tests.kafka_helpers import end_offsets, internal
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(400)]
@@ -69,13 +70,36 @@ def test_row_05_a_busy_worker_resumes_after_twenty_seconds_without_broker(
     assert set(supervised.exits) <= {0, 4, 5}
 
 
+def test_row_05_a_busy_worker_resumes_after_its_broker_restarts_at_once(harness: Harness, broker: LocalBroker) -> None:
+    """A commit that finds its coordinator down is sent when the broker is back, without the watchdog."""
+    # Given a worker whose results of a second poll are on the broker, but not committed
+    harness.produce(200)
+    harness.watch()
+    worker = harness.worker(Script({"sent:2": "pause"}), max_poll_records=10, transaction_timeout_seconds=30)
+    worker.await_point("sent:2")
+    at = internal(harness.kafka), harness.topics.output
+
+    def uncommitted() -> int:
+        return sum(end_offsets(*at).values()) - sum(end_offsets(*at, committed=True).values())
+
+    wait_until(lambda: uncommitted() == 10, 30, "all results are delivered")
+    # When it sends its offsets to a broker that is down, and the broker comes back
+    broker.kill()
+    worker.release("sent:2")
+    wait_until(lambda: "trying to find a node" in worker.log, 20, "the request finds no broker")
+    broker.start()
+    # Then the same process publishes everything, once
+    assert harness.finish(35).checked == 200
+    assert len(harness.workers) == 1
+
+
 def test_row_05_a_worker_may_start_before_its_broker(harness: Harness, broker: LocalBroker) -> None:
     """Started without a broker, a worker reports what it waits for, and begins when the broker is up."""
     # Given a backlog on a broker that is down
     harness.produce(100)
     broker.kill()
     worker = harness.worker()
-    wait_until(lambda: "no answer from" in worker.get("/ready")[1], 60, "it says what it waits for")
+    wait_until(lambda: "refuses connections" in worker.get("/ready")[1], 60, "it reports what it waits for")
     assert worker.get("/ready")[0] == 503
     # When the broker comes, then the same process does the work
     broker.start()
@@ -159,7 +183,7 @@ def test_row_24_sigterm_while_the_start_waits_for_a_broker(harness: Harness, bro
     # Given a worker that waits for its broker
     broker.kill()
     worker = harness.worker()
-    wait_until(lambda: "no answer from" in worker.get("/ready")[1], 60, "it says what it waits for")
+    wait_until(lambda: "refuses connections" in worker.get("/ready")[1], 60, "it reports what it waits for")
     # When it is asked to stop, then it does
     began = time.monotonic()
     assert worker.stop(signal.SIGTERM) == 0, worker.log

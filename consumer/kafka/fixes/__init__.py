@@ -31,7 +31,9 @@ PATCHES = (
     group.wait_for_heartbeats,
     transactions.forget_refused_offsets,
     transactions.note_repeated_requests,
+    transactions.keep_unsent_requests,
     network.deliver_data_before_close,
+    network.log_no_cancelled_refresh,
 )
 
 
