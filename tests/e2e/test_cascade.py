@@ -20,7 +20,8 @@ def test_a_worker_that_is_killed_labels_each_review_once_by_the_right_member(top
     """Half of the reviews are passed on, then all of them; the worker is killed in between and starts again."""
     # Given a cascade, and reviews of which every other one is passed on
     cascade = write_tiny_cascade(tmp_path / "cascade")
-    flags = ["--bundle", str(cascade), *topics.flags, "--session-timeout-seconds", "6", "--max-poll-records", "64"]
+    times = ["--session-timeout-seconds", "6", "--transaction-timeout-seconds", "5"]
+    flags = ["--bundle", str(cascade), *topics.flags, *times, "--max-poll-records", "64"]
     texts = {f"{n}": f"{SURE if n % 2 else DOUBTFUL} unheard{n}" for n in range(600)}
     texts |= {f"{n}": f"{DOUBTFUL} unheard{n}" for n in range(600, 1200)}
     values = [json.dumps({"id": id_, "text": text}).encode() for id_, text in texts.items()]
