@@ -60,7 +60,8 @@ BROKER, PUBLISHER, CLIENT = "consumer/kafka/broker.py", "consumer/kafka/publishe
 ASSIGNMENT, WORKER, LINEAGE = "consumer/kafka/assignment.py", "consumer/worker.py", "consumer/kafka/lineage.py"
 LOSSES, DRAIN = "consumer/kafka/losses.py", "consumer/kafka/drain.py"
 READING = "consumer/kafka/reading.py"
-BUNDLE, OPENVINO = "consumer/model/bundle.py", "consumer/model/engines/openvino.py"
+BUNDLE_FILES, OPENVINO = "consumer/model/files.py", "consumer/model/engines/openvino.py"
+CASCADE, MEMBERS = "consumer/model/cascade/labeller.py", "consumer/model/cascade/bundle.py"
 START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings/topics.py", "consumer/kafka/fixes/__init__.py"
 
 MUTATIONS = (
@@ -330,7 +331,7 @@ MUTATIONS = (
         "what is served was hashed at an earlier time",
         (
             Change(
-                BUNDLE,
+                BUNDLE_FILES,
                 """\
     _check_sum(path / name, hashlib.sha256(content).hexdigest(), expected)
     return content
@@ -344,8 +345,42 @@ MUTATIONS = (
     ),
     Mutation(
         "a pinned digest is not compared",
-        (Change(BUNDLE, "if digest is not None and found != digest:", "if False:"),),
+        (Change(BUNDLE_FILES, "if digest is not None and found != digest:", "if False:"),),
         "tests/unit/test_bundle_on_disk.py::test_a_pinned_digest_lets_one_bundle_pass",
+    ),
+    Mutation(
+        "a member of a cascade may be another than was measured",
+        (Change(MEMBERS, "    if found != member.digest:\n", "    if False:\n"),),
+        "tests/unit/test_cascade.py::test_a_pinned_digest_pins_the_members",
+    ),
+    Mutation(
+        "a member of a cascade may be anywhere",
+        (
+            Change(
+                MEMBERS, "    if not real.is_relative_to(root) or cascade.is_relative_to(real):\n", "    if False:\n"
+            ),
+        ),
+        "tests/unit/test_cascade.py::test_a_cascade_with_a_damaged_member_is_refused",
+    ),
+    Mutation(
+        "a cascade returns answers behind a text that did not fit into the time",
+        (Change(CASCADE, "                done = todo[fitting]\n", "                pass\n"),),
+        "tests/unit/test_cascade.py::test_traffic_that_becomes_doubtful_at_once_takes_no_longer",
+    ),
+    Mutation(
+        "the first member of a cascade takes all of the time",
+        (Change(CASCADE, " * self._share(name)", ""),),
+        "tests/unit/test_cascade.py::test_traffic_that_becomes_doubtful_at_once_takes_no_longer",
+    ),
+    Mutation(
+        "a text that does not fit into the time is computed",
+        (Change("consumer/model/classifier.py", "            if fits < len(encoded):\n", "            if False:\n"),),
+        "tests/unit/test_classifier.py::test_only_as_many_texts_are_computed_as_fit_into_the_time",
+    ),
+    Mutation(
+        "a cascade is written that loses more than allowed",
+        (Change("training/cascade.py", "    if loss.points > order.max_loss:\n", "    if False:\n"),),
+        "tests/training/test_cascade.py::test_more_lost_than_allowed_on_the_rows_that_measure_is_refused",
     ),
     Mutation(
         "the scheme of an address is thrown away",

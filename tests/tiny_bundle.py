@@ -5,6 +5,7 @@ So a test can say what every answer has to be (`positive_probability`) without t
 
 import hashlib
 import math
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,32 +38,39 @@ VARIANTS = {
 TOLERANCE = {"fp32": 1e-4, "bf16": 0.02, "int8": 0.02}
 
 
-def positive_probability(text: str, scale: float = 1.0) -> float:
+def positive_probability(text: str, scale: float = 1.0, worth: Mapping[str, float] = WORTH) -> float:
     """What the model has to answer to `text`, words in lower case between spaces; head and tail of a long one.
 
-    `scale` is that of the bundle: how sure its model is.
+    `scale` is that of the bundle: how sure its model is; `worth` is what its words are worth.
     """
     words = text.split()
     if len(words) + 2 > MAX_LENGTH:
         words = words[: MAX_LENGTH // 2 - 1] + words[-(MAX_LENGTH // 2 - 1) :]
-    return 1 / (1 + math.exp(-2 * scale * sum(WORTH.get(word, 0.0) for word in words)))
+    return 1 / (1 + math.exp(-2 * scale * sum(worth.get(word, 0.0) for word in words)))
 
 
 def write_tiny_bundle(
-    directory: Path, *, labels: tuple[str, ...] = LABELS, served: str = "fp32", scale: float = 1.0, **facts: Any
+    directory: Path,
+    *,
+    labels: tuple[str, ...] = LABELS,
+    served: str = "fp32",
+    scale: float = 1.0,
+    ignored: Collection[str] = (),
+    **facts: Any,
 ) -> Path:
     """Write it to `directory`, which is returned.
 
-    With `labels` in the other order, its logits are in that order, too. `scale` multiplies the logits; `facts` are
-    fields of the manifest.
+    With `labels` in the other order, its logits are in that order, too. `scale` multiplies the logits; words
+    that are `ignored` are worth nothing. `facts` are fields of the manifest.
     """
     (directory / "openvino").mkdir(parents=True)
     _tokenizer().save(str(directory / "tokenizer.json"))
-    worth = np.array([0.0] * len(SPECIAL) + [*WORTH.values(), np.nan], dtype=np.float32) * np.float32(scale)
+    known = {word: 0.0 if word in ignored else each for word, each in WORTH.items()}
+    worth = np.array([0.0] * len(SPECIAL) + [*known.values(), np.nan], dtype=np.float32) * np.float32(scale)
     logits = np.stack([worth, -worth] if labels == LABELS[::-1] else [-worth, worth], axis=1)
     _write_graph(directory / FP32[0], logits, quantised=False)
     _write_graph(directory / INT8[0], logits, quantised=True)
-    answers = {text: positive_probability(text, scale) for text in GOLDEN_TEXTS}
+    answers = {text: positive_probability(text, scale, known) for text in GOLDEN_TEXTS}
     golden = Golden(
         tolerance=TOLERANCE,
         texts=tuple(

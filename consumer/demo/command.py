@@ -8,7 +8,7 @@ from pathlib import Path
 from consumer.errors import BundleError, UsageError
 from consumer.model.manifest import MANIFEST
 
-DEFAULT_BUNDLE = Path("bundles/distilbert-imdb")
+DEFAULT_BUNDLE = Path("bundles/cascade-imdb")
 DEFAULT_RATE = 20.0
 MAX_RATE = 10_000.0
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from consumer.errors import BundleError
 from consumer.model.bundle import load_bundle
-from consumer.model.cascade.bundle import CascadeBundle, directories, load
+from consumer.model.cascade.bundle import CascadeBundle, load, models
 from consumer.model.cascade.labeller import Cascade
 from consumer.model.classifier import Classifier
 from consumer.model.labeller import Classified, Failed, Scored, Stats
@@ -195,7 +195,7 @@ def test_a_whole_cascade_passes_its_golden_texts_and_knows_who_answers(whole: Pa
     assert labeller.variant == "fp32"
     assert labeller.digest == bundle.digest
     assert {answering(each.text) for each in bundle.golden.texts} == set(SCALES)
-    assert list(directories(bundle)) == [whole, whole.parent / "quick", whole.parent / "thorough"]
+    assert [model.path for model in models(bundle)] == [whole.parent / "quick", whole.parent / "thorough"]
     labeller.close()
 
 
@@ -306,7 +306,7 @@ def test_members_may_be_inside_the_cascade(path: Path) -> None:
         member["path"] = f"members/{member['name']}"
     moved = path.rename(path.parent / "elsewhere")
     loaded = load(seal(moved, members=members))
-    assert list(directories(loaded))[1:] == [moved / "members/quick", moved / "members/thorough"]
+    assert [model.path for model in models(loaded)] == [moved / "members/quick", moved / "members/thorough"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Loads a cascade with its members: whoever verified its manifest has verified every byte that is served."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -42,11 +41,9 @@ def load(path: Path, digest: str | None = None) -> Bundle | CascadeBundle:
     return CascadeBundle(path, manifest, golden, members, found)
 
 
-def directories(loaded: Bundle | CascadeBundle) -> Iterator[Path]:
-    """The directory of the bundle and those of its members."""
-    yield loaded.path
-    if isinstance(loaded, CascadeBundle):
-        yield from (member.path for member in loaded.members)
+def models(loaded: Bundle | CascadeBundle) -> tuple[Bundle, ...]:
+    """The bundle of the only model, or those of all members."""
+    return loaded.members if isinstance(loaded, CascadeBundle) else (loaded,)
 
 
 def _member(cascade: Path, manifest: CascadeManifest, member: Member, golden: Golden) -> Bundle:
