@@ -140,6 +140,7 @@ class Worker:
         try:
             if self._broker.settle(poll):
                 self._failures = 0
+                self._metrics.last_commit.set_to_current_time()
         except NotPublished as error:
             self._failed(str(error))
             return False

@@ -88,8 +88,6 @@ class Metrics(MetricTable, Events):
     def transaction_ended(self, *, committed: bool) -> None:
         """See `Events`."""
         self.transactions.labels("committed" if committed else "aborted").inc()
-        if committed:
-            self.last_commit.set_to_current_time()
 
     def note_lag(self, progress: Mapping[int, Progress]) -> None:
         """Record the lag of each partition whose position is known, and since when records wait."""

@@ -9,8 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from kafka import TopicPartition
 
 from consumer.kafka.broker import Broker
+from consumer.kafka.fixes import positions
 from consumer.kafka.publisher import Step
 from consumer.local.broker import LocalBroker
 from consumer.model.batching import TokenBatch
@@ -169,7 +171,7 @@ def test_row_34_a_worker_killed_while_its_polls_are_cut(harness: Harness) -> Non
 def test_row_34_what_does_not_fit_is_polled_again(harness: Harness) -> None:
     """A poll is cut in each partition. If what is left is refused, all of it comes again; if not, only the rest."""
     produced = {(record.partition, record.offset) for record in harness.produce(8)}
-    with live_broker(harness.topics.settings()) as (broker, _):
+    with live_broker(harness.topics.settings()) as (broker, connection):
         poll = first_poll(broker)
         first, *others = sorted({record.partition for record in poll.records})
         assert others
@@ -186,6 +188,13 @@ def test_row_34_what_does_not_fit_is_polled_again(harness: Harness) -> None:
         *_, last = polls
         counts = dict.fromkeys((span.partition for span in last.spans), 1)
         left = broker.cut(last, counts)
+        # (The position keeps the leader epoch of the record before it: without it, a log that loses its end and grows
+        # again would go unnoticed.)
+        for span in left.spans:
+            position = positions.position(connection.consumer, TopicPartition(harness.topics.input, span.partition))
+            assert position is not None
+            assert (position.offset, position.leader_epoch) == (span.next, span.leader_epoch)
+            assert span.leader_epoch >= 0
         broker.publish(left, [])
         assert harness.committed_by_partition() == {span.partition: span.next for span in left.spans}
         rest = polled(broker, len(last.records) - len(left.records))
