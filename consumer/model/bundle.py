@@ -16,6 +16,7 @@ from typing import IO, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from consumer.errors import BundleError
+from consumer.model.embedded import STUDENT, located
 from consumer.model.manifest import GOLDEN, MANIFEST, TOKENIZER, FileSum, Golden, Manifest, Variant
 
 #: Largest size of the files that are parsed, bytes. About 100 times what a bundle of today has.
@@ -65,7 +66,7 @@ def load_bundle(path: Path, digest: str | None = None) -> Bundle:
     list are ignored and never opened; version control, volumes and file managers leave their own behind.
 
     Args:
-        path: directory of the bundle.
+        path: directory of the bundle, or the name of one that comes with the program.
         digest: SHA-256 that its manifest must have, in hex; None accepts any.
 
     Raises:
@@ -73,9 +74,11 @@ def load_bundle(path: Path, digest: str | None = None) -> Bundle:
     """
     if not path.exists() and (aside := replaced_path(path)).is_dir():
         raise BundleError(f"{path} was moved to {aside} by a command that was killed while replacing it; move it back")
+    path = located(path)
     if not path.is_dir():
         raise BundleError(
-            f"bundle {path} is not a directory; name the directory of a bundle, or make one with review-training fit"
+            f"bundle {path} is not a directory; name the directory of a bundle, or {STUDENT}, which comes with the "
+            "program, or make one with review-training fit"
         )
     path = path.resolve()  # if path is a link that is moved meanwhile, all files still come from one bundle
     content = _manifest_bytes(path)
