@@ -15,6 +15,7 @@ from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
 from consumer.model.engines.cores import available_cores
+from consumer.model.labeller import Labeller
 from consumer.records.messages import Model
 from consumer.records.poll import Obstacle
 from consumer.service import logs
@@ -86,7 +87,7 @@ def open_classifier(settings: WorkerSettings, bundle: Bundle) -> Classifier:
 
 def serve(
     settings: WorkerSettings,
-    open_model: Callable[[Bundle], Classifier],
+    open_model: Callable[[Bundle], Labeller],
     at: Callable[[Step], None] = lambda _: None,
 ) -> int:
     """Open the parts in the order in which they can fail, run the loop, close them in reverse order.

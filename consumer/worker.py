@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 
 from consumer.errors import GaveUp
-from consumer.model.classifier import Classifier, Scored
+from consumer.model.labeller import Labeller, Scored
 from consumer.pace import Pace
 from consumer.records.fault import Fault, Reason
 from consumer.records.messages import Model
@@ -51,7 +51,7 @@ class Worker:
         self,
         settings: WorkerSettings,
         broker: Channel,
-        classifier: Classifier,
+        classifier: Labeller,
         *,
         model: Model,
         metrics: Metrics,

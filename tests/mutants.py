@@ -92,7 +92,7 @@ MUTATIONS = (
         "the client commits on its own",
         (
             Change(CLIENT, "enable_auto_commit=False,\n        auto", "enable_auto_commit=True,\n        auto"),
-            Change(START, '"autocommit": False, ', ""),
+            Change("consumer/kafka/connection.py", '"autocommit": False, ', ""),
         ),
         "test_workers_end.py::test_row_08_the_older_of_two_workers_with_one_name_is_fenced",
     ),
@@ -297,6 +297,11 @@ MUTATIONS = (
         "the next transaction keeps the epoch although a request was sent again",
         (Change(PUBLISHER, "if transactions.has_repeated(self._producer):  # 7", "if False:  # 7"),),
         "test_network.py::test_row_32_a_commit_that_arrives_late_ends_no_other_transaction",
+    ),
+    Mutation(
+        "a request of a transaction is lost if its coordinator is down",
+        (Change(FIXES, "    transactions.keep_unsent_requests,\n", ""),),
+        "test_brokers.py::test_row_05_a_busy_worker_resumes_after_its_broker_restarts_at_once",
     ),
     Mutation(
         "a poll does not wait while a heartbeat is due",

@@ -15,6 +15,8 @@ MeanLogits = npt.NDArray[np.float64]
 def averaged(rows: Sequence[Logits | EngineFailure], counts: Sequence[int]) -> list[MeanLogits | EngineFailure]:
     """Mean logits of each text over its windows, or the failure of its first failed window.
 
+    A text without a window is one that the tokenizer failed on.
+
     Logits are averaged, not probabilities, so that a temperature acts on the mean as on the logits of a short text.
     Training fits the temperature on whole texts, without knowledge of windows, and exactly that temperature is applied
     here. The last layer of a classifier is linear, so this equals the mean pooling of Sun et al. (2019, "How to
@@ -34,5 +36,7 @@ def _mean(rows: Sequence[Logits | EngineFailure]) -> MeanLogits | EngineFailure:
         if isinstance(row, EngineFailure):
             return row
         logits.append(row)
+    if not logits:
+        return EngineFailure("NotTokenised")
     mean: MeanLogits = np.mean(logits, axis=0, dtype=np.float64)
     return mean

@@ -9,7 +9,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import takewhile
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from consumer.model.bisection import halves, spread
 from consumer.model.bundle import Bundle
 from consumer.model.encoder import Encoded, Encoder, TokenIds
 from consumer.model.engines.base import Engine, EngineFailure, Logits
+from consumer.model.labeller import Classified, Failed, Scored, Stats
+from consumer.model.rate import Rate, fitting
 
 log = logging.getLogger(__name__)
 
@@ -30,50 +33,8 @@ BATCHES_AT_ONCE = 32
 #: A label means little if more than this share of the words is unknown, however high its probability.
 MOST_UNKNOWN = 0.5
 
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """The most probable label of a text, and the probability of each.
-
-    `unsure`: whether the score is below the threshold of the bundle; None if it has none. `unknown` is the share of the
-    words read that the model does not know (see `Encoded`). Above `MOST_UNKNOWN`, the prediction is unsure in any
-    case.
-    """
-
-    label: str
-    score: float
-    probabilities: dict[str, float]
-    tokens: int
-    truncated: bool
-    unsure: bool | None = None
-    unknown: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A text on which the tokenizer or the engine fails, even alone; `kind` is the type of the error."""
-
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Cost of one call: different `texts`, `tokens` of their windows, and `padded_tokens` that were computed."""
-
-    texts: int = 0
-    tokenise_seconds: float = 0.0
-    infer_seconds: float = 0.0
-    batches: int = 0
-    tokens: int = 0
-    padded_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Classified:
-    """One result for each text, in order."""
-
-    results: list[Scored | Failed]
-    stats: Stats
+#: Texts tokenised before their cost is first compared with the time that there is.
+TOKENISED_AT_ONCE = 16
 
 
 class Classifier:
@@ -94,41 +55,50 @@ class Classifier:
         self._threshold = manifest.calibration.threshold if manifest.calibration else None
         self._encoder = Encoder(bundle.tokenizer_json, manifest.reading)
         self._policy = replace(engine.policy, token_budget=token_budget) if token_budget else engine.policy
+        self._rate = Rate()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bundle's manifest, in hex."""
+        return self.bundle.digest
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the logits."""
+        return self._labels
 
     @property
     def variant(self) -> str:
         """Name of the precision variant served."""
         return self._engine.variant
 
-    def classify(self, texts: Sequence[str], at_work: Callable[[], None] = lambda: None) -> Classified:
-        """Label `texts`; equal texts are computed once.
+    def classify(
+        self, texts: Sequence[str], at_work: Callable[[], None] = lambda: None, seconds: float | None = None
+    ) -> Classified:
+        """Label `texts`, or as many of the first ones as fit into `seconds`; see `Labeller.classify`.
 
-        Args:
-            texts: any number; those of similar length share batches.
-            at_work: called after each group of batches, as a sign of life.
-
-        Raises:
-            GaveUp: the engine is broken: it fails on a golden text as well.
+        Texts of similar length share batches. `at_work` is called after each group of batches.
         """
         started = time.perf_counter()
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        encoded, unreadable = self._encode(list(places))
+        encoded = self._encode(list(places), seconds)
         tokenised = time.perf_counter()
         windows = [window for text in encoded for window in text.windows]
         rows, batches, padded = self._infer(windows, at_work)
+        inferred = time.perf_counter()
+        self._rate.note(sum(map(self._padded_tokens, encoded)), inferred - tokenised)
         answers = averaged(rows, [len(text.windows) for text in encoded])
-        for place in unreadable:
-            answers[place] = EngineFailure("NotTokenised")
         results = [self._result(text, answer) for text, answer in zip(encoded, answers, strict=True)]
         stats = Stats(
-            len(places),
+            len(encoded),
             tokenised - started,
             time.perf_counter() - tokenised,
             batches,
             sum(map(len, windows)),
             padded,
         )
-        return Classified([results[places[text]] for text in texts], stats)
+        done = takewhile(lambda place: place < len(results), (places[text] for text in texts))
+        return Classified([results[place] for place in done], stats)
 
     def clean(self, text: str) -> str:
         """`text` as the model reads it, if it is not too long."""
@@ -186,19 +156,35 @@ class Classifier:
             if isinstance(result, EngineFailure):
                 log.warning("a batch of %s x %s tokens fails (%s): lower token_budget", rows, max_length, result.kind)
 
-    def _encode(self, texts: Sequence[str]) -> tuple[list[Encoded], set[int]]:
-        """Encode `texts`; returns also the places of those that the tokenizer fails on, encoded as empty texts."""
+    def _encode(self, texts: Sequence[str], seconds: float | None) -> list[Encoded]:
+        """Encode `texts`, or the first ones whose inference is expected to end `seconds` from now; at least one."""
+        if seconds is None:
+            return self._encode_all(texts)
+        until = time.perf_counter() + seconds
+        encoded: list[Encoded] = []
+        while len(encoded) < len(texts):  # more each time, so that little is tokenised in vain
+            encoded += self._encode_all(texts[len(encoded) : 2 * len(encoded) or TOKENISED_AT_ONCE])
+            costs = [self._rate.expected(self._padded_tokens(text)) for text in encoded]
+            fits = fitting(costs, until - time.perf_counter())
+            if fits < len(encoded):
+                return encoded[:fits]
+        return encoded
+
+    def _padded_tokens(self, text: Encoded) -> int:
+        """What `text` costs, but for the padding that longer texts in its batches cause."""
+        return sum(rounded(len(window), self._policy, self._encoder.reading.max_length) for window in text.windows)
+
+    def _encode_all(self, texts: Sequence[str]) -> list[Encoded]:
+        """Encode `texts`; those that the tokenizer fails on have no window."""
         with suppress(Exception):  # tokenizers has no narrower type
-            return self._encoder.encode(texts), set()
-        unreadable = set()
-        for place, text in enumerate(texts):
-            try:
-                self._encoder.encode([text])
-            except Exception:
-                unreadable.add(place)
-        return self._encoder.encode(
-            ["" if place in unreadable else text for place, text in enumerate(texts)]
-        ), unreadable
+            return self._encoder.encode(texts)
+        return [self._encode_one(text) for text in texts]
+
+    def _encode_one(self, text: str) -> Encoded:
+        try:
+            return self._encoder.encode([text])[0]
+        except Exception:  # tokenizers has no narrower type
+            return Encoded(windows=(), tokens=0, truncated=False)
 
     def _infer(
         self, windows: Sequence[TokenIds], at_work: Callable[[], None]

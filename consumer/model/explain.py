@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from consumer.errors import UsageError
-from consumer.model.classifier import Classifier, Failed, Scored
+from consumer.model.classifier import Classifier
+from consumer.model.labeller import Failed, Scored
 
 #: Most parts of a text; a text of more words is weighed in windows of several words.
 MAX_PARTS = 200

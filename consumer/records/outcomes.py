@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from consumer.model.classifier import Scored
+from consumer.model.labeller import Scored
 from consumer.records.fault import Fault, Reason
 from consumer.records.messages import Model, dead_letter_headers, prediction_json, source_headers
 from consumer.records.outgoing import Outgoing

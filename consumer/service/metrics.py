@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
-from consumer.model.classifier import Stats
+from consumer.model.labeller import Stats
 from consumer.records.fault import Fault, Reason
 from consumer.records.messages import Model
 from consumer.records.outcomes import Outcome

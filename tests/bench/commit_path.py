@@ -24,7 +24,8 @@ from consumer.kafka.broker import Broker
 from consumer.kafka.publisher import Step
 from consumer.kafka.start import Start
 from consumer.local.broker import LocalBroker
-from consumer.model.classifier import Classified, Classifier, Scored, Stats
+from consumer.model.classifier import Classifier
+from consumer.model.labeller import Classified, Scored, Stats
 from consumer.records.messages import Model
 from consumer.service.health import Health
 from consumer.service.metrics import Metrics
@@ -50,7 +51,9 @@ class NoModel(Classifier):
         """Of no precision."""
         return "none"
 
-    def classify(self, texts: Sequence[str], at_work: Callable[[], None] = lambda: None) -> Classified:
+    def classify(
+        self, texts: Sequence[str], at_work: Callable[[], None] = lambda: None, seconds: float | None = None
+    ) -> Classified:
         """The same answer for all."""
         return Classified([RESULT] * len(texts), Stats(texts=len(texts)))
 

@@ -12,6 +12,7 @@ from consumer.local.broker import LocalBroker
 from consumer.local.cluster import LocalCluster
 from tests.fake_worker import Script
 from tests.harness import Harness
+from tests.kafka_helpers import end_offsets, internal
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(400)]
@@ -67,6 +68,29 @@ def test_row_05_a_busy_worker_resumes_after_twenty_seconds_without_broker(
     # Then each record has one result; the worker waited, or was started again
     assert harness.finish(120).checked == 1500
     assert set(supervised.exits) <= {0, 4, 5}
+
+
+def test_row_05_a_busy_worker_resumes_after_its_broker_restarts_at_once(harness: Harness, broker: LocalBroker) -> None:
+    """A commit that finds its coordinator down is sent when the broker is back, without the watchdog."""
+    # Given a worker whose results of a second poll are on the broker, but not committed
+    harness.produce(200)
+    harness.watch()
+    worker = harness.worker(Script({"sent:2": "pause"}), max_poll_records=10, transaction_timeout_seconds=30)
+    worker.await_point("sent:2")
+    at = internal(harness.kafka), harness.topics.output
+
+    def uncommitted() -> int:
+        return sum(end_offsets(*at).values()) - sum(end_offsets(*at, committed=True).values())
+
+    wait_until(lambda: uncommitted() == 10, 30, "all results are delivered")
+    # When it sends its offsets to a broker that is down, and the broker comes back
+    broker.kill()
+    worker.release("sent:2")
+    wait_until(lambda: "trying to find a node" in worker.log, 20, "the request finds no broker")
+    broker.start()
+    # Then the same process publishes everything, once
+    assert harness.finish(35).checked == 200
+    assert len(harness.workers) == 1
 
 
 def test_row_05_a_worker_may_start_before_its_broker(harness: Harness, broker: LocalBroker) -> None:

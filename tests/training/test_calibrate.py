@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from consumer.errors import BundleError
 from consumer.model.bundle import load_bundle
-from consumer.model.classifier import Scored
+from consumer.model.labeller import Scored
 from consumer.model.manifest import Calibration, Source
 from tests.tiny_bundle import WORTH, positive_probability, seal, write_tiny_bundle
 from tests.tiny_encoder import write_table

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from consumer.model.bundle import load_bundle
-from consumer.model.classifier import Classifier, Scored
+from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
+from consumer.model.labeller import Scored
 from tests.int8_size import graph_bytes, weight_bytes
 from tests.tiny_encoder import make_base, write_reviews, write_table
 from tests.tiny_trained import write_trained_bundle

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from consumer.model.classifier import Classified, Classifier
+from consumer.model.classifier import Classifier
 from consumer.model.explain import MAX_PARTS, Explanation, explain, windows
+from consumer.model.labeller import Classified
 from consumer.tools.label.explanation import as_rich, headline, top_lines
 from tests.tiny_bundle import POISON, WORTH, seal, write_tiny_bundle
 from training.cli import main

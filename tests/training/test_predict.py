@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from consumer.model.classifier import Classified
+from consumer.model.labeller import Classified
 from tests.tiny_bundle import POISON, positive_probability, seal, write_tiny_bundle
 from tests.tiny_encoder import write_table
 from training import Predictor

@@ -12,8 +12,9 @@ import pytest
 
 from consumer.errors import BundleError
 from consumer.model.bundle import MOST_BYTES, load_bundle
-from consumer.model.classifier import Classifier, Scored
+from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
+from consumer.model.labeller import Scored
 from tests.tiny_bundle import FP32, write_tiny_bundle
 
 SMALL = Path(__file__).parents[2] / "bundles/student-imdb"

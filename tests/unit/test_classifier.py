@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from consumer.errors import BundleError, GaveUp
 from consumer.model.batching import BatchPolicy, TokenBatch
 from consumer.model.bundle import Bundle, load_bundle
-from consumer.model.classifier import BATCHES_AT_ONCE, Classifier, Failed, Scored
+from consumer.model.classifier import BATCHES_AT_ONCE, Classifier
 from consumer.model.engines import open_engine
 from consumer.model.engines.base import Engine, EngineFailure, Logits
+from consumer.model.labeller import Failed, Scored
 from consumer.model.manifest import Calibration, Source
 from tests.tiny_bundle import INT8, MAX_LENGTH, POISON, WORTH, positive_probability, seal, write_tiny_bundle
 
@@ -97,6 +98,81 @@ def test_a_long_call_gives_signs_of_life_and_the_same_answers(bundle: Bundle, en
     classified = Classifier(bundle, engine, token_budget=16).classify(texts, lambda: signs.append(1))
     assert len(signs) == -(-classified.stats.batches // (BATCHES_AT_ONCE * engine.policy.parallel)) > 2
     for text, result in zip(texts, classified.results, strict=True):
+        assert_scored(result, text)
+
+
+class Slow:
+    """An engine that takes 1 ms for each padded token, by a clock of its own."""
+
+    variant = "fp32"
+    policy = BatchPolicy(token_budget=512, max_rows=64)
+
+    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._engine = engine
+        self.now = 0.0
+        monkeypatch.setattr("consumer.model.classifier.time.perf_counter", lambda: self.now)
+
+    def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
+        """What the real engine answers, later."""
+        self.now += sum(batch.ids.size for batch in batches) / 1000
+        return self._engine.infer(batches)
+
+    def close(self) -> None:
+        """The real engine is closed by its owner."""
+
+
+@pytest.mark.parametrize(("seconds", "fitting"), [(0.0, 1), (0.01, 1), (0.165, 10), (0.33, 20), (1.0, 41), (None, 200)])
+def test_only_as_many_texts_are_computed_as_fit_into_the_time(
+    bundle: Bundle, engine: Engine, monkeypatch: pytest.MonkeyPatch, seconds: float | None, fitting: int
+) -> None:
+    """Twenty short texts of 16 ms, then long ones of 32 ms: the first ones that fit, at least one, in their order."""
+    slow = Slow(engine, monkeypatch)
+    classifier = Classifier(bundle, slow)
+    classifier.classify(["good film"])
+    texts = [f"good unheard{n}" for n in range(20)] + ["bad " * 20 + f"unheard{n}" for n in range(180)]
+    started = slow.now
+    classified = classifier.classify(texts, seconds=seconds)
+    assert len(classified.results) == classified.stats.texts == fitting
+    for text, result in zip(texts, classified.results, strict=False):
+        assert_scored(result, text)
+    # A batch with short and long texts is a little more padded than was expected.
+    assert seconds is None or slow.now - started <= max(1.2 * seconds, 0.016)
+
+
+def test_the_time_of_a_text_is_learnt_from_full_loads(
+    bundle: Bundle, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that becomes four times slower is believed within a few calls, and one slow short text is not."""
+    slow = Slow(engine, monkeypatch)
+    classifier = Classifier(bundle, slow)
+    texts = [f"good unheard{n}" for n in range(500)]
+    assert len(classifier.classify(texts, seconds=1.0).results) == 500  # nothing is known yet
+    assert len(classifier.classify(texts, seconds=1.61).results) == 100
+    infer, late = slow.infer, [1.0]
+
+    def slower(batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
+        slow.now += late[0] * sum(batch.ids.size for batch in batches) / 1000
+        return infer(batches)
+
+    monkeypatch.setattr(slow, "infer", slower)
+    late[0] = 9.0
+    classifier.classify(["good film"])
+    assert len(classifier.classify(texts, seconds=1.61).results) > 80
+    late[0] = 3.0
+    counts = [len(classifier.classify(texts, seconds=1.61).results) for _ in range(6)]
+    assert counts[-1] == pytest.approx(25, abs=3)
+
+
+def test_equal_texts_count_once_against_the_time(
+    bundle: Bundle, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results end before the first text that was not computed; repetitions of the others are free."""
+    classifier = Classifier(bundle, Slow(engine, monkeypatch))
+    classifier.classify(["good film"])
+    texts = ["good", "bad", "good", "good", "bad", "great", "good"]
+    results = classifier.classify(texts, seconds=0.035).results
+    assert len(results) == 5
+    for text, result in zip(texts, results, strict=False):
         assert_scored(result, text)
 
 

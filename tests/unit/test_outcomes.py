@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.model.classifier import Scored
+from consumer.model.labeller import Scored
 from consumer.pace import Pace
 from consumer.records.fault import Detail, Fault, Reason
 from consumer.records.messages import Model

@@ -15,9 +15,10 @@ from consumer.errors import BundleError
 from consumer.model.averaging import averaged
 from consumer.model.batching import BatchPolicy, TokenBatch
 from consumer.model.bundle import Bundle, load_bundle
-from consumer.model.classifier import Classifier, Failed, Scored
+from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
 from consumer.model.engines.base import Engine, EngineFailure, Logits
+from consumer.model.labeller import Failed, Scored
 from consumer.model.manifest import Calibration, Source
 from consumer.model.reading import Windows
 from consumer.service.health import Health

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from consumer.model.bundle import load_bundle
-from consumer.model.classifier import Classifier, Scored
+from consumer.model.classifier import Classifier
 from consumer.model.engines.cores import available_cores
+from consumer.model.labeller import Scored
 from consumer.model.manifest import TOKENIZER
 from training.baselines.models import Baseline, build, reviews_read
 from training.baselines.settings import BaselineSettings

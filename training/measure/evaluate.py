@@ -10,8 +10,9 @@ from typing import Any
 
 from consumer.errors import UsageError
 from consumer.model.bundle import load_bundle
-from consumer.model.classifier import Classifier, Scored
+from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
+from consumer.model.labeller import Scored
 from training.data.reviews import Reviews
 from training.io.progress import ProgressBar
 from training.measure.kept_answers import KeptAnswers

@@ -16,7 +16,7 @@ from typing import Any
 
 from consumer.errors import UsageError
 from consumer.model.bundle import Bundle
-from consumer.model.classifier import Scored
+from consumer.model.labeller import Scored
 from consumer.model.manifest import TOKENIZER
 from training.io.output import storing, whole
 

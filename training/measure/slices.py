@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consumer.model.classifier import MOST_UNKNOWN, Scored
+from consumer.model.classifier import MOST_UNKNOWN
+from consumer.model.labeller import Scored
 from consumer.model.text import clean
 from training.data.reviews import Reviews
 from training.io.progress import say

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from consumer.errors import BundleError
-from consumer.model.classifier import Classifier, Scored
+from consumer.model.classifier import Classifier
+from consumer.model.labeller import Scored
 from consumer.model.manifest import Golden, GoldenText
 from training.data.reviews import Reviews
 from training.io.progress import say

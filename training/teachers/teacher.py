@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.model.bundle import Bundle, load_bundle
-from consumer.model.classifier import Classifier, Scored
+from consumer.model.classifier import Classifier
 from consumer.model.encoder import Encoder
 from consumer.model.engines import open_engine
+from consumer.model.labeller import Scored
 from consumer.model.manifest import TOKENIZER
 from consumer.model.reading import Reading
 from training.encoders.base import check_whole, readable

@@ -31,6 +31,7 @@ PATCHES = (
     group.wait_for_heartbeats,
     transactions.forget_refused_offsets,
     transactions.note_repeated_requests,
+    transactions.keep_unsent_requests,
     network.deliver_data_before_close,
 )
 

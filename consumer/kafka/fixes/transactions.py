@@ -6,6 +6,7 @@ from typing import Any
 
 from kafka import TopicPartition
 from kafka.errors import KafkaConnectionError, KafkaTimeoutError
+from kafka.producer.sender import Sender
 from kafka.producer.transaction_manager import Priority, TransactionManager, TxnRequestHandler
 from kafka.structs import OffsetAndMetadata
 
@@ -57,6 +58,39 @@ def note_repeated_requests() -> None:
 def has_repeated(producer: Any) -> bool:
     """Whether a request was sent again in the current producer epoch, so that its first copy may still arrive."""
     return bool(getattr(producer._transaction_manager, "has_repeated", False))
+
+
+# --- Requests that cannot be sent ------------------------------------------------------------------------------------
+
+
+def keep_unsent_requests() -> None:
+    """Send a request of a transaction later if its coordinator cannot be reached.
+
+    Fault: the request is taken off its queue first, and put back only if no coordinator is known. If one is known but
+        refuses the connection, the request is lost, and the call that waits for it waits forever. A broker that crashes
+        and restarts at once is enough: in about half of such restarts a busy worker hung until its watchdog ended it.
+    Fix: a request that was neither sent nor put back is put back.
+    Shown by: test_row_05_a_busy_worker_resumes_after_its_broker_restarts_at_once
+    """
+    take, send = TransactionManager.next_request_handler, Sender._maybe_send_pending_request
+
+    def take_and_note(manager: Any, has_incomplete_batches: bool) -> Any:
+        manager.taken = take(manager, has_incomplete_batches)
+        return manager.taken
+
+    def send_or_put_back(sender: Any) -> Any:
+        manager = sender._transaction_manager
+        manager.taken = None
+        sent = send(sender)
+        with manager._lock:
+            taken = manager.taken
+            is_sent = manager.has_in_flight_transactional_request() or (taken and taken.result.is_done)
+            if taken and not is_sent and all(queued is not taken for _, _, queued in manager._pending_requests):
+                manager.retry(taken)
+        return sent
+
+    TransactionManager.next_request_handler = take_and_note
+    Sender._maybe_send_pending_request = send_or_put_back
 
 
 # --- Waiting for the coordinator -------------------------------------------------------------------------------------

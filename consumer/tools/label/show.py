@@ -5,8 +5,9 @@ from dataclasses import asdict
 
 from rich.text import Text
 
-from consumer.model.classifier import Classifier, Failed, Scored
+from consumer.model.classifier import Classifier
 from consumer.model.explain import Explanation, explain
+from consumer.model.labeller import Failed, Scored
 from consumer.records.fault import Fault, Reason
 from consumer.service.logs import visible
 from consumer.tools.label.explanation import as_rich, top_lines, what_is_read
@@ -76,9 +77,8 @@ class Labelling:
 
     def _scored(self, given: Given, scored: Scored, explanation: Explanation | None) -> None:
         if self._output.is_json:
-            row = {"row": given.row, **asdict(scored), "text": given.text}
-            if scored.unsure is None:
-                del row["unsure"]
+            answer = {name: value for name, value in asdict(scored).items() if value is not None}
+            row = {"row": given.row, **answer, "text": given.text}
             if explanation:
                 row["explanation"] = asdict(explanation)
             self._output.line(row)
