@@ -29,7 +29,7 @@ def default() -> Path:
 
 
 def _places() -> Iterator[Path]:
-    """In a wheel, beside the code; in a checkout, where they are made. A directory `bundles` beside others is not ours."""
+    """In a wheel, beside the code. In a checkout, where they are made; elsewhere such a directory is not ours."""
     package = Path(__file__).parents[1]
     yield package / "bundles"
     if (package.parent / "pyproject.toml").is_file():

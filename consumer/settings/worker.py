@@ -26,7 +26,10 @@ class Framing(StrEnum):
 class ModelSettings(TimeSettings):
     """Model."""
 
-    bundle: Path = Field(Path("bundles/distilbert-imdb"), description="directory of the model bundle, or student-imdb, which comes with the program")
+    bundle: Path = Field(
+        Path("bundles/distilbert-imdb"),
+        description="directory of the model bundle, or student-imdb, which comes with the program",
+    )
     bundle_digest: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{64}$",

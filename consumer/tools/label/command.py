@@ -2,8 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 
 from consumer.errors import UsageError
 from consumer.flags import add_settings
@@ -22,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "is there, else student-imdb, which comes with the program."
     )
     parser.epilog = (
-        "examples: review-consumer label 'Two hours of my life, gone.' | review-consumer label --explain < lines.txt | "
+        "examples: review-consumer label 'A waste of two hours.' | review-consumer label --explain < lines.txt | "
         "review-consumer label --file reviews.csv --text-field review. Exit codes: 0 all texts are labelled; 1 some "
         "cannot be labelled, and are printed with the reason; 2 wrong usage, settings or file; 3 model bundle refused; "
         "5 the model failed"
@@ -32,15 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=("lines", "csv", "tsv", "jsonl"),
-        help="lines: a text a line; csv, tsv: a column of a table with a header; jsonl: a field of a JSON object a line "
-        "(default: by the name of the file, else lines)",
+        help="lines: a text a line; csv, tsv: a column of a table with a header; jsonl: a field of the JSON object of "
+        "each line (default: by the name of the file, else lines)",
     )
     parser.add_argument(
         "--explain",
         action="store_true",
         help="mark the words that decided the label: the model is asked again without each word, and with it alone",
     )
-    parser.add_argument("--label", metavar="NAME", help="with --explain: explain this label (default: the predicted one)")
+    parser.add_argument(
+        "--label", metavar="NAME", help="with --explain: explain this label (default: the predicted one)"
+    )
     add_json(parser)
     parser.add_argument("--config", metavar="FILE", help="settings file of the worker, TOML [REVIEWS_CONFIG]")
     add_settings(parser, WorkerSettings, FIELDS)
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     from consumer.model.engines import open_engine
     from consumer.records.parse import Limits
     from consumer.tools.label.show import Labelling
-    from consumer.tools.label.texts import Given, of_arguments, of_file
+    from consumer.tools.label.texts import of_arguments, of_file
     from consumer.tools.options import settings_of
 
     if arguments.texts and arguments.file:
@@ -69,28 +70,28 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--label chooses the label that --explain explains; add --explain")
     settings = settings_of(arguments)
     limits, output = Limits.of(settings), Output(arguments.json)
-    path = settings.bundle if "bundle" in settings.model_fields_set else default()
-    bundle = load_bundle(path, settings.bundle_digest)
-    labels = bundle.manifest.labels
-    if arguments.label and arguments.label not in labels:
-        raise UsageError(f"the bundle has no label of the name that --label has; it knows {', '.join(labels)}")
-    with closing(Classifier(bundle, open_engine(bundle, settings.variant, settings.threads))) as classifier:
+    with ExitStack() as stack:
+        # The texts first: a wrong name is reported before a model is loaded.
+        groups = (
+            of_arguments(arguments.texts, limits)
+            if arguments.texts
+            else stack.enter_context(of_file(arguments.file, arguments.format, limits))
+        )
+        bundle = load_bundle(
+            settings.bundle if "bundle" in settings.model_fields_set else default(), settings.bundle_digest
+        )
+        if arguments.label and arguments.label not in bundle.manifest.labels:
+            raise UsageError(f"--label is none that the bundle knows; it knows {', '.join(bundle.manifest.labels)}")
+        engine = open_engine(bundle, settings.variant, settings.threads)
+        classifier = stack.enter_context(closing(Classifier(bundle, engine)))
         classifier.self_check()
         labelling = Labelling(classifier, output, explains=arguments.explain, label=arguments.label)
-
-        def label_all(groups: Iterable[Iterable[Given]]) -> None:
-            # On a terminal, the rows show how far it is.
-            watched = progress("labelling", len(arguments.texts) or None) if output.is_json else nullcontext(int)
-            with watched as done:
-                for group in groups:
-                    done(labelling.show(list(group)))
-
         labelling.head()
-        if arguments.texts:
-            label_all(of_arguments(arguments.texts, limits))
-        else:
-            if not arguments.file and sys.stdin is not None and sys.stdin.isatty():
-                output.say("Write a text and press Enter. Ctrl-D ends.", "dim")
-            with of_file(arguments.file, arguments.format, limits) as groups:
-                label_all(groups)
+        if not arguments.texts and not arguments.file and sys.stdin.isatty():
+            output.say("Write a text and press Enter. Ctrl-D ends.", "dim")
+        # On a terminal, the rows show how far it is.
+        watched = progress("labelling", len(arguments.texts) or None) if output.is_json else nullcontext(int)
+        done = stack.enter_context(watched)
+        for group in groups:
+            done(labelling.show(group))
     return 1 if labelling.faults else 0

@@ -36,6 +36,21 @@ def top_lines(explanation: Explanation) -> list[str]:
     return [f"{part.weight:+8.3f}  {visible(part.words)}" for part in explanation.top()] or ["no word stands out"]
 
 
+def weights(explanation: Explanation) -> str:
+    """The words that weigh most, for and against, in one line."""
+    top = explanation.top()
+    sides = {
+        "for": [part for part in top if part.weight > 0],
+        "against": [part for part in top if part.weight < 0],
+    }
+    told = (
+        f"{side}: {', '.join(f'{visible(part.words)} {part.weight:+.2f}' for part in parts)}"
+        for side, parts in sides.items()
+        if parts
+    )
+    return "   ".join(told) or "no word stands out"
+
+
 def as_rich(explanation: Explanation) -> Text:
     """The text with its marked words coloured: green carried the label, red spoke against it, grey was not read."""
     coloured = Text()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from rich.padding import Padding
 from rich.text import Text
 
 from consumer.model.classifier import Classifier
@@ -10,7 +11,7 @@ from consumer.model.explain import Explanation, explain
 from consumer.model.labeller import Failed, Scored
 from consumer.records.fault import Fault, Reason
 from consumer.service.logs import visible
-from consumer.tools.label.explanation import as_rich, top_lines, what_is_read
+from consumer.tools.label.explanation import as_rich, weights, what_is_read
 from consumer.tools.label.texts import Given
 from consumer.tools.output import Output
 
@@ -45,11 +46,8 @@ class Labelling:
 
     def head(self) -> None:
         """Print which model this is, and the heads of the columns."""
-        manifest = self._classifier.bundle.manifest
-        self._output.say(
-            f"{manifest.name} {manifest.version}, {self._classifier.variant}, digest {self._classifier.bundle.digest[:12]}",
-            "dim",
-        )
+        manifest, digest = self._classifier.bundle.manifest, self._classifier.digest
+        self._output.say(f"{manifest.name} {manifest.version}, {self._classifier.variant}, digest {digest[:12]}", "dim")
         self._output.say(f"{'label':<{self._width}}  {'score':<{BAR + 6}}  text", "bold")
 
     def show(self, group: Sequence[Given]) -> int:
@@ -94,11 +92,11 @@ class Labelling:
             text = " ".join(given.text[:SHOWN_CHARACTERS].split())
             self._print(line.append(visible(text)))
             return
-        notes = [f"why {explanation.label}" if self._label else "", what_is_read(explanation) if scored.truncated else ""]
+        notes = (f"why {explanation.label}" * bool(self._label), what_is_read(explanation) * scored.truncated)
         self._print(line.append(", ".join(filter(None, notes)), "dim"))
-        self._output.console.print(as_rich(explanation))
-        for weight in top_lines(explanation):
-            self._output.say(weight)
+        self._output.console.print(Padding(as_rich(explanation), (0, 0, 0, 2)))
+        self._output.say(f"  {weights(explanation)}", "dim")
+        self._output.say("")
 
     def _print(self, line: Text) -> None:
         self._output.console.print(line, no_wrap=True, overflow="ellipsis", crop=True)

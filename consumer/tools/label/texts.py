@@ -2,6 +2,8 @@
 
 import csv
 import io
+import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,8 @@ from consumer.service.logs import visible
 ROWS = 256
 #: What one read takes from a file or a pipe, bytes.
 READ_BYTES = 65_536
+#: What is looked at to see what kind of file it is, bytes.
+BEGINNING_BYTES = 1024
 #: How a file begins that is none of ours, and what to do with it.
 _OTHER_FILES = {
     b"PK\x03\x04": "is a spreadsheet or another archive; save it as CSV, or use review-training predict",
@@ -67,7 +71,7 @@ def of_arguments(texts: Sequence[str], limits: Limits) -> Groups:
     """
     if len(texts) == 1 and len(texts[0]) < 256 and Path(texts[0]).is_file():
         raise UsageError("the text is the name of a file; to label the texts in it, write --file before its name")
-    yield [checked(row, text, limits) for row, text in enumerate(texts, 1)]
+    return iter([[checked(row, text, limits) for row, text in enumerate(texts, 1)]])
 
 
 @contextmanager
@@ -86,10 +90,8 @@ def of_file(name: str | None, kind: str | None, limits: Limits) -> Iterator[Grou
     try:
         with open_bytes(name) as stream:
             kind = kind or BY_SUFFIX.get(Path(name or "").suffix.lower(), "lines")
-            beginning = stream.peek(4)
-            for magic, problem in _OTHER_FILES.items():
-                if beginning.startswith(magic):
-                    raise UsageError(f"{shown} {problem}")
+            if is_regular(stream):  # a pipe may have nothing yet
+                check_beginning(shown, stream.peek(BEGINNING_BYTES)[:BEGINNING_BYTES])
             yield KINDS[kind](stream, limits)
     except OSError as error:
         if isinstance(error, BrokenPipeError):
@@ -99,6 +101,24 @@ def of_file(name: str | None, kind: str | None, limits: Limits) -> Iterator[Grou
         raise UsageError(f"{shown} is not UTF-8; save it as UTF-8") from error
     except csv.Error as error:
         raise UsageError(f"{shown} is not valid CSV ({error}); write quotes within a quoted text twice") from error
+
+
+def is_regular(stream: io.BufferedReader) -> bool:
+    """Whether it is a file on a disk, not a pipe or a terminal."""
+    return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+
+
+def check_beginning(shown: str, beginning: bytes) -> None:
+    """Check that the file does not begin as one does that cannot be read here.
+
+    Raises:
+        UsageError: what to do with it instead.
+    """
+    for magic, problem in _OTHER_FILES.items():
+        if beginning.startswith(magic):
+            raise UsageError(f"{shown} {problem}")
+    if b"\0" in beginning:
+        raise UsageError(f"{shown} is not a text file; name one in UTF-8")
 
 
 @contextmanager
