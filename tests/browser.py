@@ -78,9 +78,7 @@ class Browser:
     def requested(self) -> list[str]:
         """Each address that was asked for."""
         return [
-            event["params"]["request"]["url"]
-            for event in self.events
-            if event["method"] == "Network.requestWillBeSent"
+            event["params"]["request"]["url"] for event in self.events if event["method"] == "Network.requestWillBeSent"
         ]
 
     def _receive(self, seconds: float) -> dict[str, Any]:

@@ -27,8 +27,8 @@ table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line);
   overflow-wrap: anywhere }
 th { font-weight: 600; overflow-wrap: normal } tbody th { font-weight: 400 }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
-.changed { font-weight: 600 } .ERROR, .CRITICAL { color: var(--bad) }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } td.n, td span { white-space: nowrap }
+td .value { white-space: normal } .changed { font-weight: 600 } .ERROR, .CRITICAL { color: var(--bad) }
 nav a { display: inline-block; margin-right: 1rem; padding: .4rem 0 }
 """
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()

@@ -205,14 +205,20 @@ def _settings(settings: WorkerSettings) -> Iterator[tuple[Raw, Raw]]:
     for _, fields in groups(WorkerSettings):
         for name, field in fields.items():
             value = getattr(settings, name)
-            attributes = {} if value == field.default else {"class_": "changed"}
-            if value is not None and (is_secret(field) or name in CONFIDENTIAL):
-                shown = "set"
-            elif value is None:
+            changed = "" if value == field.default else "changed"
+            if value is None:
                 shown = described(field)[1] or "none"
             else:
-                shown = str(getattr(value, "value", value))
-            yield tag("span", name, **attributes), tag("span", shown, **attributes)
+                shown = "set" if is_secret(field) or name in CONFIDENTIAL else _written(value)
+            breakable = joined(name.split("_"), "_<wbr>")
+            yield tag("span", breakable, class_=changed), tag("span", shown, class_=f"value {changed}")
+
+
+def _written(value: object) -> str:
+    """As a user would write it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(getattr(value, "value", value))
 
 
 def number(value: float) -> str:
