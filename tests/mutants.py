@@ -59,6 +59,7 @@ class Mutation:
 BROKER, PUBLISHER, CLIENT = "consumer/kafka/broker.py", "consumer/kafka/publisher.py", "consumer/kafka/client.py"
 ASSIGNMENT, WORKER, LINEAGE = "consumer/kafka/assignment.py", "consumer/worker.py", "consumer/kafka/lineage.py"
 LOSSES, DRAIN = "consumer/kafka/losses.py", "consumer/kafka/drain.py"
+BUNDLE, OPENVINO = "consumer/model/bundle.py", "consumer/model/engines/openvino.py"
 START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings/topics.py", "consumer/kafka/fixes/__init__.py"
 
 MUTATIONS = (
@@ -186,7 +187,7 @@ MUTATIONS = (
     Mutation(
         "a lineage is trusted although its commit names another offset",
         (Change(LINEAGE, "if found and int(found[2]) == commit.offset:", "if found:"),),
-        "test_commits_lost.py::test_row_31_offsets_that_somebody_set_are_labelled_again[True]",
+        "test_commits_lost.py::test_row_31_offsets_that_an_operator_sets_are_labelled_again[True]",
     ),
     Mutation(
         "a partition is stalled by time alone",
@@ -297,6 +298,43 @@ MUTATIONS = (
         "the next transaction keeps the epoch although a request was sent again",
         (Change(PUBLISHER, "if transactions.has_repeated(self._producer):  # 7", "if False:  # 7"),),
         "test_network.py::test_row_32_a_commit_that_arrives_late_ends_no_other_transaction",
+    ),
+    Mutation(
+        "weights are read from the file system by OpenVINO",
+        (Change(OPENVINO, "_in_memory(bundle.read(weights))", "str(bundle.path / weights)"),),
+        "tests/unit/test_bundle_on_disk.py::test_weights_that_change_on_disk_change_no_answer",
+    ),
+    Mutation(
+        "what is served was hashed at an earlier time",
+        (
+            Change(
+                BUNDLE,
+                """\
+    _check_sum(path / name, hashlib.sha256(content).hexdigest(), expected)
+    return content
+""",
+                """\
+    return content
+""",
+            ),
+        ),
+        "tests/unit/test_bundle_on_disk.py::test_a_file_that_changes_between_verifying_and_opening_is_refused",
+    ),
+    Mutation(
+        "a pinned digest is not compared",
+        (Change(BUNDLE, "if digest is not None and found != digest:", "if False:"),),
+        "tests/unit/test_bundle_on_disk.py::test_a_pinned_digest_lets_one_bundle_pass",
+    ),
+    Mutation(
+        "the scheme of an address is thrown away",
+        (
+            Change(
+                "consumer/settings/addresses.py",
+                "    if scheme := _SCHEME.match(address):\n        protocol",
+                "    address = _SCHEME.sub('', address)\n    if scheme := _SCHEME.match(address):\n        protocol",
+            ),
+        ),
+        "tests/unit/test_addresses.py::test_a_scheme_never_decides_about_encryption",
     ),
     Mutation(
         "a request of a transaction is lost if its coordinator is down",
