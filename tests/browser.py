@@ -48,8 +48,9 @@ class Browser:
             if message.get("method") == event:
                 return message
 
-    def open(self, url: str, *, width: int, height: int, is_phone: bool = False, scheme: str = "light") -> None:
-        """Load `url` in a window of this size, and wait until it is drawn."""
+    def open(self, url: str, size: tuple[int, int], *, is_phone: bool = False, scheme: str = "light") -> None:
+        """Load `url` in a window of this size, width and height in pixels, and wait until it is drawn."""
+        width, height = size
         self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=is_phone
         )

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.broker
 #: A word of each record that the page must not show.
 CONTENT = "xylophonist"
 REVIEWS = [b'{"text": "the film was good, %s"}' % CONTENT.encode(), f"no JSON at all, {CONTENT}".encode()]
-PHONE = {"width": 390, "height": 844, "is_phone": True}
-DESK = {"width": 1200, "height": 900}
+#: Width and height in pixels.
+PHONE, DESK = (390, 844), (1200, 900)
 SECTIONS = ["Work", "Partitions", "Dead letters", "Last warnings and errors", "Trouble", "Model", "Read on", "Settings"]
 
 
@@ -33,7 +33,7 @@ def test_the_page_of_a_worker_in_a_browser(topics: Topics, tmp_path: Path) -> No
         wait_until(lambda: "dead letter" in worker.log, 30, "the dead letter is logged")
         with browser() as tab:
             # When a person looks at its page on a desk
-            tab.open(f"{worker.url}/", **DESK)
+            tab.open(f"{worker.url}/", DESK)
             # Then every section is there, with what the worker has done, and no word of a record
             assert tab.evaluate("[...document.querySelectorAll('h2')].map(each => each.innerText)") == SECTIONS
             text = tab.evaluate("document.body.innerText")
@@ -47,12 +47,12 @@ def test_the_page_of_a_worker_in_a_browser(topics: Topics, tmp_path: Path) -> No
             # And it refreshes itself
             tab.wait_for("Page.loadEventFired")
             # When it is dark, the page is
-            tab.open(f"{worker.url}/", **DESK, scheme="dark")
+            tab.open(f"{worker.url}/", DESK, scheme="dark")
             dark = tab.evaluate("getComputedStyle(document.body).backgroundColor")
             assert (light, dark) == ("rgb(255, 255, 255)", "rgb(13, 17, 23)")
             # And on a phone, it needs no scrolling to the side, and nothing is too small to read
-            tab.open(f"{worker.url}/", **PHONE)
-            assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+            tab.open(f"{worker.url}/", PHONE, is_phone=True)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
             assert tab.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 16
             assert len(tab.screenshot(tmp_path / "phone.png")) > 10_000
             assert len(desk) > 10_000

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import UsageError
-from consumer.local import java
+from consumer.local import java, jre
 
 
 def _fake_java(directory: Path, script: str) -> str:
@@ -127,7 +127,7 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_else_to_do(
     with pytest.raises(UsageError, match=message) as refused:
         java.ensure()
     assert "install Java 17 or newer, set JAVA_HOME" in str(refused.value)
-    assert java.jre.cached() is None
+    assert jre.cached() is None
     assert [path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
 
 

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 
 from consumer.errors import UsageError
 from consumer.flags import add_settings
@@ -89,9 +90,9 @@ def run(arguments: argparse.Namespace) -> int:
         labelling.head()
         if not arguments.texts and not arguments.file and sys.stdin.isatty():
             output.say("Write a text and press Enter. Ctrl-D ends.", "dim")
-        # On a terminal, the rows show how far it is.
-        watched = progress("labelling", len(arguments.texts) or None) if output.is_json else nullcontext(int)
-        done = stack.enter_context(watched)
+        done: Callable[[int], object] = int  # on a terminal, the rows show how far it is
+        if output.is_json:
+            done = stack.enter_context(progress("labelling", len(arguments.texts) or None))
         for group in groups:
             done(labelling.show(group))
     return 1 if labelling.faults else 0
