@@ -21,7 +21,7 @@ from consumer.service.page import manual
 from consumer.service.page.page import Page, duration
 from consumer.service.page.readings import WINDOW_SECONDS, Changes
 from consumer.service.page.recent import LINES, RecentLines
-from consumer.service.server import HealthServer
+from consumer.service.server import CACHE_SECONDS, HealthServer
 from consumer.settings import WorkerSettings
 
 #: What must never become markup, wherever it comes from.
@@ -280,6 +280,26 @@ def test_an_open_page_costs_less_than_a_hundredth_of_a_core(page: Page, metrics:
         page.render()
         costs.append(time.thread_time() - started)
     assert sorted(costs)[len(costs) // 2] < 0.01
+
+
+def test_a_crowd_of_viewers_renders_it_rarely(health: Health, metrics: Metrics) -> None:
+    """A hundred looks within a moment are answered from a rendering that is shared."""
+    times = 0
+
+    def render() -> bytes:
+        nonlocal times
+        times += 1
+        return b"page"
+
+    server = HealthServer("127.0.0.1", 0, health, metrics.registry, render)
+    try:
+        started = time.monotonic()
+        for _ in range(100):
+            with urllib.request.urlopen(server.url) as answer:  # noqa: S310 - our own address
+                assert answer.read() == b"page"
+        assert 1 <= times <= 1 + (time.monotonic() - started) / CACHE_SECONDS
+    finally:
+        server.close()
 
 
 @pytest.mark.parametrize(
