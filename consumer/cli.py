@@ -17,6 +17,7 @@ from consumer.service.signals import stop_before_it_begins
 #: Command: the module with its `add_arguments` and `run`, and what it does.
 COMMANDS = {
     "run": ("consumer.run", "label reviews until stopped"),
+    "label": ("consumer.tools.label", "label texts without Kafka: arguments, a file or standard input"),
     "kafka": ("consumer.local.command", "run a real Kafka on this machine, for development"),
     "demo": ("consumer.demo.command", "see it work: start a real Kafka and a worker, send a sample of reviews"),
 }
