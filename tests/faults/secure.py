@@ -89,6 +89,11 @@ class SecureBroker:
         with self.kafka.admin() as admin:
             assert not admin.create_acls(acls)["failed"]
 
+    def grant(self, right: Right) -> None:
+        """Give one more right."""
+        with self.kafka.admin() as admin:
+            assert not admin.create_acls([_acl(right)])["failed"]
+
     def deny(self, right: Right) -> None:
         """Take one right away, whatever else is allowed."""
         with self.kafka.admin() as admin:
