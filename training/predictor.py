@@ -26,7 +26,7 @@ from consumer.model.bundle import load_bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
 from consumer.model.labeller import Failed
-from training.data.text_values import text_or_reason
+from consumer.tables.text_values import text_or_reason
 
 #: Texts passed to the classifier at once; it sorts them by length and cuts them into batches itself.
 CHUNK = 256

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from training.data.files import format_of, lines_of, open_text
-from training.data.table import BadRow, Place, Table, TableOptions
+from consumer.tables.files import format_of, lines_of, open_text
+from consumer.tables.table import BadRow, Place, Table, TableOptions
 
 #: Characters of the largest json file with a list, which is in memory as a whole.
 LARGEST_LIST = 2**30
