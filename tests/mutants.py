@@ -186,7 +186,7 @@ MUTATIONS = (
     Mutation(
         "a lineage is trusted although its commit names another offset",
         (Change(LINEAGE, "if found and int(found[2]) == commit.offset:", "if found:"),),
-        "test_commits_lost.py::test_row_31_offsets_that_somebody_set_are_labelled_again[True]",
+        "test_commits_lost.py::test_row_31_offsets_that_an_operator_sets_are_labelled_again[True]",
     ),
     Mutation(
         "a partition is stalled by time alone",

@@ -286,7 +286,7 @@ def test_row_23_records_that_retention_deleted_are_counted(harness: Harness) -> 
     assert harness.finish().checked == 200 - len(lost)
 
 
-def test_row_31_a_topic_that_is_made_anew_under_a_worker_is_read_from_its_start(harness: Harness) -> None:
+def test_row_31_a_topic_that_is_recreated_under_a_worker_is_read_from_its_start(harness: Harness) -> None:
     """The new topic holds more than was read of the old one, so its first records would be missed silently."""
     # Given a worker that has read the topic to its end
     old = harness.produce(40)

@@ -1,7 +1,7 @@
-"""Every command that the pages and the Makefile name exists, and runs: here in its smallest form, or in another test.
+"""Every command that the pages and the Makefile mention exists and runs: here in its smallest form, or in another test.
 
-The shell blocks of the README and of the quick start have tests of their own. This one is about what a reader is told
-to run beside them: benches, soak, acceptance, mutants, make targets, and the flags of both programs.
+Other tests run the shell blocks of the README and of the quick start. This one covers what else a reader finds to run:
+benches, soak, acceptance, mutants, make targets, and the flags of both programs.
 """
 
 import re

@@ -232,7 +232,7 @@ def test_metrics_are_rendered(server: HealthServer) -> None:
     assert "# TYPE times gauge" in get(server, "/metrics")[1]
 
 
-def test_a_client_that_drips_holds_nobody_up(server: HealthServer) -> None:
+def test_a_client_that_drips_delays_no_other(server: HealthServer) -> None:
     """Probes are answered beside it, and it is dropped though every byte comes in time."""
     with Dripping(server, 1) as dripping:
         wait_until(lambda: being_answered() == 1, 10, "it is being served")
@@ -276,7 +276,7 @@ def test_clients_that_no_thread_was_left_for_are_not_counted(
 
 
 def test_a_client_that_drips_does_not_hold_up_the_end(server: HealthServer) -> None:
-    """The worker exits although somebody never finishes a request."""
+    """The worker exits although a client never finishes its request."""
     with Dripping(server, 1):
         wait_until(lambda: being_answered() == 1, 10, "it is being served")
         closing = threading.Thread(target=server.close, daemon=True)

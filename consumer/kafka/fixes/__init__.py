@@ -33,6 +33,7 @@ PATCHES = (
     transactions.note_repeated_requests,
     transactions.keep_unsent_requests,
     network.deliver_data_before_close,
+    network.log_no_cancelled_refresh,
 )
 
 

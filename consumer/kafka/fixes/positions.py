@@ -84,7 +84,7 @@ def committed_now(consumer: Any, partition: TopicPartition, timeout_seconds: flo
 def seek_committed(consumer: Any, partition: TopicPartition, commit: OffsetAndMetadata) -> None:
     """Seek to a committed offset with the leader epoch that was committed with it.
 
-    Fault: `consumer.seek` takes no leader epoch. Without it nobody checks whether the offset still means the same
+    Fault: `consumer.seek` takes no leader epoch. Without it no client checks whether the offset still means the same
         record: a log that lost its end and has since grown beyond the offset goes unnoticed (KIP-320).
     Fix: the epoch is set on the position.
     Shown by: test_row_31_a_log_that_lost_its_end_between_two_workers_is_read_on_from_there
