@@ -130,9 +130,10 @@ def run(arguments: argparse.Namespace) -> int:
         found = {"rows": checked.messages + checked.refused, "records": checked.messages, "refused": checked.refused}
         if output.is_json:
             output.line({**found, "sent": 0})
-        output.say(f"{checked.messages:,} rows can be sent, {checked.refused:,} would be refused; nothing was sent")
+        counts = f"{checked.messages:,} rows can be sent, {checked.refused:,} would be refused; nothing was sent"
+        output.say(counts)
         if is_refused:
-            tell("nothing was sent: mend these rows, or send the others with --skip-refused")
+            tell(f"{checked.refused:,} rows would be refused: fix them, or send the others with --skip-refused")
         return 1 if is_refused else 0
     if not checked.messages:
         output.say("the file has no row to send")

@@ -36,7 +36,9 @@ def check(file: InputFile, output: Output, *, dry_run: bool) -> Checked:
     Raises:
         UsageError: the file cannot be read, or lacks a column.
     """
-    found, shown, first = Checked(), [], []
+    found = Checked()
+    shown: list[dict[str, Any]] = []
+    first: list[dict[str, Any]] = []
     with progress("checking", None) as done:
         for each in file.messages(tell):
             done(1)

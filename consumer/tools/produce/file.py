@@ -3,20 +3,23 @@
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from consumer.errors import UsageError
+from consumer.records.fault import Detail, Fault
+from consumer.records.parse import Limits, parse, read_json
+from consumer.records.record import Record
 from consumer.service.logs import visible
 from consumer.settings import WorkerSettings
 from consumer.tables.files import refusing
 from consumer.tables.headers import SAMPLE_ROWS
-from consumer.tables.names import Say
+from consumer.tables.names import Say, guessed_text_column
 from consumer.tables.rows import Head, Row, is_json, open_rows
 from consumer.tools.produce.mapping import Mapping
-from consumer.tools.produce.messages import Message, Messages, Refusal, head_of_json
+from consumer.tools.produce.messages import Message, Messages, Refusal
 
 
 def tell(remark: str) -> None:
@@ -72,6 +75,22 @@ class InputFile:
         if not self._path.is_file():
             raise UsageError(f"{self._path} is no file: it is read twice, so save what comes from a pipe first")
         return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def head_of_json(rows: Iterable[Row], mapping: Mapping, settings: WorkerSettings, source: str, say: Say) -> Head:
+    """Where the texts of a file of JSON are, by its first `rows`; no field if they are where the worker looks."""
+    if mapping.text is not None:
+        return Head() if mapping.text == settings.text_field else Head(text=mapping.text)
+    limits = Limits.of(settings)
+    names: dict[str, None] = {}
+    for row in rows:
+        if not isinstance(row.content, bytes) or not isinstance(fields := read_json(row.content), dict):
+            continue
+        found = parse(Record("", 0, 0, -1, None, row.content), limits)
+        if not isinstance(found, Fault) or found.detail is not Detail.MISSING:
+            return Head()
+        names |= dict.fromkeys(fields)
+    return Head(text=guessed_text_column(source, list(names), None, say))
 
 
 @dataclass(slots=True)

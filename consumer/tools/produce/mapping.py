@@ -11,7 +11,7 @@ from consumer.tables.options import reading
 from consumer.tables.table import GUESSED, TableOptions
 
 #: Headers that the worker adds to results: two of a name could not be told apart.
-RESERVED = frozenset(field.alias for field in DeadLetter.model_fields.values())
+RESERVED = frozenset(field.alias or name for name, field in DeadLetter.model_fields.items())
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """From a row to a record that the worker takes, or to the reason why it would refuse it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from consumer.records.parse import Limits, parse, read_json
 from consumer.records.record import Record
 from consumer.records.writing import as_json
 from consumer.settings import WorkerSettings
-from consumer.tables.names import Say, find_column, guessed_text_column
+from consumer.tables.names import find_column
 from consumer.tables.rows import Head, Row
 from consumer.tables.table import BadRow
 from consumer.tables.text_values import NO_TEXT, text_or_reason
@@ -235,19 +234,3 @@ def _is_object(text: str) -> bool:
         return isinstance(jiter.from_json(text.encode()), dict)
     except ValueError:
         return False
-
-
-def head_of_json(rows: Iterable[Row], mapping: Mapping, settings: WorkerSettings, source: str, say: Say) -> Head:
-    """Where the texts of a file of JSON are, by its first `rows`; no field if they are where the worker looks."""
-    if mapping.text is not None:
-        return Head() if mapping.text == settings.text_field else Head(text=mapping.text)
-    limits = Limits.of(settings)
-    names: dict[str, None] = {}
-    for row in rows:
-        if not isinstance(row.content, bytes) or not isinstance(fields := read_json(row.content), dict):
-            continue
-        found = parse(Record("", 0, 0, -1, None, row.content), limits)
-        if not isinstance(found, Fault) or found.detail is not Detail.MISSING:
-            return Head()
-        names |= dict.fromkeys(fields)
-    return Head(text=guessed_text_column(source, list(names), None, say))
