@@ -75,6 +75,7 @@ class Sending:
 
         Raises:
             KafkaUnusable: this user may not read the group.
+        GaveUp: Kafka does not say.
         """
         try:
             found = self._consumer.committed(
@@ -82,6 +83,8 @@ class Sending:
             )
         except AuthorizationError as error:
             raise KafkaUnusable(self._needs_rights(error)) from error
+        except KafkaError as error:
+            raise GaveUp(f"cannot read how far the work is: {reason_of(error)}; run the command again") from error
         return None if found is None or found.offset < 0 else Saved(found.offset, found.metadata or "")
 
     def send(self, records: Sequence[Outgoing], progress: Saved) -> None:

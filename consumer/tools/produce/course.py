@@ -115,7 +115,8 @@ def send(
                 transfer.run(saved.position if saved else -1, rate, done)
             except (GaveUp, KeyboardInterrupt) as error:
                 work.abort()
-                left = f"{transfer.sent:,} of {checked.messages:,} records are sent; the same command sends the rest"
+                known = f"at least {transfer.sent:,} of {checked.messages:,} records are sent"
+                left = f"{known}; the same command sends the rest"
                 if isinstance(error, GaveUp):
                     raise GaveUp(f"{error}; {left}") from error
                 tell(left)

@@ -81,7 +81,8 @@ class Messages:
             value, cells = self._value(row)
             return self._checked(row.number, value, cells)
         except _RefusedError as refused:
-            return Refusal(row.number, refused.reason, refused.detail)
+            is_string = (refused.reason, refused.detail) == (Reason.NOT_AN_OBJECT, Detail.STRING)
+            return Refusal(row.number, refused.reason, refused.detail + "; --wrap makes it a text" * is_string)
 
     def _value(self, row: Row) -> tuple[bytes, Any]:
         """The value of the record, and the cells for its key, headers and timestamp."""
