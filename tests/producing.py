@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.foreign_reader import end_offsets
+from tests.foreign_reader import NoAnswerError, end_offsets
 from tests.kafka_helpers import Record, Topics, read_all
 
 
@@ -56,5 +56,8 @@ def check_once(topics: Topics, count: int) -> None:
 
 
 def ends(topics: Topics) -> int:
-    """Sum of the end offsets of the input topic, markers of transactions included."""
-    return sum(end_offsets(topics.bootstrap, topics.input).values())
+    """Sum of the end offsets of the input topic, markers of transactions included; 0 while a partition has no leader."""
+    try:
+        return sum(end_offsets(topics.bootstrap, topics.input).values())
+    except NoAnswerError:
+        return 0

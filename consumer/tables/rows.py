@@ -83,7 +83,7 @@ def _steps(path: Path, options: TableOptions, column: str | None, say: Say) -> I
             else:
                 raise UsageError(f"{path}: supported are {SUPPORTED}, .txt; .gz, .bz2 and .xz of those that are text")
         except ModuleNotFoundError as error:
-            if (extra := _EXTRAS.get(str(error.name))) is None:
+            if (extra := _EXTRAS.get(str(error.name).partition(".")[0])) is None:
                 raise
             raise UsageError(
                 f"{path}: {suffix} files need a package that is not installed: run pip install "

@@ -4,6 +4,7 @@ import json
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -112,8 +113,13 @@ def test_a_file_is_sent_once_under_each_name(topics: Topics, tmp_path: Path) -> 
     assert Counter(ids(read_all(topics.bootstrap, topics.input))) == Counter([*range(400)] * 2)
     half = write_lines(tmp_path / "half.jsonl", 401)
     before = ends(topics)
+    # Whoever runs the tests in the background has SIGINT ignored, and its children as well.
+    heard = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from consumer import cli; "
     process = subprocess.Popen(
-        command(half, topics, "--rate", 200), stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL
+        [sys.executable, "-c", f"{heard}sys.exit(cli.main())", *command(half, topics, "--rate", 200)[3:]],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
     )
     wait_until(lambda: ends(topics) > before, 60, "records arrive")
     process.send_signal(signal.SIGINT)
