@@ -18,6 +18,8 @@ from consumer.service.signals import stop_before_it_begins
 COMMANDS = {
     "run": ("consumer.run", "label reviews until stopped"),
     "kafka": ("consumer.local.command", "run a real Kafka on this machine, for development"),
+    "tail": ("consumer.tools.tail.command", "show labelled reviews, or dead letters, as they come"),
+    "dlq": ("consumer.tools.dlq.command", "count, list, show, replay and export dead letters"),
     "demo": ("consumer.demo.command", "see it work: start a real Kafka and a worker, send a sample of reviews"),
 }
 

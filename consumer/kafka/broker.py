@@ -32,7 +32,7 @@ from consumer.kafka.publisher import Publisher, Step
 from consumer.records.outgoing import Outgoing
 from consumer.records.poll import Obstacle, Poll, Span
 from consumer.records.progress import Progress
-from consumer.records.record import Record
+from consumer.records.record import record_of
 from consumer.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Broker:
         if polled:
             self._at("polled")
         return Poll(
-            records=[_record(message) for messages in polled.values() for message in messages],
+            records=[record_of(message) for messages in polled.values() for message in messages],
             spans=tuple(_span(partition, messages) for partition, messages in polled.items()),
             in_group=group.state == MemberState.STABLE,
             group=group,
@@ -233,13 +233,6 @@ class Broker:
     def _position(self, partition: TopicPartition) -> int | None:
         position = positions.position(self._consumer, partition)
         return None if position is None or partition in self._assignment.waiting else position.offset
-
-
-def _record(message: Any) -> Record:
-    # The oldest format of records has no timestamp.
-    timestamp_ms = -1 if message.timestamp is None else message.timestamp
-    headers = tuple(message.headers)
-    return Record(message.topic, message.partition, message.offset, timestamp_ms, message.key, message.value, headers)
 
 
 def _span(partition: TopicPartition, messages: Sequence[Any]) -> Span:

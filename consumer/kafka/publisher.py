@@ -14,7 +14,7 @@ from kafka.structs import OffsetAndMetadata
 
 from consumer.errors import GaveUp
 from consumer.kafka.client import NULL, reason_of
-from consumer.kafka.connection import Connection
+from consumer.kafka.connection import Outlet
 from consumer.kafka.fixes import refusals, transactions
 from consumer.records.outgoing import Outgoing
 from consumer.records.poll import NotPublished, Poll
@@ -47,7 +47,7 @@ class Publisher:
     def __init__(
         self,
         settings: WorkerSettings,
-        connection: Connection,
+        connection: Outlet,
         at: Callable[[Step], None],
         alive: Callable[[], None],
     ) -> None:

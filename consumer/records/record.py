@@ -1,6 +1,7 @@
 """A record as Kafka delivers it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +15,10 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+def record_of(message: Any) -> Record:
+    """The record that a client returned. The oldest format of records has no timestamp."""
+    timestamp_ms = -1 if message.timestamp is None else message.timestamp
+    headers = tuple(message.headers)
+    return Record(message.topic, message.partition, message.offset, timestamp_ms, message.key, message.value, headers)
