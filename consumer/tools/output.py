@@ -100,7 +100,8 @@ class _Lines:
 
     def __init__(self, what: str, total: int | None) -> None:
         self._progress = Progress(disable=True)
-        self._task = self._progress.tasks[self._progress.add_task(what, total=total)]
+        self._progress.add_task(what, total=total)
+        (self._task,) = self._progress.tasks
         self._what = what
         self._shown = self._progress.get_time()
 
