@@ -8,12 +8,13 @@ from contextlib import ExitStack
 
 from consumer.errors import GaveUp
 from consumer.kafka.tools.opening import opened
-from consumer.kafka.tools.reading import TopicReader, new_reader
+from consumer.kafka.tools.reading import SILENT_SECONDS, TopicReader, new_reader
 from consumer.kafka.tools.replay import Progress, Replay, progress_group, progress_reader
-from consumer.records.letter import ATTEMPT, REPLAY_OF, Letter
+from consumer.records.letter import Letter
 from consumer.records.outgoing import Outgoing
 from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
+from consumer.tools.dlq.judge import REFUSALS, Judge
 from consumer.tools.dlq.ledger import Ledger
 from consumer.tools.dlq.selection import Selection, add_selection, dead_letters
 from consumer.tools.options import settings_of
@@ -23,18 +24,6 @@ from consumer.tools.places import natural
 MAX_ATTEMPTS = 3
 #: Records and bytes of one transaction at most.
 CHUNK_RECORDS, CHUNK_BYTES = 500, 4 * 1024 * 1024
-#: A record this close to the end of the input topic's retention might be deleted before it is labelled.
-SPARE_SECONDS = 3600.0
-
-#: Why a selected dead letter is not sent, and what to do about it.
-REFUSALS = {
-    "cut": "bytes are missing: send the original again from its producer",
-    "foreign": "no worker wrote it: it has no dead-letter-reason and source",
-    "other_topic": "it comes of another input topic: set --input-topic to that one",
-    "attempts": "it was sent again --max-attempts times: find out why it fails",
-    "retention": "its time is older than the retention of the input topic, which would delete it: add --timestamp now",
-    "too_large": "it is larger than --max-request-bytes",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,11 +58,12 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as closing:
         reader = closing.enter_context(dead_letters(settings))
         target = TopicReader(settings, closing.enter_context(opened(settings, new_reader)), settings.input_topic)
-        sender = None
+        sender, alive = None, _nothing
         if arguments.send:
-            watchdog = Watchdog(settings.watchdog_seconds)
+            watchdog = Watchdog(max(settings.watchdog_seconds, 2 * SILENT_SECONDS))
+            alive = watchdog.rearm
             closing.callback(watchdog.close)
-            sender = Replay(settings, watchdog.rearm)
+            sender = Replay(settings, alive)
             closing.callback(sender.close)
             sender.open(len(target.partitions))  # before the progress is read: no other replay can move it from now on
         committed = closing.enter_context(progress_reader(settings))
@@ -88,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
                 committed=committed,
                 sender=sender,
                 counts=counts,
+                alive=alive,
             )
         except GaveUp as error:
             done = f"{counts['sent']:,} dead letters were sent before that; " if sender else ""
@@ -101,10 +92,11 @@ def _replay(
     arguments: argparse.Namespace,
     selection: Selection,
     reader: TopicReader,
-    judge: "Judge",
+    judge: Judge,
     committed: Callable[[int], Progress],
     sender: Replay | None,
     counts: Counter[str],
+    alive: Callable[[], None],
 ) -> None:
     """Walk through what is selected, partition by partition; commit chunk by chunk."""
     bounds = selection.bounds(reader)
@@ -118,6 +110,7 @@ def _replay(
             chunk = _Chunk(partition, before, sender, counts, pace)
             for record in reader.read({partition: (first, stop)}):
                 advance(1)
+                alive()
                 letter = Letter.of(record)
                 already = not arguments.again and chunk.has(letter)
                 verdict = ""
@@ -134,57 +127,6 @@ def _replay(
             chunk.commit()
             if left == 0:
                 return
-
-
-class Judge:
-    """Decides what may be sent, and builds it.
-
-    Args:
-        arguments: of the command line.
-        settings: topics, largest record.
-        target: the input topic.
-    """
-
-    def __init__(self, arguments: argparse.Namespace, settings: WorkerSettings, target: TopicReader) -> None:
-        self._settings = settings
-        self._max_attempts = arguments.max_attempts
-        self._keeps_time = arguments.timestamp == "source"
-        self._partitions = len(target.partitions)
-        kept_ms = target.configured("retention.ms") if self._keeps_time else None
-        deletes = target.configured("cleanup.policy") != "compact"
-        spare = time.time() - SPARE_SECONDS
-        self._oldest_ms = spare * 1000 - int(kept_ms) if kept_ms and int(kept_ms) >= 0 and deletes else None
-
-    def refusal(self, letter: Letter) -> str:
-        """One of `REFUSALS`; empty if it may be sent."""
-        if not letter.reason or letter.source is None:
-            return "foreign"
-        if letter.cut:
-            return "cut"
-        if letter.source[0] != self._settings.input_topic:
-            return "other_topic"
-        if letter.attempts >= self._max_attempts:
-            return "attempts"
-        if self._oldest_ms is not None and 0 <= letter.source_timestamp_ms < self._oldest_ms:
-            return "retention"
-        if self.outgoing(letter).size > self._settings.max_request_bytes:
-            return "too_large"
-        return ""
-
-    def outgoing(self, letter: Letter) -> Outgoing:
-        """The input record as it was, in its partition if the topic still has that, with the headers of a replay."""
-        _, partition, _ = letter.source or ("", 0, 0)
-        headers = [(name, value or b"") for name, value in letter.original_headers]
-        headers += [(ATTEMPT, b"%d" % (letter.attempts + 1)), (REPLAY_OF, letter.first_source.encode())]
-        keeps = self._keeps_time and letter.source_timestamp_ms >= 0
-        return Outgoing(
-            self._settings.input_topic,
-            partition % self._partitions,
-            letter.record.key,
-            letter.record.value,
-            headers,
-            letter.source_timestamp_ms if keeps else None,
-        )
 
 
 class _Chunk:
@@ -221,14 +163,18 @@ class _Chunk:
         if not self._records:
             return
         try:
-            progress = Progress(self._offset, self._ledger.encode())  # a dry run finds out as well if it is too large
+            now = Progress(self._offset, self._ledger.encode())  # a dry run finds out as well if it is too large
             if self._sender is not None:
-                self._sender.commit(self._partition, progress, self._records)
+                self._sender.commit(self._partition, now, self._records)
                 self._pace.sent(len(self._records))
         except GaveUp:
             self._counts["sent"] -= len(self._records)
             raise
         self._records, self._bytes = [], 0
+
+
+def _nothing() -> None:
+    """Nobody watches a dry run."""
 
 
 def _can_be_sent(letter: Letter) -> bool:
