@@ -466,8 +466,8 @@ def test_optional_rights_that_are_given_make_everything_visible(
     topics, check = secured
     secure.allow(topics)
     for topic in (topics.input, topics.output, topics.dead_letter):
-        secure.grant((ResourceType.TOPIC, topic, ACLOperation.DESCRIBE_CONFIGS))
-        secure.grant((ResourceType.TOPIC, topic, ACLOperation.READ))
+        rights = (ACLOperation.DESCRIBE_CONFIGS, ACLOperation.READ)
+        secure.grant([(ResourceType.TOPIC, topic, right) for right in rights])
     found = check()
     assert found.named("unknown") == set()
     assert {found.status(row) for row in HELPFUL} == {"ok"}
