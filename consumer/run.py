@@ -21,6 +21,8 @@ from consumer.records.poll import Obstacle
 from consumer.service import logs
 from consumer.service.health import Health
 from consumer.service.metrics import Metrics
+from consumer.service.page.page import Page
+from consumer.service.page.recent import RecentLines
 from consumer.service.server import HealthServer
 from consumer.service.signals import Stop
 from consumer.service.watchdog import Watchdog
@@ -101,9 +103,10 @@ def serve(
     stop = Stop(lambda line: logs.write_unlocked(logging.INFO, line))
     metrics.ready.set_function(lambda: health.ready)
     with ExitStack() as closing:
-        server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry)
+        page = Page(settings, health, metrics.registry, closing.enter_context(RecentLines()))
+        server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry, page.render)
         closing.callback(server.close)
-        log.info("metrics, /live and /ready on %s", server.url)
+        log.info("metrics, /live, /ready and a page for people on %s", server.url)
 
         health.starting("loading the model")
         bundle = load(settings.bundle, settings.bundle_digest)

@@ -26,7 +26,10 @@ class Framing(StrEnum):
 class ModelSettings(TimeSettings):
     """Model."""
 
-    bundle: Path = Field(Path("bundles/cascade-imdb"), description="directory of the model bundle")
+    bundle: Path = Field(
+        Path("bundles/cascade-imdb"),
+        description="directory of the model bundle, or student-imdb, which comes with the program",
+    )
     bundle_digest: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{64}$",
@@ -107,7 +110,9 @@ class LimitSettings(ModelSettings):
 class WorkerSettings(LimitSettings):
     """Metrics and logs."""
 
-    metrics_host: str = Field("127.0.0.1", description="address on which /metrics, /live and /ready are served")
+    metrics_host: str = Field(
+        "127.0.0.1", description="address on which /metrics, /live, /ready and the page for people are served"
+    )
     metrics_port: int = Field(
         9100, ge=0, le=65_535, description="port on which they are served; 0: any free one, which the log reports"
     )
