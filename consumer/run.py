@@ -11,6 +11,7 @@ from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
 from consumer.kafka.publisher import Step
 from consumer.kafka.start import Start
+from consumer.model.cache import Cache
 from consumer.model.cascade.bundle import CascadeBundle, load
 from consumer.model.engines.cores import available_cores
 from consumer.model.labeller import Labeller
@@ -20,6 +21,8 @@ from consumer.records.poll import Obstacle
 from consumer.service import logs
 from consumer.service.health import Health
 from consumer.service.metrics import Metrics
+from consumer.service.page.page import Page
+from consumer.service.page.recent import RecentLines
 from consumer.service.server import HealthServer
 from consumer.service.signals import Stop
 from consumer.service.watchdog import Watchdog
@@ -100,14 +103,17 @@ def serve(
     stop = Stop(lambda line: logs.write_unlocked(logging.INFO, line))
     metrics.ready.set_function(lambda: health.ready)
     with ExitStack() as closing:
-        server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry)
+        page = Page(settings, health, metrics.registry, closing.enter_context(RecentLines()))
+        server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry, page.render)
         closing.callback(server.close)
-        log.info("metrics, /live and /ready on %s", server.url)
+        log.info("metrics, /live, /ready and a page for people on %s", server.url)
 
         health.starting("loading the model")
         bundle = load(settings.bundle, settings.bundle_digest)
         classifier = open_model(bundle)
         closing.callback(classifier.close)
+        if settings.cache_texts:
+            classifier = Cache(classifier, settings.cache_texts, metrics.note_lookups)
         model = Model(
             name=bundle.manifest.name,
             version=bundle.manifest.version,
@@ -142,7 +148,7 @@ def serve(
 
         worker = Worker(
             settings,
-            Broker(settings, connection, at=at, alive=alive),
+            Broker(settings, connection, at=at, alive=alive, events=metrics),
             classifier,
             model=model,
             metrics=metrics,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from consumer.errors import BundleError
+from consumer.model.embedded import STUDENT, located
 from consumer.model.manifest import GOLDEN, MANIFEST, TOKENIZER, FileSum
 
 #: Largest size of the files that are parsed, bytes. About 100 times what a bundle of today has.
@@ -37,9 +38,11 @@ def read_manifest(path: Path, digest: str | None = None) -> tuple[Path, bytes, s
     """
     if not path.exists() and (aside := replaced_path(path)).is_dir():
         raise BundleError(f"{path} was moved to {aside} by a command that was killed while replacing it; move it back")
+    path = located(path)
     if not path.is_dir():
         raise BundleError(
-            f"bundle {path} is not a directory; name the directory of a bundle, or make one with review-training fit"
+            f"bundle {path} is not a directory; name the directory of a bundle, or {STUDENT}, which comes with the "
+            "program, or make one with review-training fit"
         )
     path = path.resolve()  # if path is a link that is moved meanwhile, all files still come from one bundle
     content = _manifest_bytes(path)

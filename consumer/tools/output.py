@@ -17,7 +17,7 @@ from consumer.service.logs import visible
 LINE_SECONDS = 10.0
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse._ActionsContainer) -> None:
     """The flag that asks for JSON lines on a terminal as well."""
     parser.add_argument("--json", action="store_true", help="print JSON lines; the default if stdout is no terminal")
 
@@ -100,7 +100,8 @@ class _Lines:
 
     def __init__(self, what: str, total: int | None) -> None:
         self._progress = Progress(disable=True)
-        self._task = self._progress.tasks[self._progress.add_task(what, total=total)]
+        self._progress.add_task(what, total=total)
+        (self._task,) = self._progress.tasks
         self._what = what
         self._shown = self._progress.get_time()
 

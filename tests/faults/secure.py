@@ -45,6 +45,19 @@ def rights(topics: Topics) -> dict[str, list[Right]]:
     }
 
 
+def replay_rights(topics: Topics) -> list[Right]:
+    """The least rights of `dlq replay --send`; the other actions need the first two."""
+    read, write, describe = ACLOperation.READ, ACLOperation.WRITE, ACLOperation.DESCRIBE
+    return [
+        (ResourceType.TOPIC, topics.dead_letter, read),
+        (ResourceType.TOPIC, topics.dead_letter, describe),
+        (ResourceType.TOPIC, topics.input, write),
+        (ResourceType.TOPIC, topics.input, describe),
+        (ResourceType.GROUP, f"{topics.group}.replay", read),
+        *rights(topics)["transactions"],
+    ]
+
+
 class SecureBroker:
     """Listens with SASL_SSL for clients; administration comes through the internal listener."""
 
@@ -85,9 +98,12 @@ class SecureBroker:
     def allow(self, topics: Topics, *, without: Iterable[str] = ()) -> None:
         """Give the user the least rights for these topics, except those for `without`."""
         wanted = [right for name, found in rights(topics).items() if name not in without for right in found]
-        acls = [_acl(right) for right in wanted]
+        self.grant(wanted)
+
+    def grant(self, wanted: Iterable[Right]) -> None:
+        """Give the user these rights."""
         with self.kafka.admin() as admin:
-            assert not admin.create_acls(acls)["failed"]
+            assert not admin.create_acls([_acl(right) for right in wanted])["failed"]
 
     def deny(self, right: Right) -> None:
         """Take one right away, whatever else is allowed."""
