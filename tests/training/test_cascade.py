@@ -15,7 +15,7 @@ import pytest
 from consumer.model.cascade.bundle import CascadeBundle, load
 from consumer.model.manifest import Source
 from consumer.model.opening import load_labeller
-from tests.tiny_bundle import LABELS, positive_probability, write_tiny_bundle
+from tests.tiny_bundle import positive_probability, write_tiny_bundle
 from tests.tiny_encoder import write_table as write_rows
 from training.cli import main
 from training.comparison.contestants import measure_bundle
@@ -135,7 +135,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two members, of which the quick one does not know that moving is good; rows to choose and rows to measure."""
     path = tmp_path_factory.mktemp("cascade")
     write_tiny_bundle(path / "quick", name="quick", ignored=("moving",))
-    write_tiny_bundle(path / "thorough", labels=LABELS[::-1], scale=0.8, name="thorough")
+    write_tiny_bundle(path / "thorough", flipped=True, scale=0.8, name="thorough")
     write_reviews(path / "choose.xlsx", 400, 1)
     write_reviews(path / "test.xlsx", 500, 2)
     return path
