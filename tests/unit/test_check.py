@@ -14,6 +14,7 @@ from consumer.tools.check import machine, memory, transactions
 from consumer.tools.check.row import Row
 from tests.check_rows import Checker
 from tests.tiny_bundle import write_tiny_bundle
+from tests.tiny_cascade import write_tiny_cascade
 
 GIB = 1 << 30
 #: A port that no program listens on.
@@ -177,3 +178,14 @@ def test_a_clock_that_is_off_is_no_longer_green(ahead: float, status: str) -> No
 
     row = transactions._clock(Anywhere(), Clock(ahead, 0.1))  # type: ignore[arg-type]
     assert row.status == status
+
+
+def test_a_cascade_is_checked_with_its_members(tmp_path: Path) -> None:
+    """One row for each question, whose answer holds for all models; a damaged member is red."""
+    cascade = write_tiny_cascade(tmp_path / "cascade")
+    found = of_machine(cascade)
+    assert {row.status for row in found.values()} == {"ok"}
+    assert "tiny-cascade" in found["bundle"].found
+    assert "4 texts" in found["golden texts"].found
+    (tmp_path / "quick/golden.json").write_text("{}")
+    assert of_machine(cascade)["bundle"].status == "failed"

@@ -4,8 +4,10 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 
 from consumer.errors import BundleError
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle import Bundle
+from consumer.model.cascade.bundle import load, models
 from consumer.model.engines.cores import available_cores
+from consumer.model.opening import AnyBundle
 from consumer.run import open_classifier, threads_of
 from consumer.settings import WorkerSettings
 from consumer.tools.check.memory import granted_bytes, needed_bytes, recommended_bytes
@@ -43,8 +45,9 @@ def rows(settings: WorkerSettings, granted: Callable[[], int | None] = granted_b
     """The bundle is sound, fits into this machine, and answers here as it was measured."""
     rest = (THREADS, MEMORY, PRECISION, GOLDEN)
     try:
-        bundle = load_bundle(settings.bundle, settings.bundle_digest)
-        variant, _ = bundle.variant(settings.variant)
+        bundle = load(settings.bundle, settings.bundle_digest)
+        wanted = settings.variant if isinstance(bundle, Bundle) else None  # a cascade names that of each member
+        served = [(model, model.variant(wanted)[0]) for model in models(bundle)]
     except BundleError as error:
         yield failed(BUNDLE, str(error), "see docs/runbook.md, exit code 3")
         yield from (unknown(name, "no bundle") for name in rest)
@@ -53,12 +56,13 @@ def rows(settings: WorkerSettings, granted: Callable[[], int | None] = granted_b
     pinned = "" if settings.bundle_digest else "; bundle_digest pins it"
     yield ok(BUNDLE, f"{manifest.name} {manifest.version}, digest {bundle.digest[:12]}{pinned}")
     yield _threads(settings)
-    memory = _memory(bundle, variant, threads_of(settings), granted())
+    memory = _memory(served, threads_of(settings), granted())
     yield memory
     if memory.status == "failed":
         yield from (unknown(name, "the model would not fit into the memory") for name in (PRECISION, GOLDEN))
         return
-    yield _precision(bundle, variant)
+    precisions = [_precision(model, variant) for model, variant in served]
+    yield next((each for each in precisions if each.status != "ok"), precisions[-1])
     yield _golden(settings, bundle)
 
 
@@ -69,8 +73,8 @@ def _threads(settings: WorkerSettings) -> Row:
     return ok(THREADS, f"{threads} on {cores} cores")
 
 
-def _memory(bundle: Bundle, variant: str, threads: int, granted: int | None) -> Row:
-    needed, recommended = needed_bytes(bundle, variant, threads), recommended_bytes(threads)
+def _memory(served: Sequence[tuple[Bundle, str]], threads: int, granted: int | None) -> Row:
+    needed, recommended = needed_bytes(served, threads), recommended_bytes(threads)
     if granted is None:
         return unknown(MEMORY, "this system does not say how much there is")
     found = f"{granted // _MIB:,} MiB for {threads} threads; {recommended // _MIB:,} are recommended"
@@ -98,7 +102,7 @@ def _precision(bundle: Bundle, name: str) -> Row:
     return warning(PRECISION, f"{found}; this processor has no {wanted}, and computes it more slowly", remedy)
 
 
-def _golden(settings: WorkerSettings, bundle: Bundle) -> Row:
+def _golden(settings: WorkerSettings, bundle: AnyBundle) -> Row:
     try:
         open_classifier(settings, bundle).close()
     except BundleError as error:
