@@ -187,3 +187,14 @@ def test_a_clock_that_is_off_is_no_longer_green(ahead: float, status: str) -> No
 
     row = transactions._clock(Anywhere(), Clock(ahead, 0.1))  # type: ignore[arg-type]
     assert row.status == status
+
+
+def test_a_cascade_is_checked_with_its_members(tmp_path: Path) -> None:
+    """One row for each question, whose answer holds for all models; a damaged member is red."""
+    cascade = write_tiny_cascade(tmp_path / "cascade")
+    found = of_machine(cascade)
+    assert {row.status for row in found.values()} == {"ok"}
+    assert "tiny-cascade" in found["bundle"].found
+    assert "4 texts" in found["golden texts"].found
+    (tmp_path / "quick/golden.json").write_text("{}")
+    assert of_machine(cascade)["bundle"].status == "failed"

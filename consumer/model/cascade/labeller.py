@@ -29,6 +29,7 @@ class Cascade:
         self.bundle = bundle
         self.members = dict(zip((member.name for member in bundle.manifest.members), members, strict=True))
         self._below = {member.name: member.below for member in bundle.manifest.members}
+        self._reads_alike = len({member.manifest.format for member in bundle.members}) == 1
         self._seconds = dict.fromkeys(self.members, 0.0)
 
     @property
@@ -87,9 +88,8 @@ class Cascade:
         return self.members[name or next(reversed(self.members))]
 
     def clean(self, text: str) -> str:
-        """`text` as all members read it; unchanged if they do not read it alike."""
-        cleaned = {member.clean(text) for member in self.members.values()}
-        return cleaned.pop() if len(cleaned) == 1 else text
+        """`text` as all members read it; unchanged if they read it by different rules."""
+        return next(iter(self.members.values())).clean(text) if self._reads_alike else text
 
     def self_check(self) -> None:
         """Let each member replay the golden texts, and see that each of them answers some.

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from rich.padding import Padding
 from rich.text import Text
 
+from consumer.model.cascade.labeller import Cascade
 from consumer.model.classifier import Classifier
 from consumer.model.explain import Explanation, explain
 from consumer.model.labeller import Failed, Scored
@@ -36,7 +37,7 @@ class Labelling:
         faults: texts that could not be labelled.
     """
 
-    def __init__(self, classifier: Classifier, output: Output, *, explains: bool, label: str | None) -> None:
+    def __init__(self, classifier: Classifier | Cascade, output: Output, *, explains: bool, label: str | None) -> None:
         self.faults = 0
         self._classifier = classifier
         self._output = output
