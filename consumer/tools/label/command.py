@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Texts, how they are read, and the settings of the worker that matter here."""
     parser.usage = "%(prog)s [TEXT ...] [--file FILE] [--explain] [FLAG ...]"
     parser.description = (
-        "Label texts with a model bundle, without Kafka: arguments, a file, or standard input with a text a line. "
+        "Label texts with a model bundle, without Kafka: arguments, a file, or standard input with one text per line. "
         "Prints a table on a terminal, JSON lines in a pipe. Without --bundle, it uses bundles/distilbert-imdb if that "
         "is there, else student-imdb, which comes with the program."
     )
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=("lines", "csv", "tsv", "jsonl"),
-        help="lines: a text a line; csv, tsv: a column of a table with a header; jsonl: a field of the JSON object of "
-        "each line (default: by the name of the file, else lines)",
+        help="lines: one text per line; csv, tsv: a column of a table with a header; jsonl: a field of the JSON object "
+        "on each line (default: by the name of the file, else lines)",
     )
     parser.add_argument(
         "--explain",

@@ -134,7 +134,7 @@ def open_bytes(name: str | None) -> Iterator[io.BufferedReader]:
 
 
 def of_lines(stream: BinaryIO, limits: Limits) -> Groups:
-    """A text a line, as soon as a line is there: whoever types or follows a log sees each label at once."""
+    """One text per line, as soon as a line is there: whoever types or follows a log sees each label at once."""
     first = 1
     for lines in _lines(stream, limits):
         yield [checked(row, line.removesuffix(b"\r"), limits) for row, line in enumerate(lines, first)]
