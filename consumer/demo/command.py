@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="directory of the model bundle, or the name of one that comes with the program (default: "
-        f"bundles/distilbert-imdb if it is there, else {STUDENT})",
+        f"bundles/cascade-imdb if it is there, else {STUDENT})",
     )
     parser.add_argument(
         "--rate",

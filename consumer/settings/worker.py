@@ -27,7 +27,7 @@ class ModelSettings(TimeSettings):
     """Model."""
 
     bundle: Path = Field(
-        Path("bundles/distilbert-imdb"),
+        Path("bundles/cascade-imdb"),
         description="directory of the model bundle, or student-imdb, which comes with the program",
     )
     bundle_digest: str | None = Field(
@@ -50,6 +50,13 @@ class ModelSettings(TimeSettings):
         le=1_048_576,
         description="tokens in one model batch at most, padding included; a longer text is a batch of its own "
         "(default: what suits the engine)",
+    )
+    cache_texts: int = Field(
+        10_000,
+        ge=0,
+        le=10_000_000,
+        description="texts whose labels are kept, so that a text that comes again is not computed again; each takes "
+        "about 500 bytes. 0: none",
     )
 
 

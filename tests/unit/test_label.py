@@ -299,9 +299,9 @@ def test_an_embedded_bundle_is_found_by_its_name_from_anywhere(tmp_path: Path, m
     assert embedded(Path("..")) is embedded(f"../bundles/{STUDENT}") is embedded("nothing") is None
     (tmp_path / STUDENT).mkdir()
     assert located(Path(STUDENT)) == Path(STUDENT)
-    # And in a checkout, the default is the large one
+    # And in a checkout, the default is that of the worker
     monkeypatch.chdir(ROOT)
-    assert default() == Path("bundles/distilbert-imdb")
+    assert default() == Path("bundles/cascade-imdb")
 
 
 @pytest.mark.parametrize(

@@ -179,3 +179,8 @@ def count(text: str) -> int:
     if (number := int(text)) < 1:
         raise ValueError
     return number
+
+
+def amount(text: str) -> int:
+    """A number of things, none allowed, as argparse reads it."""
+    return 0 if text == "0" else count(text)

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [TEXT ...] [--file FILE] [--explain] [FLAG ...]"
     parser.description = (
         "Label texts with a model bundle, without Kafka: arguments, a file, or standard input with one text per line. "
-        "Prints a table on a terminal, JSON lines in a pipe. Without --bundle, it uses bundles/distilbert-imdb if that "
+        "Prints a table on a terminal, JSON lines in a pipe. Without --bundle, it uses bundles/cascade-imdb if that "
         "is there, else student-imdb, which comes with the program."
     )
     parser.epilog = (
@@ -56,10 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
         BundleError: the bundle is missing or damaged, or does not answer as it did when it was packaged.
         GaveUp: the engine fails.
     """
-    from consumer.model.bundle import load_bundle
-    from consumer.model.classifier import Classifier
+    from consumer.model.cascade.bundle import load
     from consumer.model.embedded import default
-    from consumer.model.engines import open_engine
+    from consumer.model.opening import open_labeller
     from consumer.records.parse import Limits
     from consumer.tools.label.show import Labelling
     from consumer.tools.label.texts import of_arguments, of_file
@@ -78,13 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.texts
             else stack.enter_context(of_file(arguments.file, arguments.format, limits))
         )
-        bundle = load_bundle(
-            settings.bundle if "bundle" in settings.model_fields_set else default(), settings.bundle_digest
-        )
+        path = settings.bundle if "bundle" in settings.model_fields_set else default()
+        bundle = load(path, settings.bundle_digest)
         if arguments.label and arguments.label not in bundle.manifest.labels:
             raise UsageError(f"--label is none that the bundle knows; it knows {', '.join(bundle.manifest.labels)}")
-        engine = open_engine(bundle, settings.variant, settings.threads)
-        classifier = stack.enter_context(closing(Classifier(bundle, engine)))
+        classifier = stack.enter_context(closing(open_labeller(bundle, settings.variant, settings.threads)))
         classifier.self_check()
         labelling = Labelling(classifier, output, explains=arguments.explain, label=arguments.label)
         labelling.head()

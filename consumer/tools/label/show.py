@@ -6,6 +6,7 @@ from dataclasses import asdict
 from rich.padding import Padding
 from rich.text import Text
 
+from consumer.model.cascade.labeller import Cascade
 from consumer.model.classifier import Classifier
 from consumer.model.explain import Explanation, explain
 from consumer.model.labeller import Failed, Scored
@@ -36,13 +37,13 @@ class Labelling:
         faults: texts that could not be labelled.
     """
 
-    def __init__(self, classifier: Classifier, output: Output, *, explains: bool, label: str | None) -> None:
+    def __init__(self, classifier: Classifier | Cascade, output: Output, *, explains: bool, label: str | None) -> None:
         self.faults = 0
         self._classifier = classifier
         self._output = output
         self._explains = explains
         self._label = label
-        self._width = max(map(len, (*classifier.bundle.manifest.labels, "label")))
+        self._width = max(map(len, (*classifier.labels, "label")))
 
     def head(self) -> None:
         """Print which model this is, and the heads of the columns."""
