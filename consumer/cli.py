@@ -18,7 +18,9 @@ from consumer.service.signals import stop_before_it_begins
 COMMANDS = {
     "run": ("consumer.run", "label reviews until stopped"),
     "label": ("consumer.tools.label", "label texts without Kafka: arguments, a file or standard input"),
+    "check": ("consumer.tools.check.command", "check everything that must hold before go-live, and say what to do"),
     "kafka": ("consumer.local.command", "run a real Kafka on this machine, for development"),
+    "produce": ("consumer.tools.produce.command", "send the rows of a file to the input topic, each exactly once"),
     "demo": ("consumer.demo.command", "see it work: start a real Kafka and a worker, send a sample of reviews"),
 }
 

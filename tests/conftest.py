@@ -67,6 +67,12 @@ def _is_logger(each: object) -> TypeGuard[logging.Logger]:
     return isinstance(each, logging.Logger)
 
 
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """Of everything random in a test; `pytest --seed N` replays."""
+    return int(request.config.getoption("--seed"))
+
+
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[LocalBroker]:
     """A running broker, shared by all tests: break a broker of your own, not this one."""

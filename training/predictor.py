@@ -27,7 +27,7 @@ from consumer.model.cascade.labeller import Cascade
 from consumer.model.classifier import Classifier
 from consumer.model.labeller import Failed
 from consumer.model.opening import open_labeller
-from training.data.text_values import text_or_reason
+from consumer.tables.text_values import text_or_reason
 
 #: Texts passed to the classifier at once; it sorts them by length and cuts them into batches itself.
 CHUNK = 256

@@ -85,9 +85,12 @@ class SecureBroker:
     def allow(self, topics: Topics, *, without: Iterable[str] = ()) -> None:
         """Give the user the least rights for these topics, except those for `without`."""
         wanted = [right for name, found in rights(topics).items() if name not in without for right in found]
-        acls = [_acl(right) for right in wanted]
+        self.grant(wanted)
+
+    def grant(self, wanted: Iterable[Right]) -> None:
+        """Give the user these rights."""
         with self.kafka.admin() as admin:
-            assert not admin.create_acls(acls)["failed"]
+            assert not admin.create_acls([_acl(right) for right in wanted])["failed"]
 
     def deny(self, right: Right) -> None:
         """Take one right away, whatever else is allowed."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from consumer.model.embedded import DEFAULT
 from consumer.errors import BundleError
 from consumer.model.bundle import load_bundle
 from consumer.model.cascade.bundle import CascadeBundle, load, models
 from consumer.model.classifier import Classifier
+from consumer.model.embedded import DEFAULT
 from consumer.model.engines import open_engine
 from consumer.model.opening import open_labeller
 from consumer.settings import WorkerSettings

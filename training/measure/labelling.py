@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from consumer.errors import ReviewsError, UsageError
-from training.data.table import GUESSED, TableOptions
-from training.data.text_values import NO_TEXT, NOT_UNICODE
+from consumer.tables.table import GUESSED, TableOptions
+from consumer.tables.text_values import NO_TEXT, NOT_UNICODE
 from training.data.texts import STDIN, read_texts
 from training.io.output import check_file, check_not_read, writing
 from training.io.progress import ProgressBar, say

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from training.data.calamine_books import other_sheets
-from training.data.columns import Columns
-from training.data.files import format_of
-from training.data.headers import SAMPLE_ROWS, Header, find_header, is_filled
-from training.data.separated import csv_rows, dialect_of, surplus
-from training.data.table import NO_HEADER, NO_SEPARATOR, BadRow, TableOptions
-from training.data.workbooks import Sheet, excel_sheets
+from consumer.tables.calamine_books import other_sheets
+from consumer.tables.files import format_of
+from consumer.tables.headers import SAMPLE_ROWS, Header, find_header, is_filled
+from consumer.tables.names import Columns
+from consumer.tables.separated import csv_rows, dialect_of, surplus
+from consumer.tables.table import NO_HEADER, NO_SEPARATOR, BadRow, TableOptions
+from consumer.tables.workbooks import Sheet, excel_sheets
 
 #: How the sheets of a workbook are read, by its suffix.
 WORKBOOKS: dict[str, Callable[[Path], Any]] = {

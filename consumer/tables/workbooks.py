@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from consumer.errors import UsageError
-from training.data.table import Percentage
+from consumer.tables.table import Percentage
 
 #: What files begin with that Excel encrypted, and workbooks of before 2007.
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 
 from consumer.errors import UsageError
-from training.data.columns import LABEL_NAMES, SHOWN_NAME, TEXT_NAMES, Columns, find_column
-from training.data.table import NO_HEADER, check_header
+from consumer.tables.names import LABEL_NAMES, SHOWN_NAME, TEXT_NAMES, Columns, find_column
+from consumer.tables.table import NO_HEADER, check_header
 
 #: Rows at the start of a table that are looked at, and those of them among which a header is looked for.
 SAMPLE_ROWS, HEADER_ROWS = 200, 20

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from training.data.files import format_of, lines_of, open_text
-from training.data.table import BadRow, Place, Table, TableOptions
+from consumer.tables.files import format_of, lines_of, open_text
+from consumer.tables.table import BadRow, Place, Table, TableOptions
 
 #: Characters of the largest json file with a list, which is in memory as a whole.
 LARGEST_LIST = 2**30
@@ -19,17 +19,27 @@ def json_values(path: Path, options: TableOptions) -> Iterator[tuple[int, Any]]:
     Raises:
         UsageError: a json file is neither a list nor lines of JSON, or too large to be a list.
     """
-    if format_of(path) == ".json" and _is_list(path, options):
+    if is_list(path, options.encoding):
         yield from enumerate(_list_in(path, options), start=1)
         return
-    with open_text(path, options.encoding, newline="\n") as file:
+    for number, line in json_lines(path, options.encoding):
+        try:
+            yield number, json.loads(line) if line.strip() else None
+        except json.JSONDecodeError as error:
+            yield number, BadRow(number, f"no JSON: {error.msg} at character {error.colno}")
+        except (ValueError, RecursionError):  # a number of thousands of digits, or thousands of brackets
+            yield number, BadRow(number, "no JSON: numbers or nesting out of bounds")
+
+
+def json_lines(path: Path, encoding: str | None) -> Iterator[tuple[int, str]]:
+    """Number (from 1) and text of each line, without its end; bytes that are not of this encoding are lone surrogates.
+
+    Raises:
+        UsageError: a line is too long, or the encoding is unknown.
+    """
+    with open_text(path, encoding, newline="\n") as file:
         for number, line in enumerate(lines_of(path, file), start=1):
-            try:
-                yield number, json.loads(line.removesuffix("\n")) if line.strip() else None
-            except json.JSONDecodeError as error:
-                yield number, BadRow(number, f"no JSON: {error.msg} at character {error.colno}")
-            except (ValueError, RecursionError):  # a number of thousands of digits, or thousands of brackets
-                yield number, BadRow(number, "no JSON: numbers or nesting out of bounds")
+            yield number, line.removesuffix("\n")
 
 
 def read_json(path: Path, options: TableOptions) -> Table:
@@ -47,9 +57,11 @@ def read_json(path: Path, options: TableOptions) -> Table:
     return Table({name: [record.get(name) for record in records] for name in names}, places, tuple(broken))
 
 
-def _is_list(path: Path, options: TableOptions) -> bool:
-    """Whether a json file holds a list, which may be one long line, rather than an object a line."""
-    with open_text(path, options.encoding, newline="\n") as file:
+def is_list(path: Path, encoding: str | None) -> bool:
+    """Whether this is a json file that holds a list, which may be one long line, rather than an object a line."""
+    if format_of(path) != ".json":
+        return False
+    with open_text(path, encoding, newline="\n") as file:
         while (start := file.read(4096)) and not start.strip():
             pass
     start = start.lstrip()
@@ -59,12 +71,8 @@ def _is_list(path: Path, options: TableOptions) -> bool:
 
 
 def _list_in(path: Path, options: TableOptions) -> list[Any]:
-    with open_text(path, options.encoding, newline="\n") as file:
-        content = file.read(LARGEST_LIST + 1)
-    if len(content) > LARGEST_LIST:
-        raise UsageError(f"{path} is a list of more than {LARGEST_LIST} characters: write a line an object, as .jsonl")
     try:
-        values: list[Any] = json.loads(content)
+        values: list[Any] = json.loads(list_text(path, options.encoding))
     except json.JSONDecodeError as error:
         raise UsageError(
             f"{path} is not a list in JSON: {error.msg} in line {error.lineno}, character {error.colno}: give a "
@@ -73,3 +81,16 @@ def _list_in(path: Path, options: TableOptions) -> list[Any]:
     except (ValueError, RecursionError):
         raise UsageError(f"{path} is not a list in JSON: numbers or nesting out of bounds") from None
     return values
+
+
+def list_text(path: Path, encoding: str | None) -> str:
+    """The whole of a json file with a list.
+
+    Raises:
+        UsageError: it is too large.
+    """
+    with open_text(path, encoding, newline="\n") as file:
+        content = file.read(LARGEST_LIST + 1)
+    if len(content) > LARGEST_LIST:
+        raise UsageError(f"{path} is a list of more than {LARGEST_LIST} characters: write a line an object, as .jsonl")
+    return content

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from training.data.workbooks import Range, Sheet
+from consumer.tables.workbooks import Range, Sheet
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import numbers
 from typing import Any
 
 from consumer.model.text import is_blank
-from training.data.table import Percentage
+from consumer.tables.table import Percentage
 
 NO_TEXT = "no text"
 NOT_UNICODE = "not valid UTF-8"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from training.data.columns import LABEL_NAMES, TEXT_NAMES, find_column
-from training.data.files import LONGEST, format_of, lines_of, name_of_format, open_text
-from training.data.table import BadRow, TableOptions
+from consumer.tables.files import LONGEST, format_of, lines_of, name_of_format, open_text
+from consumer.tables.names import LABEL_NAMES, TEXT_NAMES, find_column
+from consumer.tables.table import BadRow, TableOptions
 
 #: Lines at the start of a file, and characters of them, from which the separator is guessed.
 SAMPLE_LINES, SAMPLE_CHARACTERS = 200, 2**20
