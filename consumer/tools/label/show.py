@@ -67,11 +67,12 @@ class Labelling:
         return len(group)
 
     def _fault(self, given: Given, fault: Fault) -> None:
+        detail = str(fault) or given.detail
         if self._output.is_json:
-            detail = {"detail": str(fault)} if fault.detail else {}
-            self._output.line({"row": given.row, "label": None, "reason": fault.reason.value, **detail})
+            more = {"detail": detail} if detail else {}
+            self._output.line({"row": given.row, "label": None, "reason": fault.reason.value, **more})
             return
-        cause = f"{fault.reason}: {fault}" if fault.detail else fault.reason.value
+        cause = f"{fault.reason}: {visible(detail)}" if detail else fault.reason.value
         self._print(Text(f"{'-':<{self._width}}  row {given.row} cannot be labelled ({cause})", "yellow"))
 
     def _scored(self, given: Given, scored: Scored, explanation: Explanation | None) -> None:
