@@ -13,7 +13,7 @@ from kafka.structs import OffsetAndMetadata
 
 from consumer.errors import GaveUp
 from consumer.kafka.client import NULL, reason_of
-from consumer.kafka.connection import Connection
+from consumer.kafka.connection import Outlet
 from consumer.kafka.delivery import SIGN_SECONDS, Delivery
 from consumer.kafka.fixes import refusals, transactions
 from consumer.records.events import Events
@@ -45,7 +45,7 @@ class Publisher:
     def __init__(
         self,
         settings: WorkerSettings,
-        connection: Connection,
+        connection: Outlet,
         at: Callable[[Step], None],
         alive: Callable[[], None],
         events: Events,
