@@ -20,8 +20,8 @@ from consumer.model.bundle import load_bundle
 from consumer.model.embedded import STUDENT, default, embedded, located
 from consumer.records.fault import Reason
 from consumer.records.parse import Limits
-from consumer.tools.label.show import BAR, bar
 from consumer.tools.label.texts import Given, of_lines
+from consumer.tools.output import BAR, bar
 from tests.tiny_bundle import MAX_LENGTH, POISON, WORTH, positive_probability, write_tiny_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -321,9 +321,10 @@ def test_an_embedded_bundle_is_found_by_its_name_from_anywhere(tmp_path: Path, m
 
 
 @pytest.mark.parametrize(
-    ("share", "full"), [(0, ""), (0.5, "█████"), (0.51, "█████▏"), (0.999, "██████████"), (1, "█" * 10)]
+    ("share", "full"),
+    [(0, ""), (0.5, "█████"), (0.51, "█████▏"), (0.999, "██████████"), (1, "█" * 10), (2, "█" * 10), (-1, "")],
 )
 def test_bars_are_as_long_as_their_share(share: float, full: str) -> None:
     """To an eighth of a character; in ASCII to a character."""
     assert bar(share) == full.ljust(BAR)
-    assert bar(share, is_ascii=True) == ("#" * round(share * 10)).ljust(BAR)
+    assert bar(share, is_ascii=True) == ("#" * round(min(share, 1) * 10)).ljust(BAR)

@@ -14,13 +14,10 @@ from consumer.records.fault import Fault, Reason
 from consumer.service.logs import visible
 from consumer.tools.label.explanation import as_rich, weights, what_is_read
 from consumer.tools.label.texts import Given
-from consumer.tools.output import Output
+from consumer.tools.output import BAR, Output, bar
 
-#: Width of a full bar, in characters.
-BAR = 10
 #: Characters of a text in a table; the terminal cuts what it has no room for.
 SHOWN_CHARACTERS = 400
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 _STYLES = {"pos": "green", "neg": "red"}
 
 
@@ -102,11 +99,3 @@ class Labelling:
 
     def _print(self, line: Text) -> None:
         self._output.console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
-
-
-def bar(share: float, is_ascii: bool = False) -> str:
-    """A bar of `BAR` characters of which `share`, 0 to 1, is filled."""
-    if is_ascii:
-        return f"{'#' * round(share * BAR):<{BAR}}"
-    full, eighths = divmod(round(share * BAR * 8), 8)
-    return f"{'█' * full}{_EIGHTHS[eighths] if eighths else ''}".ljust(BAR)
