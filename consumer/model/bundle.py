@@ -52,7 +52,7 @@ def load_bundle(path: Path, digest: str | None = None) -> Bundle:
     list are ignored and never opened; version control, volumes and file managers leave their own behind.
 
     Args:
-        path: directory of the bundle, or the name of one that comes with the program.
+        path: directory of the bundle.
         digest: SHA-256 that its manifest must have, in hex; None accepts any.
 
     Raises:

@@ -24,7 +24,7 @@ def located(path: Path) -> Path:
 
 
 def default() -> Path:
-    """What `demo` and `label` serve if no bundle is named: the large one of a checkout, else the student."""
+    """What `demo` and `label` serve if no bundle is named: the default of a checkout, else the student."""
     return DEFAULT if (DEFAULT / MANIFEST).is_file() else located(Path(STUDENT))
 
 

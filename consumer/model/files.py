@@ -27,7 +27,7 @@ def read_manifest(path: Path, digest: str | None = None) -> tuple[Path, bytes, s
     """The manifest of the bundle at `path`, not parsed yet.
 
     Args:
-        path: directory of the bundle.
+        path: directory of the bundle, or the name of one that comes with the program.
         digest: SHA-256 that the manifest must have, in hex; None accepts any.
 
     Returns:

@@ -15,6 +15,9 @@ from consumer.service.logs import visible
 
 #: Between two lines of progress if stderr is no terminal.
 LINE_SECONDS = 10.0
+#: Width of a full bar, in characters.
+BAR = 10
+_EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def add_json(parser: argparse._ActionsContainer) -> None:
@@ -67,6 +70,15 @@ def cell(value: object) -> Text:
     if isinstance(value, Text):
         return value
     return Text("" if value is None else f"{value:,}" if isinstance(value, int) else visible(str(value)))
+
+
+def bar(share: float, is_ascii: bool = False) -> str:
+    """A bar of `BAR` characters of which `share`, 0 to 1, is filled; what is beyond counts as the nearest of both."""
+    share = max(0.0, min(1.0, share))
+    if is_ascii:
+        return f"{'#' * round(share * BAR):<{BAR}}"
+    full, eighths = divmod(round(share * BAR * 8), 8)
+    return f"{'█' * full}{_EIGHTHS[eighths] if eighths else ''}".ljust(BAR)
 
 
 class _Rate(ProgressColumn):

@@ -185,7 +185,7 @@ def test_without_a_bundle_it_says_what_to_do(tmp_path: Path) -> None:
     with running_demo(tmp_path, "--bundle", str(tmp_path / "absent")) as demo:
         assert demo.wait_exit() == 3
         (line,) = demo.text.splitlines()
-        assert line.endswith("run this in the project's checkout, or set --bundle")
+        assert line.endswith("to student-imdb, which comes with the program")
         demo.assert_nothing_left()
 
 

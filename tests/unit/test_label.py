@@ -1,5 +1,6 @@
 """`review-consumer label`: every text gets its label or its reason, from wherever it comes, without Kafka."""
 
+import datetime
 import fcntl
 import io
 import json
@@ -19,8 +20,8 @@ from consumer.model.bundle import load_bundle
 from consumer.model.embedded import STUDENT, default, embedded, located
 from consumer.records.fault import Reason
 from consumer.records.parse import Limits
-from consumer.tools.label.show import BAR, bar
 from consumer.tools.label.texts import Given, of_lines
+from consumer.tools.output import BAR, bar
 from tests.tiny_bundle import MAX_LENGTH, POISON, WORTH, positive_probability, write_tiny_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -122,7 +123,7 @@ TABLES = {
     "reviews.csv": b'\xef\xbb\xbfid,text\n1,"good, ""great"" film"\n2\n3,\n4,"two\nlines"\n',
     "semicolons.csv": b'id;text\n1;"good, ""great"" film"\n2\n3;\n4;"two\nlines"\n',
     "reviews.tsv": b'id\ttext\n1\t"good, ""great"" film"\n2\n3\t\n4\t"two\nlines"\n',
-    "reviews.jsonl": b'\xef\xbb\xbf{"text": "good, \\"great\\" film"}\n{"id": 2}\n{"text": ""}\n'
+    "lines.jsonl": b'\xef\xbb\xbf{"text": "good, \\"great\\" film"}\n{"id": 2}\n{"text": ""}\n'
     b'{"text": "two\\nlines"}\n\n',
 }
 
@@ -134,7 +135,24 @@ def test_a_column_of_a_file_is_labelled(label: Any, tmp_path: Path, name: str) -
     code, rows, _ = label("--file", str(tmp_path / name))
     assert code == 1
     assert [row.get("text") for row in rows] == ['good, "great" film', None, None, "two\nlines"]
-    assert [row.get("reason") for row in rows] == [None, "invalid_text", "empty_text", None]
+    missing = "invalid_text" if name.endswith("jsonl") else "empty_text"
+    assert [row.get("reason") for row in rows] == [None, missing, "empty_text", None]
+
+
+def test_a_spreadsheet_is_read_as_elsewhere(label: Any, tmp_path: Path) -> None:
+    """Its usual column is found, its rows have the numbers that a person sees, and a date is no text."""
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (["Reviews", "other"], ["good", "a"], [datetime.datetime(2026, 1, 2), "b"], ["awful", "c"]):
+        book.active.append(row)
+    book.save(tmp_path / "reviews.xlsx")
+    code, rows, _ = label("--file", str(tmp_path / "reviews.xlsx"))
+    assert code == 1
+    assert [(row["row"], row["label"]) for row in rows] == [(2, "pos"), (3, None), (4, "neg")]
+    assert (rows[1]["reason"], rows[1]["detail"]) == ("invalid_text", "a date, not a text")
+    code, rows, _ = label("--file", str(tmp_path / "reviews.xlsx"), "--text-column", "other")
+    assert [row["text"] for row in rows] == ["a", "b", "c"]
 
 
 def test_json_lines_are_read_as_the_worker_reads_records(label: Any) -> None:
@@ -216,7 +234,6 @@ def test_the_explained_label_may_be_chosen(label: Any) -> None:
         (["--file", "."], "cannot be read (Is a directory)"),
         (["--file", sys.executable], "is not a text file"),
         ([str(ROOT / "README.md")], "write --file before its name"),
-        (["--file", str(ROOT / "pyproject.toml"), "--format", "csv"], "there is no column text"),
         (["a", "--variant", "int3"], "has no variant"),
     ],
 )
@@ -230,20 +247,19 @@ def test_what_cannot_be_done_is_said_in_one_line(label: Any, flags: list[str], m
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("name", "content", "message"),
     [
-        (b"PK\x03\x04...", "is a spreadsheet or another archive; save it as CSV"),
-        (b"\x1f\x8b...", "is compressed"),
-        ("text".encode("utf-16"), "is UTF-16"),
-        (b"text\n\xff\n", "is not UTF-8"),
-        (b'text\n"' + b"x" * 5_000_000, "is not valid CSV"),
-        (b"", "the first line is empty"),
+        ("texts", b"PK\x03\x04...", "is a spreadsheet or another archive"),
+        ("texts", b"\x1f\x8b...", "is compressed"),
+        ("texts", "text".encode("utf-16"), "is UTF-16"),
+        ("texts.xlsx", b"no workbook", "texts.xlsx"),
+        ("texts.csv", b"a,b\nc,d\n", "--text-column"),
     ],
 )
-def test_a_file_of_another_kind_is_refused(label: Any, tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_of_another_kind_is_refused(label: Any, tmp_path: Path, name: str, content: bytes, message: str) -> None:
     """With what to do instead."""
-    (tmp_path / "file.csv").write_bytes(content)
-    code, _, errors = label("--file", str(tmp_path / "file.csv"))
+    (tmp_path / name).write_bytes(content)
+    code, _, errors = label("--file", str(tmp_path / name), *(["--text-column", "x"] if name.endswith("csv") else []))
     assert (code, errors.count("\n")) == (2, 1)
     assert message in errors
 
@@ -299,15 +315,16 @@ def test_an_embedded_bundle_is_found_by_its_name_from_anywhere(tmp_path: Path, m
     assert embedded(Path("..")) is embedded(f"../bundles/{STUDENT}") is embedded("nothing") is None
     (tmp_path / STUDENT).mkdir()
     assert located(Path(STUDENT)) == Path(STUDENT)
-    # And in a checkout, the default is the large one
+    # And in a checkout, the default is that of the worker
     monkeypatch.chdir(ROOT)
     assert default() == Path("bundles/cascade-imdb")
 
 
 @pytest.mark.parametrize(
-    ("share", "full"), [(0, ""), (0.5, "█████"), (0.51, "█████▏"), (0.999, "██████████"), (1, "█" * 10)]
+    ("share", "full"),
+    [(0, ""), (0.5, "█████"), (0.51, "█████▏"), (0.999, "██████████"), (1, "█" * 10), (2, "█" * 10), (-1, "")],
 )
 def test_bars_are_as_long_as_their_share(share: float, full: str) -> None:
     """To an eighth of a character; in ASCII to a character."""
     assert bar(share) == full.ljust(BAR)
-    assert bar(share, is_ascii=True) == ("#" * round(share * 10)).ljust(BAR)
+    assert bar(share, is_ascii=True) == ("#" * round(min(share, 1) * 10)).ljust(BAR)

@@ -161,7 +161,12 @@ class Page:
         if not labels:
             return tag("p", "Not loaded yet.")
         names = ("name", "version", "variant", "digest")
-        return table(("", "served"), ((name, tag("code", labels.get(name, ""))) for name in names))
+        parts = [table(("", "served"), ((name, tag("code", labels.get(name, ""))) for name in names))]
+        passed_on = readings.by("reviews_member_passed_on_total", "member")
+        if members := readings.by("reviews_member_texts_total", "member"):
+            rows = ((name, number(texts), number(passed_on.get(name, 0.0))) for name, texts in members.items())
+            parts.append(table(("member of the cascade", "#texts", "#passed on to the next"), rows))
+        return joined(parts)
 
     def _log(self) -> Raw:
         lines = self._recent.newest_first()

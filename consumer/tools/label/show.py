@@ -14,13 +14,10 @@ from consumer.records.fault import Fault, Reason
 from consumer.service.logs import visible
 from consumer.tools.label.explanation import as_rich, weights, what_is_read
 from consumer.tools.label.texts import Given
-from consumer.tools.output import Output
+from consumer.tools.output import BAR, Output, bar
 
-#: Width of a full bar, in characters.
-BAR = 10
 #: Characters of a text in a table; the terminal cuts what it has no room for.
 SHOWN_CHARACTERS = 400
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 _STYLES = {"pos": "green", "neg": "red"}
 
 
@@ -43,7 +40,7 @@ class Labelling:
         self._output = output
         self._explains = explains
         self._label = label
-        self._width = max(map(len, (*classifier.bundle.manifest.labels, "label")))
+        self._width = max(map(len, (*classifier.labels, "label")))
 
     def head(self) -> None:
         """Print which model this is, and the heads of the columns."""
@@ -67,11 +64,12 @@ class Labelling:
         return len(group)
 
     def _fault(self, given: Given, fault: Fault) -> None:
+        detail = str(fault) or given.detail
         if self._output.is_json:
-            detail = {"detail": str(fault)} if fault.detail else {}
-            self._output.line({"row": given.row, "label": None, "reason": fault.reason.value, **detail})
+            more = {"detail": detail} if detail else {}
+            self._output.line({"row": given.row, "label": None, "reason": fault.reason.value, **more})
             return
-        cause = f"{fault.reason}: {fault}" if fault.detail else fault.reason.value
+        cause = f"{fault.reason}: {visible(detail)}" if detail else fault.reason.value
         self._print(Text(f"{'-':<{self._width}}  row {given.row} cannot be labelled ({cause})", "yellow"))
 
     def _scored(self, given: Given, scored: Scored, explanation: Explanation | None) -> None:
@@ -101,11 +99,3 @@ class Labelling:
 
     def _print(self, line: Text) -> None:
         self._output.console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
-
-
-def bar(share: float, is_ascii: bool = False) -> str:
-    """A bar of `BAR` characters of which `share`, 0 to 1, is filled."""
-    if is_ascii:
-        return f"{'#' * round(share * BAR):<{BAR}}"
-    full, eighths = divmod(round(share * BAR * 8), 8)
-    return f"{'█' * full}{_EIGHTHS[eighths] if eighths else ''}".ljust(BAR)

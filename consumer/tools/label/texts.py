@@ -1,11 +1,11 @@
 """Where the texts come from: arguments, a file or standard input. What is no text is a `Fault`, as in the worker."""
 
-import csv
 import io
+import logging
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +18,13 @@ from consumer.records.fault import Detail, Fault, Reason
 from consumer.records.parse import Limits, ParsedReview, parse
 from consumer.records.record import Record
 from consumer.service.logs import visible
+from consumer.tables.files import format_of
+from consumer.tables.formats import GRIDS, PARQUET
+from consumer.tables.rows import Row, open_rows
+from consumer.tables.table import TableOptions
+from consumer.tables.text_values import NO_TEXT, text_or_reason
+
+log = logging.getLogger(__name__)
 
 #: Rows of a table that are labelled at once.
 ROWS = 256
@@ -27,8 +34,8 @@ READ_BYTES = 65_536
 BEGINNING_BYTES = 1024
 #: How a file begins that is none of ours, and what to do with it.
 _OTHER_FILES = {
-    b"PK\x03\x04": "is a spreadsheet or another archive; save it as CSV, or use review-training predict",
-    b"PAR1": "is a Parquet file; use review-training predict",
+    b"PK\x03\x04": "is a spreadsheet or another archive; give it as --file with a name that ends in .xlsx",
+    b"PAR1": "is a Parquet file; give it as --file with a name that ends in .parquet",
     b"\x1f\x8b": "is compressed; decompress it first, as in: gunzip -c FILE | review-consumer label",
     b"\xff\xfe": "is UTF-16; save it as UTF-8",
     b"\xfe\xff": "is UTF-16; save it as UTF-8",
@@ -37,21 +44,23 @@ _OTHER_FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """One text: `row` counts arguments, lines or rows of a table from 1. With a `fault`, it cannot be labelled."""
+    """One text: `row` counts arguments or lines from 1, rows of a table as a spreadsheet does.
+
+    With a `fault`, it cannot be labelled; `detail` is what the fault itself does not say.
+    """
 
     row: int
     text: str
     fault: Fault | None = None
+    detail: str = ""
 
 
 #: Groups of texts, each as soon as it is there.
 Groups = Iterator[Sequence[Given]]
 
 
-def checked(row: int, text: str | bytes | None, limits: Limits) -> Given:
-    """`text` as the worker would take it: UTF-8, not blank, not longer than it may be; None if it is missing."""
-    if text is None:
-        return Given(row, "", Fault(Reason.INVALID_TEXT, Detail.MISSING))
+def checked(row: int, text: str | bytes, limits: Limits) -> Given:
+    """`text` as the worker would take it: UTF-8, not blank, not longer than it may be."""
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
         decoded.encode()  # an argument that is not UTF-8 has lone surrogates
@@ -75,13 +84,13 @@ def of_arguments(texts: Sequence[str], limits: Limits) -> Groups:
 
 
 @contextmanager
-def of_file(name: str | None, kind: str | None, limits: Limits) -> Iterator[Groups]:
-    """The texts of the file `name`, or of standard input.
+def of_stream(name: str | None, kind: str | None, limits: Limits) -> Iterator[Groups]:
+    """The texts of the text file `name`, or of standard input.
 
     Args:
         name: None or "-" is standard input.
         kind: a key of `KINDS`; None: by the name of the file, else lines.
-        limits: of the text, and the name of its column or field.
+        limits: of the text, and the name of its field.
 
     Raises:
         UsageError: it cannot be read, or is not of this kind.
@@ -97,10 +106,6 @@ def of_file(name: str | None, kind: str | None, limits: Limits) -> Iterator[Grou
         if isinstance(error, BrokenPipeError):
             raise
         raise UsageError(f"{shown} cannot be read ({error.strerror}); name a readable file") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{shown} is not UTF-8; save it as UTF-8") from error
-    except csv.Error as error:
-        raise UsageError(f"{shown} is not valid CSV ({error}); write quotes within a quoted text twice") from error
 
 
 def is_regular(stream: io.BufferedReader) -> bool:
@@ -133,8 +138,13 @@ def open_bytes(name: str | None) -> Iterator[io.BufferedReader]:
         yield file
 
 
+def is_table(name: str | None, kind: str | None) -> bool:
+    """Whether the texts are a column of the file `name`."""
+    return kind is None and name not in {None, "-"} and format_of(Path(str(name))) in {*GRIDS, PARQUET}
+
+
 def of_lines(stream: BinaryIO, limits: Limits) -> Groups:
-    """A text a line, as soon as a line is there: whoever types or follows a log sees each label at once."""
+    """One text per line, as soon as a line is there: whoever types or follows a log sees each label at once."""
     first = 1
     for lines in _lines(stream, limits):
         yield [checked(row, line.removesuffix(b"\r"), limits) for row, line in enumerate(lines, first)]
@@ -149,34 +159,34 @@ def of_json_lines(stream: BinaryIO, limits: Limits) -> Groups:
         first += len(lines)
 
 
-def of_table(stream: BinaryIO, limits: Limits, delimiter: str = ",") -> Groups:
-    """The column `text_field` of each row; rows are counted without the header."""
-    csv.field_size_limit(4 * limits.max_text_characters)  # the limit of a text is checked row by row
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-    try:
-        header = text.readline()
-        if delimiter == "," and ";" in header and "," not in header:
-            delimiter = ";"  # as spreadsheets write it where the comma is the decimal point
-        (names,) = csv.reader([header], delimiter=delimiter) if header.strip() else ([],)
-        if limits.text_field not in names:
-            raise UsageError(
-                f"there is no column {limits.text_field}; set --text-field to the one with the texts, of "
-                f"{', '.join(map(visible, names)) or 'none: the first line is empty'}"
-            )
-        rows = enumerate(csv.DictReader(text, names, delimiter=delimiter), 1)
+def of_table(path: Path, column: str | None, options: TableOptions, limits: Limits) -> Groups:
+    """The texts in a column of a spreadsheet, csv, tsv or parquet file, read as `produce` and training read it.
+
+    Raises:
+        UsageError: the file cannot be read, or lacks the column.
+    """
+    head, rows = open_rows(path, options, column, log.warning)
+
+    def groups() -> Groups:
         while group := list(islice(rows, ROWS)):
-            yield [checked(row, fields[limits.text_field], limits) for row, fields in group]
-    finally:
-        text.detach()
+            yield [_of_row(row, str(head.text), limits) for row in group]
+
+    return groups()
 
 
-KINDS: dict[str, Callable[[BinaryIO, Limits], Groups]] = {
-    "lines": of_lines,
-    "jsonl": of_json_lines,
-    "csv": of_table,
-    "tsv": lambda stream, limits: of_table(stream, limits, "\t"),
-}
-BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
+KINDS: dict[str, Callable[[BinaryIO, Limits], Groups]] = {"lines": of_lines, "jsonl": of_json_lines}
+BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+
+def _of_row(row: Row, column: str, limits: Limits) -> Given:
+    if not isinstance(row.content, Mapping):
+        return Given(row.number, "", Fault(Reason.INVALID_TEXT), str(getattr(row.content, "reason", "")))
+    text, why = text_or_reason(row.content[column])
+    if text is not None:
+        return checked(row.number, text, limits)
+    if why == NO_TEXT:
+        return Given(row.number, "", Fault(Reason.EMPTY_TEXT))
+    return Given(row.number, "", Fault(Reason.INVALID_TEXT), why or "")
 
 
 def _of_json(row: int, line: bytes, limits: Limits) -> Given:

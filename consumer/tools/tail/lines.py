@@ -9,12 +9,10 @@ from consumer.records.letter import Letter
 from consumer.records.record import Record
 from consumer.service.logs import visible
 from consumer.tools.dlq.rows import facts
+from consumer.tools.output import bar
 from consumer.tools.places import utc
 
 WORDS = 12
-BAR = 10
-#: Eighths of a character.
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
 _STYLES = ("green", "red", "yellow", "blue", "magenta", "cyan")
 
 
@@ -47,13 +45,6 @@ class Line:
         )
         line.truncate(width, overflow="ellipsis")
         return line
-
-
-def bar(score: float) -> str:
-    """The score as a bar of `BAR` characters."""
-    eighths = round(max(0.0, min(1.0, score)) * BAR * 8)
-    full, part = divmod(eighths, 8)
-    return ("█" * full + (_EIGHTHS[part] if part else "")).ljust(BAR)
 
 
 def prediction_line(record: Record) -> Line:
