@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which shell."""
     parser.description = "Print a completion script for a shell: of commands, flags, their values, and files."
     parser.epilog = (
-        "write the output to a file: ~/.local/share/bash-completion/completions/review-consumer (bash), _review-consumer "
-        "in a directory of $fpath (zsh), or ~/.config/fish/completions/review-consumer.fish (fish). Do it again after an "
-        "upgrade. Exit codes: 0 done; 2 wrong usage"
+        "write the output to a file: ~/.local/share/bash-completion/completions/review-consumer for bash, "
+        "_review-consumer in a directory of $fpath for zsh, ~/.config/fish/completions/review-consumer.fish for fish. "
+        "Do it again after an upgrade. Exit codes: 0 done; 2 wrong usage"
     )
     parser.add_argument("shell", choices=SHELLS, metavar="{" + ",".join(SHELLS) + "}", help="the shell")
 

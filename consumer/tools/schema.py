@@ -34,9 +34,12 @@ def schema(name: str) -> str:
     """One of `NAMES`, as it is printed."""
     if name == "settings":
         return _printed(settings_schema())
+    from pydantic import BaseModel
+
     from consumer.records.messages import DeadLetter, Prediction, Review
 
-    model = {"review": Review, "prediction": Prediction, "dead-letter": DeadLetter}[name]
+    contracts: dict[str, type[BaseModel]] = {"review": Review, "prediction": Prediction, "dead-letter": DeadLetter}
+    model = contracts[name]
     return _printed(model.model_json_schema(mode="serialization", by_alias=True))
 
 
