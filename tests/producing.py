@@ -56,7 +56,7 @@ def check_once(topics: Topics, count: int) -> None:
 
 
 def ends(topics: Topics) -> int:
-    """Sum of the end offsets of the input topic, with markers of transactions; 0 while one has no leader."""
+    """Sum of the end offsets of the input topic, with transaction markers; 0 while a partition has no leader."""
     try:
         return sum(end_offsets(topics.bootstrap, topics.input).values())
     except NoAnswerError:

@@ -1,8 +1,9 @@
 """The clients of a worker, and how they are closed."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from kafka.errors import KafkaError
 
@@ -10,6 +11,42 @@ from consumer.kafka.client import reason_of
 from consumer.kafka.lineage import Lineages
 
 log = logging.getLogger(__name__)
+
+
+class Marks(Protocol):
+    """What marks the records and the offsets that a publisher commits together."""
+
+    def headers(self, partition: int, /) -> list[tuple[str, bytes]]:
+        """Headers for each record that comes of this source partition."""
+        ...
+
+    def metadata(self, partition: int, offset: int, /) -> str:
+        """Metadata for the commit of this offset of this source partition."""
+        ...
+
+
+class Outlet(Protocol):
+    """What a publisher needs of a `Connection`."""
+
+    @property
+    def consumer(self) -> Any:
+        """Commits offsets if delivery is at least once."""
+        ...
+
+    @property
+    def producer(self) -> Any:
+        """Sends, and commits if delivery is exactly once."""
+        ...
+
+    @property
+    def lineages(self) -> Marks:
+        """Marks what is committed."""
+        ...
+
+    @property
+    def partitions(self) -> Mapping[str, int]:
+        """Number of partitions of each topic that is written to."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from kafka.structs import OffsetAndMetadata
 
 from consumer.errors import GaveUp
 from consumer.kafka.client import NULL, reason_of
-from consumer.kafka.connection import Connection
+from consumer.kafka.connection import Outlet
 from consumer.kafka.delivery import SIGN_SECONDS, Delivery
 from consumer.kafka.fixes import refusals, transactions
+from consumer.records.events import Events
 from consumer.records.outgoing import Outgoing
 from consumer.records.poll import NotPublished, Poll
 from consumer.settings import WorkerSettings
@@ -38,14 +39,16 @@ class Publisher:
         connection: clients, lineages, the partitions of each topic.
         at: called when a poll has come as far as this step.
         alive: called while results are being delivered.
+        events: learns how each transaction ends.
     """
 
     def __init__(
         self,
         settings: WorkerSettings,
-        connection: Connection,
+        connection: Outlet,
         at: Callable[[Step], None],
         alive: Callable[[], None],
+        events: Events,
     ) -> None:
         self._settings = settings
         self._delivery_seconds = settings.delivery_timeout_seconds
@@ -53,6 +56,7 @@ class Publisher:
         self._lineages, self._partitions = connection.lineages, connection.partitions
         self._at = at
         self._alive = alive
+        self._events = events
 
     def publish(self, poll: Poll, outgoing: Sequence[Outgoing]) -> None:
         """Publish `outgoing` and commit the offsets of `poll`: both or neither, if delivery is exactly once.
@@ -101,6 +105,7 @@ class Publisher:
             delivery.wait(self._producer)  # 5
             self._alive()
             self._producer.commit_transaction()  # 6
+            self._events.transaction_ended(committed=True)
         except ProducerFencedError as error:
             raise GaveUp(
                 "fenced: another worker has this transactional id, or the broker ended our transaction after "
@@ -131,6 +136,7 @@ class Publisher:
         try:
             self._alive()
             self._producer.abort_transaction()
+            self._events.transaction_ended(committed=False)
             # What was sent may have left a gap in the sequence numbers, or may still arrive.
             self._bump_epoch()
         except KafkaError as error:

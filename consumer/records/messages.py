@@ -41,6 +41,7 @@ class Model(BaseModel):
     version: str
     digest: str = Field(description="SHA-256 of the bundle's manifest.json", pattern=r"^[0-9a-f]{64}$")
     variant: str = Field(description="precision variant, for example int8")
+    member: str | None = Field(None, description="the model of a cascade that answered; absent if there is one model")
 
 
 class Source(BaseModel):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from consumer.model.labeller import Scored
 from consumer.records.fault import Fault, Reason
+from consumer.records.foreign_headers import foreign_headers
 from consumer.records.messages import Model, dead_letter_headers, prediction_json, source_headers
 from consumer.records.outgoing import Outgoing
 from consumer.records.parse import ParsedReview
@@ -14,11 +15,15 @@ from consumer.settings import OutputTimestamp, WorkerSettings
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of one record: a prediction with its label, or a dead letter with its fault."""
+    """The outcome of one record: a prediction with its label, or a dead letter with its fault.
+
+    `characters` is the length of the text that was labelled.
+    """
 
     source: Record
     outgoing: Outgoing
     result: Scored | Fault
+    characters: int = 0
 
 
 class Outcomes:
@@ -28,8 +33,9 @@ class Outcomes:
         self._output_topic = settings.output_topic
         self._dead_letter_topic = settings.dead_letter_topic
         self._max_bytes = settings.max_request_bytes
+        self._style, self._group_id = settings.dead_letter_headers, settings.group_id
         self._keeps_timestamps = settings.output_timestamp is OutputTimestamp.SOURCE
-        self._model = model.model_dump()
+        self._model = model.model_dump(exclude_none=True)
 
     def predicted(self, record: Record, review: ParsedReview, scored: Scored) -> Outcome:
         """Return the prediction, or a dead letter if the prediction is too large to produce."""
@@ -37,7 +43,7 @@ class Outcomes:
             "label": scored.label,
             "score": scored.score,
             "probabilities": scored.probabilities,
-            "model": self._model,
+            "model": self._model if scored.member is None else {**self._model, "member": scored.member},
             "tokens": scored.tokens,
             "truncated": scored.truncated,
             "unknown": scored.unknown,
@@ -51,23 +57,27 @@ class Outcomes:
         )
         if outgoing.size > self._max_bytes:
             return self.dead(record, Fault(Reason.PREDICTION_TOO_LARGE))
-        return Outcome(record, outgoing, scored)
+        return Outcome(record, outgoing, scored, len(review.text))
 
     def dead(self, record: Record, fault: Fault) -> Outcome:
         """Return the original bytes; if they are too large to produce, what fits of them and a header that says so."""
         headers = _headers(record)
-        whole = self._dead_letter(record, record.key, record.value, headers + dead_letter_headers(record, fault))
+        whole = self._dead_letter(record, record.key, record.value, headers + self._marks(record, fault))
         if whole.size <= self._max_bytes:
             return Outcome(record, whole, fault)
         key = record.key
-        headers += dead_letter_headers(record, fault, cut="value")
+        headers += self._marks(record, fault, cut="value")
         room = self._max_bytes - self._dead_letter(record, key, None, headers).size
         if room < 0:
-            headers = dead_letter_headers(record, fault, cut="value,headers,key")
+            headers = self._marks(record, fault, cut="value,headers,key")
             key = (record.key or b"")[: self._max_bytes // 2] or None
             room = self._max_bytes - self._dead_letter(record, key, None, headers).size
         value = record.value if record.value is None else record.value[:room]
         return Outcome(record, self._dead_letter(record, key, value, headers), fault)
+
+    def _marks(self, record: Record, fault: Fault, cut: str | None = None) -> list[tuple[str, bytes]]:
+        """What a dead letter says of itself, after the headers of its input."""
+        return dead_letter_headers(record, fault, cut) + foreign_headers(self._style, record, fault, self._group_id)
 
     def _dead_letter(
         self, record: Record, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]

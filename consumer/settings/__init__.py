@@ -1,6 +1,6 @@
 """Every setting of the worker, and where its value comes from."""
 
-from consumer.settings.topics import Delivery, OutputTimestamp
+from consumer.settings.topics import DeadLetterHeaders, Delivery, OutputTimestamp
 from consumer.settings.worker import Framing, WorkerSettings
 
-__all__ = ["Delivery", "Framing", "OutputTimestamp", "WorkerSettings"]
+__all__ = ["DeadLetterHeaders", "Delivery", "Framing", "OutputTimestamp", "WorkerSettings"]

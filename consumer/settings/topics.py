@@ -29,6 +29,15 @@ class OutputTimestamp(StrEnum):
     SOURCE = "source"
 
 
+class DeadLetterHeaders(StrEnum):
+    """Which headers a dead letter carries."""
+
+    OWN = "own"
+    CONNECT = "connect"
+    STREAMS = "streams"
+    SPRING = "spring"
+
+
 class TopicSettings(KafkaSettings):
     """Topics and consumer group."""
 
@@ -53,6 +62,11 @@ class TopicSettings(KafkaSettings):
         OutputTimestamp.NOW,
         description="timestamp of predictions and dead letters. source: that of the input record, unless it is in the "
         "future; retention then deletes results of old records early",
+    )
+    dead_letter_headers: DeadLetterHeaders = Field(
+        DeadLetterHeaders.OWN,
+        description="own: dead letters carry the headers that the dlq command reads; connect, streams, spring: also "
+        "those that tools for Kafka Connect, Kafka Streams or Spring read",
     )
     drain: bool = Field(
         False, description="label the records that the topic holds at start, then exit with code 0 instead of waiting"

@@ -45,6 +45,19 @@ def rights(topics: Topics) -> dict[str, list[Right]]:
     }
 
 
+def replay_rights(topics: Topics) -> list[Right]:
+    """The least rights of `dlq replay --send`; the other actions need the first two."""
+    read, write, describe = ACLOperation.READ, ACLOperation.WRITE, ACLOperation.DESCRIBE
+    return [
+        (ResourceType.TOPIC, topics.dead_letter, read),
+        (ResourceType.TOPIC, topics.dead_letter, describe),
+        (ResourceType.TOPIC, topics.input, write),
+        (ResourceType.TOPIC, topics.input, describe),
+        (ResourceType.GROUP, f"{topics.group}.replay", read),
+        *rights(topics)["transactions"],
+    ]
+
+
 class SecureBroker:
     """Listens with SASL_SSL for clients; administration comes through the internal listener."""
 

@@ -13,11 +13,11 @@ ROOT = Path(__file__).parents[2]
 ORDER = {
     "consumer": (
         *("errors", "flags", "settings", "model", "records", "tables", "kafka", "service"),
-        *("pace", "stall", "worker", "run", "tools", "local", "demo", "cli", "__main__"),
+        *("pace", "stall", "probe", "labelling", "worker", "run", "tools", "local", "demo", "cli", "__main__"),
     ),
     "training": (
         *("io", "settings", "data", "predictor", "encoders", "loop", "measure", "packaging", "baselines", "teachers"),
-        *("plan", "fit", "distil", "comparison", "compare", "commands", "cli"),
+        *("plan", "fit", "distil", "cascade", "comparison", "compare", "commands", "cli"),
     ),
 }
 MODULES_BESIDE_ROOMS = 12

@@ -67,7 +67,7 @@ def encrypted(asks_for_a_certificate: bool = False) -> Iterator[str]:
 @contextmanager
 def http() -> Iterator[str]:
     """Another program."""
-    server = HealthServer("127.0.0.1", 0, Health(60), CollectorRegistry())
+    server = HealthServer("127.0.0.1", 0, Health(60), CollectorRegistry(), bytes)
     yield f"127.0.0.1:{server.port}"
     server.close()
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from consumer.errors import UsageError
 from consumer.flags import given, problems
 from consumer.tables.names import Columns
-from consumer.tables.options import add_reading, reading
+from consumer.tables.options import add_reading, count, reading
 from consumer.tables.table import TableOptions
 from training.data.columns import as_label
 from training.data.leaks import LEAST_SIMILARITY
@@ -126,3 +126,8 @@ def similarity(text: str) -> float:
     if (number := share(text)) < LEAST_SIMILARITY:
         raise ValueError
     return number
+
+
+def amount(text: str) -> int:
+    """A number of things, none allowed, as argparse reads it."""
+    return 0 if text == "0" else count(text)

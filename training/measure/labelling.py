@@ -59,7 +59,7 @@ def label_files(
     done = 0
     rows = (row for each in sources for row in read_texts(each, column, say, options, with_others=with_others))
     with Predictor.load(bundle, variant) as predictor, _opened(out, format_name) as file:
-        table = writer(format_name, file, Layout(predictor.classes, columns, with_text))
+        table = writer(format_name, file, Layout(predictor.classes, columns, with_text, bool(predictor.members)))
         with ProgressBar("labelling", total) as bar:
             while chunk := list(islice(rows, CHUNK)):
                 for row, outcome in zip(chunk, predictor.outcomes([row.text for row in chunk]), strict=True):

@@ -11,7 +11,12 @@ UNCOMPRESSED = "uncompressed"
 
 
 def compression_type(consumer: Any, topic: str, timeout_seconds: float) -> str | None:
-    """Return `compression.type` of a topic; None if this user may not see it, or no answer came in time.
+    """Return `compression.type` of a topic; None as for `configured`."""
+    return configured(consumer, topic, "compression.type", timeout_seconds)
+
+
+def configured(consumer: Any, topic: str, name: str, timeout_seconds: float) -> str | None:
+    """Return one setting of a topic; None if this user may not see it, or no answer came in time.
 
     Fault: the setting is part of the administration client alone, which opens connections of its own and hides that
         the right to see it is missing.
@@ -19,9 +24,7 @@ def compression_type(consumer: Any, topic: str, timeout_seconds: float) -> str |
     Shown by: test_row_14_a_topic_that_lets_bombs_through_is_warned_of
     """
     manager = consumer._client._manager
-    request = DescribeConfigsRequest(
-        resources=[(ConfigResourceType.TOPIC, topic, ["compression.type"])], include_synonyms=False
-    )
+    request = DescribeConfigsRequest(resources=[(ConfigResourceType.TOPIC, topic, [name])], include_synonyms=False)
 
     async def ask() -> Any:
         return await manager.wait_for(manager.send(request), timeout_seconds * 1000)
@@ -30,4 +33,4 @@ def compression_type(consumer: Any, topic: str, timeout_seconds: float) -> str |
         [result] = consumer._net.run(ask).results
     except KafkaError:
         return None
-    return next((each.value for each in result.configs if each.name == "compression.type"), None)
+    return next((each.value for each in result.configs if each.name == name), None)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from consumer.errors import UsageError
+from consumer.model.cascade.labeller import Cascade
 from consumer.model.classifier import Classifier
 from consumer.model.labeller import Failed, Scored
 
@@ -78,14 +79,17 @@ class Explanation:
         return sorted(marked, key=lambda part: -abs(part.weight))[:TOP]
 
 
-def explain(classifier: Classifier, text: str, label: str | None = None) -> Explanation:
+def explain(classifier: Classifier | Cascade, text: str, label: str | None = None) -> Explanation:
     """Weigh the words of `text` for `label` (default: the one that it gets), in one call of the classifier.
 
-    It computes at most 2 x `MAX_PARTS` + 3 texts, half of them only as long as a part.
+    It computes at most 2 x `MAX_PARTS` + 3 texts, half of them only as long as a part. Of a cascade, all of them are
+    computed by the member that answers `text`.
 
     Raises:
         UsageError: there is no text, the model fails on it, or does not know `label`.
     """
+    if isinstance(classifier, Cascade):
+        classifier = classifier.answering(text)
     text = classifier.clean(text)
     read = classifier.spans_read(text)
     spans = windows(text, MAX_PARTS, read)

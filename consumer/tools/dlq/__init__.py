@@ -1,0 +1,1 @@
+"""`review-consumer dlq`: count, list, show, replay and export dead letters."""

@@ -1,0 +1,1 @@
+"""`review-consumer tail`: labelled reviews, or dead letters, as they come."""
