@@ -127,7 +127,7 @@ def exit_of(worker: FakeWorker) -> tuple[int, float]:
 
 
 UNREACHABLE: dict[str, tuple[Callable[[], AbstractContextManager[str]], str]] = {
-    "unknown": (partial(nullcontext, NOWHERE), "the name kafka.nowhere.invalid cannot be resolved"),
+    "unknown": (lambda: nullcontext(NOWHERE), "the name kafka.nowhere.invalid cannot be resolved"),
     "refused": (refusing, "refuses connections; check the port"),
     "silent": (partial(listening, accepts=False), "is silent"),
 }
