@@ -23,6 +23,8 @@ COMMANDS = {
     "produce": ("consumer.tools.produce.command", "send the rows of a file to the input topic, each exactly once"),
     "tail": ("consumer.tools.tail.command", "show labelled reviews, or dead letters, as they come"),
     "dlq": ("consumer.tools.dlq.command", "count, list, show, replay and export dead letters"),
+    "schema": ("consumer.tools.schema", "print a JSON Schema of the settings file, or of a contract"),
+    "completion": ("consumer.tools.completion", "print a completion script for bash, zsh or fish"),
     "demo": ("consumer.demo.command", "see it work: start a real Kafka and a worker, send a sample of reviews"),
 }
 
@@ -72,15 +74,16 @@ def _run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--version", action=Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    chosen: Any = None
+    modules: dict[str, Any] = {}
     for name, (module, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text)
-        if [name] == arguments[:1]:
-            # Import only the command that was asked for: help and usage errors stay quick.
-            chosen = import_module(module)
-            chosen.add_arguments(command)
+        # Import only the command that was asked for: help and usage errors stay quick. Completion is of all commands.
+        if arguments[:1] in ([name], ["completion"]):
+            modules[name] = import_module(module)
+            modules[name].add_arguments(command)
     parsed = parser.parse_args(arguments)
-    return int(chosen.run(parsed))
+    parsed.parser = parser
+    return int(modules[parsed.command].run(parsed))
 
 
 if __name__ == "__main__":

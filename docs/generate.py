@@ -3,20 +3,17 @@
 docs/settings.md, docs/metrics.md and the JSON Schemas of the three contracts in docs/schemas/.
 """
 
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from consumer.flags import described, groups, is_secret
 from consumer.records.fault import Reason
-from consumer.records.messages import DeadLetter, Prediction, Review
 from consumer.service.stopwatch import Activity, Stage
 from consumer.service.table import LOOKUP_RESULTS, TOKEN_KINDS, TRANSACTION_RESULTS, MetricTable, PollEnd
 from consumer.settings import WorkerSettings
 from consumer.settings.sources import CONFIG_VARIABLE, PREFIX, SECRETS_VARIABLE
+from consumer.tools.schema import schema
 
 HERE = Path(__file__).parent
 GENERATED = "<!-- made by docs/generate.py; edit the code, then run `make docs` -->\n"
@@ -31,6 +28,9 @@ Each setting of `review-consumer run` comes from the first of these that sets it
 3. a file in the directory `{SECRETS_VARIABLE}`, one for each setting, such as `{PREFIX.lower()}sasl_password`;
 4. a line of the settings file (TOML; `--config` or `{CONFIG_VARIABLE}`), such as `group_id = "reviews-eu"`;
 5. the default.
+
+`review-consumer schema settings` prints a JSON Schema of the settings file. Save it beside the file, and let the first
+line of the file name it: `#:schema ./review-consumer.schema.json`. Editors that know TOML then complete and check it.
 
 Passwords have no flag, because every user of the machine can read command lines. If every user can read a file with a
 password or a private key, the worker logs a warning. It also warns of `{PREFIX}*` variables that are not settings.
@@ -138,20 +138,14 @@ def metrics() -> str:
     )
 
 
-def schema(model: type[BaseModel]) -> str:
-    """JSON Schema of one contract."""
-    body = model.model_json_schema(mode="serialization", by_alias=True)
-    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema"} | body, indent=2) + "\n"
-
-
 def main() -> int:
     """Write the files, or compare them."""
     files = {
         HERE / "settings.md": settings(),
         HERE / "metrics.md": metrics(),
-        HERE / "schemas/review.schema.json": schema(Review),
-        HERE / "schemas/prediction.schema.json": schema(Prediction),
-        HERE / "schemas/dead-letter.schema.json": schema(DeadLetter),
+        HERE / "schemas/review.schema.json": schema("review"),
+        HERE / "schemas/prediction.schema.json": schema("prediction"),
+        HERE / "schemas/dead-letter.schema.json": schema("dead-letter"),
     }
     stale = [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
     if "--check" in sys.argv:

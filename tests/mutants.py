@@ -108,6 +108,24 @@ MUTATIONS = (
         "test_costs.py::test_row_34_long_reviews_behind_short_ones_hold_up_no_commit",
     ),
     Mutation(
+        "produce saves its progress in a transaction of its own",
+        (
+            Change(
+                "consumer/kafka/tools/sending.py",
+                "            transactions.send_offsets(",
+                "            transactions.end_transaction(self._producer, seconds, commit=True)\n"
+                "            self._producer.begin_transaction()\n"
+                "            transactions.send_offsets(",
+            ),
+        ),
+        "test_produce_killed.py::test_a_killed_command_resumes_without_sending_a_row_twice",
+    ),
+    Mutation(
+        "each run of produce has a transactional id of its own",
+        (Change("consumer/kafka/tools/sending.py", '"instance_id": name,', '"instance_id": f"{name}{time.time()}",'),),
+        "test_produce_killed.py::test_two_commands_at_once_send_each_row_once",
+    ),
+    Mutation(
         "the first partition of a poll is always labelled first",
         (
             Change(

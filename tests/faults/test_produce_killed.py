@@ -2,7 +2,9 @@
 
 import os
 import random
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,34 +18,62 @@ from tests.worker_process import wait_until
 pytestmark = pytest.mark.broker
 
 #: So many rows that a run can be killed several times.
-MANY = 20_000
+MANY = 40_000
+
+
+#: Ends the process as a power cut would, before or after a call of the second transaction.
+SUICIDE = """
+import os, signal, sys
+from consumer import cli
+from consumer.kafka.tools import sending
+
+name, when = sys.argv.pop(1), sys.argv.pop(1)
+call, calls = getattr(sending.transactions, name), []
+
+def deadly(*arguments, **options):
+    calls.append(name)
+    if (len(calls), when) == (2, "before"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    call(*arguments, **options)
+    if (len(calls), when) == (2, "after"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(sending.transactions, name, deadly)
+sys.exit(cli.main())
+"""
+POINTS = (("send_offsets", "before"), ("send_offsets", "after"), ("end_transaction", "after"))
 
 
 @pytest.mark.smoke
 @pytest.mark.timeout(180)
 def test_a_killed_command_resumes_without_sending_a_row_twice(topics: Topics, tmp_path: Path, seed: int) -> None:
-    """Killed again and again at random moments, the same command sends each row once and keeps the order of keys."""
+    """Killed at each step of a transaction and at random, it sends each row once and keeps the order of keys."""
     print(f"seed {seed}")
     draw = random.Random(seed)
     file = write_lines(tmp_path / "r.jsonl", MANY)
     flags = ("--key-column", "film")
-    kills, before = 0, 0
-    while kills < 4:
-        pace = ("--rate", 20_000) if kills % 2 else ()
-        with subprocess.Popen(
+    # Killed at each step
+    for point in POINTS:
+        at_point = [sys.executable, "-c", SUICIDE, *point, *command(file, topics, *flags)[3:]]
+        died = subprocess.run(at_point, capture_output=True, text=True, check=False, timeout=60)
+        assert died.returncode == -signal.SIGKILL, died.stderr
+    # Killed at random, as far as there is something left to send
+    kills, before = 0, ends(topics)
+    while kills < 2:
+        pace = ("--rate", 10_000) if kills else ()
+        process = subprocess.Popen(
             command(file, topics, *flags, *pace), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
-            while (found := ends(topics)) <= before and process.poll() is None:
-                time.sleep(0.01)
-            time.sleep(draw.uniform(0, 0.3))  # somewhere between two transactions, or within one
-            process.kill()
-        if process.returncode == 0:
+        )
+        while ends(topics) <= before and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.2))
+        process.kill()
+        if process.wait() == 0:
             break
-        kills, before = kills + 1, max(found, ends(topics))
-    assert kills >= 2
+        kills, before = kills + 1, ends(topics)
     code, lines, said = produce(file, topics, *flags)
     assert code == 0, said
-    print(f"{kills} kills; the last run found {lines[-1]['before']} records")
+    print(f"{len(POINTS) + kills} kills; the last run found {lines[-1]['before']} records")
     check_once(topics, MANY)
     code, lines, _ = produce(file, topics, *flags)
     assert (code, lines[-1]["sent"], lines[-1]["before"]) == (0, 0, MANY)
