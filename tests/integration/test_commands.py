@@ -81,9 +81,12 @@ def commands_named() -> Iterator[tuple[str, str, frozenset[str]]]:
     joined = text_of_pages().replace("\\\n", " ")
     for program, command, rest in re.findall(r"review-(consumer|training) ([a-z-]+)([^`\n|#]*)", joined):
         own = re.sub(r"(--tool) .*", r"\1", rest)  # what follows belongs to Kafka's own tool
-        if action := re.match(r" ([a-z]+)\b", rest if command == "dlq" else ""):
-            command = f"{command} {action[1]}"
-        yield program, command, frozenset(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", own))
+        action = re.match(r" [a-z]+\b", rest) if command == "dlq" else None
+        yield (
+            program,
+            command + (action[0] if action else ""),
+            frozenset(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", own)),
+        )
 
 
 @cache
