@@ -17,9 +17,12 @@ from consumer.service.signals import stop_before_it_begins
 #: Command: the module with its `add_arguments` and `run`, and what it does.
 COMMANDS = {
     "run": ("consumer.run", "label reviews until stopped"),
+    "label": ("consumer.tools.label", "label texts without Kafka: arguments, a file or standard input"),
+    "check": ("consumer.tools.check.command", "check everything that must hold before go-live, and say what to do"),
     "kafka": ("consumer.local.command", "run a real Kafka on this machine, for development"),
     "tail": ("consumer.tools.tail.command", "show labelled reviews, or dead letters, as they come"),
     "dlq": ("consumer.tools.dlq.command", "count, list, show, replay and export dead letters"),
+    "produce": ("consumer.tools.produce.command", "send the rows of a file to the input topic, each exactly once"),
     "demo": ("consumer.demo.command", "see it work: start a real Kafka and a worker, send a sample of reviews"),
 }
 

@@ -11,16 +11,18 @@ from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
 from consumer.kafka.publisher import Step
 from consumer.kafka.start import Start
-from consumer.model.bundle import Bundle, load_bundle
-from consumer.model.classifier import Classifier
-from consumer.model.engines import open_engine
+from consumer.model.cache import Cache
+from consumer.model.cascade.bundle import CascadeBundle, load
 from consumer.model.engines.cores import available_cores
 from consumer.model.labeller import Labeller
+from consumer.model.opening import AnyBundle, open_labeller
 from consumer.records.messages import Model
 from consumer.records.poll import Obstacle
 from consumer.service import logs
 from consumer.service.health import Health
 from consumer.service.metrics import Metrics
+from consumer.service.page.page import Page
+from consumer.service.page.recent import RecentLines
 from consumer.service.server import HealthServer
 from consumer.service.signals import Stop
 from consumer.service.watchdog import Watchdog
@@ -73,21 +75,20 @@ def threads_of(settings: WorkerSettings) -> int:
     return settings.threads or min(available_cores(), MOST_THREADS)
 
 
-def open_classifier(settings: WorkerSettings, bundle: Bundle) -> Classifier:
-    """Open the engine, check it on the golden texts and warm up.
+def open_classifier(settings: WorkerSettings, bundle: AnyBundle) -> Labeller:
+    """Open the models of `bundle`, check them on the golden texts and warm up.
 
     Raises:
         BundleError: the model does not answer as it did when it was packaged.
     """
-    engine = open_engine(bundle, settings.variant, threads_of(settings))
-    classifier = Classifier(bundle, engine, token_budget=settings.token_budget)
+    classifier = open_labeller(bundle, settings.variant, threads_of(settings), settings.token_budget)
     classifier.self_check()
     return classifier
 
 
 def serve(
     settings: WorkerSettings,
-    open_model: Callable[[Bundle], Labeller],
+    open_model: Callable[[AnyBundle], Labeller],
     at: Callable[[Step], None] = lambda _: None,
 ) -> int:
     """Open the parts in the order in which they can fail, run the loop, close them in reverse order.
@@ -102,21 +103,26 @@ def serve(
     stop = Stop(lambda line: logs.write_unlocked(logging.INFO, line))
     metrics.ready.set_function(lambda: health.ready)
     with ExitStack() as closing:
-        server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry)
+        page = Page(settings, health, metrics.registry, closing.enter_context(RecentLines()))
+        server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry, page.render)
         closing.callback(server.close)
-        log.info("metrics, /live and /ready on %s", server.url)
+        log.info("metrics, /live, /ready and a page for people on %s", server.url)
 
         health.starting("loading the model")
-        bundle = load_bundle(settings.bundle, settings.bundle_digest)
+        bundle = load(settings.bundle, settings.bundle_digest)
         classifier = open_model(bundle)
         closing.callback(classifier.close)
+        if settings.cache_texts:
+            classifier = Cache(classifier, settings.cache_texts, metrics.note_lookups)
         model = Model(
             name=bundle.manifest.name,
             version=bundle.manifest.version,
             digest=bundle.digest,
             variant=classifier.variant,
         )
-        metrics.note_model(model, bundle.manifest.labels)
+        metrics.note_model(model, classifier.labels)
+        if isinstance(bundle, CascadeBundle):
+            metrics.note_members(bundle.manifest)
         log.info("model %s %s (%s) is ready, digest %s", model.name, model.version, model.variant, model.digest[:12])
 
         watchdog = Watchdog(settings.watchdog_seconds)
@@ -142,7 +148,7 @@ def serve(
 
         worker = Worker(
             settings,
-            Broker(settings, connection, at=at, alive=alive),
+            Broker(settings, connection, at=at, alive=alive, events=metrics),
             classifier,
             model=model,
             metrics=metrics,

@@ -5,6 +5,7 @@ docs/settings.md, docs/metrics.md and the JSON Schemas of the three contracts in
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -12,7 +13,8 @@ from pydantic import BaseModel
 from consumer.flags import described, groups, is_secret
 from consumer.records.fault import Reason
 from consumer.records.messages import DeadLetter, Prediction, Review
-from consumer.service.metrics import STAGES, TOKEN_KINDS, Metrics
+from consumer.service.stopwatch import Activity, Stage
+from consumer.service.table import LOOKUP_RESULTS, TOKEN_KINDS, TRANSACTION_RESULTS, MetricTable, PollEnd
 from consumer.settings import WorkerSettings
 from consumer.settings.sources import CONFIG_VARIABLE, PREFIX, SECRETS_VARIABLE
 
@@ -47,21 +49,61 @@ The time for delivering the results of a poll is derived: half of `max_poll_inte
 `broker_timeout_seconds` (or one request, if that takes longer).
 """
 
+
+def values(labels: Iterable[str]) -> str:
+    """What a label may be, in code."""
+    return ", ".join(f"`{label}`" for label in labels)
+
+
 METRICS = f"""
 # Metrics of the worker
 
 Served at `/metrics`, together with the `process_*` metrics of prometheus-client.
 
 Metrics of outcomes change when the outcomes are committed. Metrics of work change when the work is done, and count a
-retried poll again: `reviews_model_batches_total`, `reviews_model_tokens_total`, and all stages of
-`reviews_stage_seconds` but `publish`.
+retried poll again: model batches, model tokens, `reviews_member_*`, cache lookups, ends of polls, and time. Only a
+worker that serves a [cascade](cascade.md) has `reviews_member_*`.
 
-Labels have these values. Each series exists from the start, at 0; those of `label` once the model is loaded.
+Labels have these values. Each series exists from the start, at 0; those of `label` once the model is loaded, those of
+`partition` while the partition is assigned.
 
 - `label`: the labels of the model
-- `reason`: {", ".join(f"`{reason.value}`" for reason in Reason)}
-- `stage`: {", ".join(f"`{stage}`" for stage in STAGES)}
-- `kind`: {", ".join(f"`{kind}`" for kind in TOKEN_KINDS)}
+- `reason`: {values(Reason)}
+- `stage`: {values(Stage)}
+- `activity`: {values(Activity)}
+- `cause`: {values(PollEnd)}
+- `kind`: {values(TOKEN_KINDS)}
+- `member`: the models of the cascade; `end`: `low` and `high`
+- `result` of transactions: {values(TRANSACTION_RESULTS)}; of cache lookups: {values(LOOKUP_RESULTS)}
+
+## Where the time goes
+
+Every moment of the loop belongs to one `stage`, so the stages add up to the wall time. `idle` is a poll with nothing to
+read: no partition is assigned, or all of them are read to their end. `poll` waits for records that are there, or for
+the group. `probe` asks for the ends of the partitions, and `retry` is the pause before a failed poll is taken again.
+`serialise` builds the results, and `other` is the rest, such as these metrics. A stage that the turn of the loop did
+not enter is not observed.
+
+`activity` sums them up: `idle`; `waiting` is `poll`, `publish`, `probe` and `retry`; `computing` is the rest.
+
+Questions that a query answers:
+
+- What share of its time is a worker idle, waiting, computing? `rate(reviews_time_seconds_total[5m])`
+- How many tokens a second? `rate(reviews_model_tokens_total{{kind="real"}}[5m])`
+- How much of the work is padding? `sum(rate(reviews_model_tokens_total{{kind="padding"}}[5m])) /
+  sum(rate(reviews_model_tokens_total[5m]))`
+- How many texts does the cache answer? `sum(rate(reviews_cache_lookups_total{{result="hit"}}[5m])) /
+  sum(rate(reviews_cache_lookups_total[5m]))`
+- Why do polls end? `sum by (cause) (rate(reviews_poll_ends_total[5m]))`
+
+## Clocks
+
+Ages are the worker's clock minus the timestamp of the record. That is the producer's clock, or the broker's if the
+topic has `message.timestamp.type=LogAppendTime`. Ages are off by the difference of the two clocks, and never negative.
+
+`reviews_oldest_waiting_seconds` uses the timestamp of a record once it is polled. Before that it counts from the last
+committed record, or from the last time that the partition was seen to be empty, whichever is later. The worker looks
+every 5 s, so the age is at most that much too high.
 """
 
 
@@ -81,13 +123,16 @@ def settings() -> str:
 def metrics() -> str:
     """One row for each metric, by name."""
     rows = []
-    for name, metric in vars(Metrics()).items():
+    for name, metric in vars(MetricTable()).items():
         if name != "registry":
             (family,) = metric.describe() if hasattr(metric, "describe") else list(metric.collect())
             shown = family.name + ("_total" if family.type == "counter" else "")
             labels = ", ".join(f"`{label}`" for label in metric._labelnames)
             rows.append(f"| `{shown}` | {family.type} | {labels} | {family.documentation} |\n")
-    return f"{GENERATED}{METRICS}\n| metric | type | labels | meaning |\n|---|---|---|---|\n" + "".join(sorted(rows))
+    return (
+        f"{GENERATED}{METRICS}\n## All metrics\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
+        + "".join(sorted(rows))
+    )
 
 
 def schema(model: type[BaseModel]) -> str:

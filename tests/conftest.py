@@ -26,6 +26,10 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 
+# `nohup` has its children ignore a hangup, and workers that a test starts would inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Tests that draw at random print their seed; this replays it."""
     parser.addoption("--seed", type=int, default=7, help="seed of everything random in the fault tests (7)")
@@ -61,6 +65,12 @@ def _no_traces() -> Iterator[None]:
 
 def _is_logger(each: object) -> TypeGuard[logging.Logger]:
     return isinstance(each, logging.Logger)
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """Of everything random in a test; `pytest --seed N` replays."""
+    return int(request.config.getoption("--seed"))
 
 
 @pytest.fixture(scope="session")

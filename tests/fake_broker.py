@@ -1,6 +1,6 @@
 """A `Channel` without Kafka: it does to the worker's loop what no real broker can be made to do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from consumer.model.classifier import Classifier
 from consumer.records.messages import Model
@@ -64,6 +64,10 @@ class FakeBroker:
 
     def rewind(self, _poll: Poll) -> None:
         """Nothing to do: the next poll returns the same."""
+
+    def cut(self, poll: Poll, counts: Mapping[int, int]) -> Poll:
+        """The first ones; the next poll returns all again."""
+        return poll.first_ones(counts)
 
     def assignment(self) -> frozenset[int]:
         """One partition."""

@@ -26,6 +26,7 @@ from consumer.model.batching import BatchPolicy, TokenBatch
 from consumer.model.bundle import Bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines.base import EngineFailure, Logits
+from consumer.model.opening import AnyBundle
 from consumer.run import add_arguments, serve
 from consumer.service import logs
 from consumer.service.signals import stop_before_it_begins
@@ -47,7 +48,8 @@ class Script:
         points: what happens at the n-th time of a step, such as {"sent:2": "pause"}. `pause` waits until the test
             releases it, `kill` is SIGKILL, `freeze` is SIGSTOP and `term` is SIGTERM, all to itself.
         directory: where a reached point is noted, as a file STEP:N, and released, as a file STEP:N.go.
-        seconds_per_poll: how long the model takes.
+        seconds_per_poll: how long the model takes for each call.
+        seconds_per_token: and for each token, padding included.
         rows_that_fit: batches with more texts fail, as for want of memory.
         without_zstd: the client lacks the library for that codec.
         stuck_partition: the client never reads this partition, as if it had forgotten it.
@@ -57,6 +59,7 @@ class Script:
     points: dict[str, str] = field(default_factory=dict)
     directory: str = "."
     seconds_per_poll: float = 0.0
+    seconds_per_token: float = 0.0
     rows_that_fit: int = 64
     without_zstd: bool = False
     stuck_partition: int | None = None
@@ -78,7 +81,8 @@ class FakeEngine:
 
     def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
         """Logits of shape (rows, 2): the logarithms of the probabilities."""
-        time.sleep(self._script.seconds_per_poll)
+        tokens = sum(batch.ids.size for batch in batches)
+        time.sleep(self._script.seconds_per_poll + self._script.seconds_per_token * tokens)
         return [self._batch(["".join(ALPHABET[row]) for row in batch.ids * batch.mask]) for batch in batches]
 
     def _batch(self, texts: list[str]) -> Logits | EngineFailure:
@@ -155,7 +159,8 @@ def main() -> int:
         settings = read_settings(parser.parse_args()).settings
         logs.set_up(settings.log_format, settings.log_level)
 
-        def open_model(bundle: Bundle) -> Classifier:
+        def open_model(bundle: AnyBundle) -> Classifier:
+            assert isinstance(bundle, Bundle)
             classifier = Classifier(bundle, FakeEngine(script))
             classifier.self_check()
             return classifier

@@ -59,6 +59,9 @@ class Mutation:
 BROKER, PUBLISHER, CLIENT = "consumer/kafka/broker.py", "consumer/kafka/publisher.py", "consumer/kafka/client.py"
 ASSIGNMENT, WORKER, LINEAGE = "consumer/kafka/assignment.py", "consumer/worker.py", "consumer/kafka/lineage.py"
 LOSSES, DRAIN = "consumer/kafka/losses.py", "consumer/kafka/drain.py"
+READING = "consumer/kafka/reading.py"
+BUNDLE_FILES, OPENVINO = "consumer/model/files.py", "consumer/model/engines/openvino.py"
+CASCADE, MEMBERS = "consumer/model/cascade/labeller.py", "consumer/model/cascade/bundle.py"
 START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings/topics.py", "consumer/kafka/fixes/__init__.py"
 
 MUTATIONS = (
@@ -82,6 +85,53 @@ MUTATIONS = (
         "no rewind after an abort",
         (Change(WORKER, "            self._broker.rewind(poll)\n", ""),),
         "test_sizes.py::test_row_15_a_refused_poll_is_taken_again",
+    ),
+    Mutation(
+        "what does not fit into a poll is not read again",
+        (Change(BROKER, "if offset < span.next and (place", "if offset == span.first and (place"),),
+        "test_costs.py::test_row_34_a_worker_killed_while_its_polls_are_cut",
+    ),
+    Mutation(
+        "a cut poll commits the offsets of the whole poll",
+        (Change("consumer/records/poll.py", "next=last[span.partition].offset + 1", "next=span.next"),),
+        "test_costs.py::test_row_34_a_worker_killed_while_its_polls_are_cut",
+    ),
+    Mutation(
+        "a poll ends by the number of its records alone",
+        (
+            Change(
+                "consumer/labelling.py",
+                "self._labeller.classify(texts, self._alive, max(0.0, seconds))",
+                "self._labeller.classify(texts, self._alive)",
+            ),
+        ),
+        "test_costs.py::test_row_34_long_reviews_behind_short_ones_hold_up_no_commit",
+    ),
+    Mutation(
+        "the first partition of a poll is always labelled first",
+        (
+            Change(
+                "consumer/labelling.py",
+                "(depth[record.partition], self._last.get(record.partition, 0), place)",
+                "(0, 0, place)",
+            ),
+        ),
+        "tests/unit/test_labelling.py::test_no_partition_is_put_back_for_ever",
+    ),
+    Mutation(
+        "the cache answers for other bundles",
+        (Change("consumer/model/cache.py", "            key=self._bundle,\n", ""),),
+        "tests/unit/test_cache.py::test_answers_are_those_of_one_bundle",
+    ),
+    Mutation(
+        "the cache takes long texts for equal that are read in different parts",
+        (Change("consumer/model/cache.py", "is_short = len(text) <= CLEANED_CHARACTERS", "is_short = True"),),
+        "tests/unit/test_cache.py::test_texts_that_may_be_cut_before_they_are_cleaned_are_told_apart",
+    ),
+    Mutation(
+        "a poll that waits for records counts as waiting for Kafka",
+        (Change(FIXES, "    positions.note_ends,\n", ""),),
+        "test_time.py::test_the_stages_add_up_to_the_wall_time",
     ),
     Mutation(
         "the input is read uncommitted",
@@ -135,7 +185,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the committed offset is that of the last record, not of the next one",
-        (Change(BROKER, "last.offset + 1", "last.offset"),),
+        (Change(READING, "last.offset + 1,", "last.offset,"),),
         "test_workers_end.py::test_row_01_a_worker_killed_at_any_step_leaves_nothing_behind[polled]",
     ),
     Mutation(
@@ -186,7 +236,7 @@ MUTATIONS = (
     Mutation(
         "a lineage is trusted although its commit names another offset",
         (Change(LINEAGE, "if found and int(found[2]) == commit.offset:", "if found:"),),
-        "test_commits_lost.py::test_row_31_offsets_that_somebody_set_are_labelled_again[True]",
+        "test_commits_lost.py::test_row_31_offsets_that_an_operator_sets_are_labelled_again[True]",
     ),
     Mutation(
         "a partition is stalled by time alone",
@@ -240,7 +290,7 @@ MUTATIONS = (
         (
             Change(
                 ASSIGNMENT,
-                "positions.seek_committed(self._consumer, partition, commit)",
+                "positions.seek(self._consumer, partition, commit.offset, commit.leader_epoch)",
                 "self._consumer.seek(partition, commit.offset)",
             ),
         ),
@@ -290,13 +340,84 @@ MUTATIONS = (
     ),
     Mutation(
         "a busy worker commits no position that moved without a record",
-        (Change(WORKER, "if published and self._settled(poll):", "if published and self._broker.drained():"),),
+        (Change(WORKER, "and published and self._settled(poll)", "and published and self._broker.drained()"),),
         "test_topics.py::test_a_drain_ends_although_producers_go_on",
     ),
     Mutation(
         "the next transaction keeps the epoch although a request was sent again",
         (Change(PUBLISHER, "if transactions.has_repeated(self._producer):  # 7", "if False:  # 7"),),
         "test_network.py::test_row_32_a_commit_that_arrives_late_ends_no_other_transaction",
+    ),
+    Mutation(
+        "weights are read from the file system by OpenVINO",
+        (Change(OPENVINO, "_in_memory(bundle.read(weights))", "str(bundle.path / weights)"),),
+        "tests/unit/test_bundle_on_disk.py::test_weights_that_change_on_disk_change_no_answer",
+    ),
+    Mutation(
+        "what is served was hashed at an earlier time",
+        (
+            Change(
+                BUNDLE_FILES,
+                """\
+    _check_sum(path / name, hashlib.sha256(content).hexdigest(), expected)
+    return content
+""",
+                """\
+    return content
+""",
+            ),
+        ),
+        "tests/unit/test_bundle_on_disk.py::test_a_file_that_changes_between_verifying_and_opening_is_refused",
+    ),
+    Mutation(
+        "a pinned digest is not compared",
+        (Change(BUNDLE_FILES, "if digest is not None and found != digest:", "if False:"),),
+        "tests/unit/test_bundle_on_disk.py::test_a_pinned_digest_lets_one_bundle_pass",
+    ),
+    Mutation(
+        "a member of a cascade may be another than was measured",
+        (Change(MEMBERS, "    if found != member.digest:\n", "    if False:\n"),),
+        "tests/unit/test_cascade.py::test_a_pinned_digest_pins_the_members",
+    ),
+    Mutation(
+        "a member of a cascade may be anywhere",
+        (
+            Change(
+                MEMBERS, "    if not real.is_relative_to(root) or cascade.is_relative_to(real):\n", "    if False:\n"
+            ),
+        ),
+        "tests/unit/test_cascade.py::test_a_cascade_with_a_damaged_member_is_refused",
+    ),
+    Mutation(
+        "a cascade returns answers behind a text that did not fit into the time",
+        (Change(CASCADE, "                done = todo[fitting]\n", "                pass\n"),),
+        "tests/unit/test_cascade.py::test_traffic_that_becomes_doubtful_at_once_takes_no_longer",
+    ),
+    Mutation(
+        "the first member of a cascade takes all of the time",
+        (Change(CASCADE, " * self._share(name)", ""),),
+        "tests/unit/test_cascade.py::test_traffic_that_becomes_doubtful_at_once_takes_no_longer",
+    ),
+    Mutation(
+        "a text that does not fit into the time is computed",
+        (Change("consumer/model/classifier.py", "            if fits < len(encoded):\n", "            if False:\n"),),
+        "tests/unit/test_classifier.py::test_only_as_many_texts_are_computed_as_fit_into_the_time",
+    ),
+    Mutation(
+        "a cascade is written that loses more than allowed",
+        (Change("training/cascade.py", "    if loss.points > order.max_loss:\n", "    if False:\n"),),
+        "tests/training/test_cascade.py::test_more_lost_than_allowed_on_the_rows_that_measure_is_refused",
+    ),
+    Mutation(
+        "the scheme of an address is thrown away",
+        (
+            Change(
+                "consumer/settings/addresses.py",
+                "    if scheme := _SCHEME.match(address):\n        protocol",
+                "    address = _SCHEME.sub('', address)\n    if scheme := _SCHEME.match(address):\n        protocol",
+            ),
+        ),
+        "tests/unit/test_addresses.py::test_a_scheme_never_decides_about_encryption",
     ),
     Mutation(
         "a request of a transaction is lost if its coordinator is down",

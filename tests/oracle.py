@@ -145,7 +145,7 @@ def _same(found: Counter[Source], expected: Counter[Source], exactly_once: bool)
     lost, more = expected - found, found - expected
     unknown = found.keys() - expected.keys()
     assert not lost, f"{lost.total()} records lost: {sorted(lost)[:5]}"
-    assert not unknown, f"{len(unknown)} results of records that nobody produced: {sorted(unknown)[:5]}"
+    assert not unknown, f"{len(unknown)} results of records that were never produced: {sorted(unknown)[:5]}"
     assert not (exactly_once and more), f"{more.total()} records more than once: {sorted(more)[:5]}"
 
 

@@ -5,11 +5,13 @@ So a test can say what every answer has to be (`positive_probability`) without t
 
 import hashlib
 import math
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from consumer.model import no_telemetry  # noqa: F401 - has to come before openvino
@@ -36,21 +38,39 @@ VARIANTS = {
 TOLERANCE = {"fp32": 1e-4, "bf16": 0.02, "int8": 0.02}
 
 
-def positive_probability(text: str) -> float:
-    """What the model has to answer to `text`, words in lower case between spaces; head and tail of a long one."""
+def positive_probability(text: str, scale: float = 1.0, worth: Mapping[str, float] = WORTH) -> float:
+    """What the model has to answer to `text`, words in lower case between spaces; head and tail of a long one.
+
+    `scale` is that of the bundle: how sure its model is; `worth` is what its words are worth.
+    """
     words = text.split()
     if len(words) + 2 > MAX_LENGTH:
         words = words[: MAX_LENGTH // 2 - 1] + words[-(MAX_LENGTH // 2 - 1) :]
-    return 1 / (1 + math.exp(-2 * sum(WORTH.get(word, 0.0) for word in words)))
+    return 1 / (1 + math.exp(-2 * scale * sum(worth.get(word, 0.0) for word in words)))
 
 
-def write_tiny_bundle(directory: Path, *, labels: tuple[str, ...] = LABELS, served: str = "fp32") -> Path:
-    """Write it to `directory`, which is returned."""
+def write_tiny_bundle(
+    directory: Path,
+    *,
+    labels: tuple[str, ...] = LABELS,
+    served: str = "fp32",
+    scale: float = 1.0,
+    ignored: Collection[str] = (),
+    **facts: Any,
+) -> Path:
+    """Write it to `directory`, which is returned.
+
+    With `labels` in the other order, its logits are in that order, too. `scale` multiplies the logits; words
+    that are `ignored` are worth nothing. `facts` are fields of the manifest.
+    """
     (directory / "openvino").mkdir(parents=True)
     _tokenizer().save(str(directory / "tokenizer.json"))
-    _write_graph(directory / FP32[0], quantised=False)
-    _write_graph(directory / INT8[0], quantised=True)
-    answers = {text: positive_probability(text) for text in GOLDEN_TEXTS}
+    known = {word: 0.0 if word in ignored else each for word, each in WORTH.items()}
+    worth = np.array([0.0] * len(SPECIAL) + [*known.values(), np.nan], dtype=np.float32) * np.float32(scale)
+    logits = np.stack([worth, -worth] if labels == LABELS[::-1] else [-worth, worth], axis=1)
+    _write_graph(directory / FP32[0], logits, quantised=False)
+    _write_graph(directory / INT8[0], logits, quantised=True)
+    answers = {text: positive_probability(text, scale, known) for text in GOLDEN_TEXTS}
     golden = Golden(
         tolerance=TOLERANCE,
         texts=tuple(
@@ -59,7 +79,7 @@ def write_tiny_bundle(directory: Path, *, labels: tuple[str, ...] = LABELS, serv
         ),
     )
     (directory / "golden.json").write_text(golden.model_dump_json())
-    return seal(directory, labels=labels, served=served)
+    return seal(directory, labels=labels, served=served, **facts)
 
 
 def seal(directory: Path, **changes: Any) -> Path:
@@ -97,14 +117,13 @@ def _tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _write_graph(path: Path, *, quantised: bool) -> None:
+def _write_graph(path: Path, worth: npt.NDArray[np.float32], *, quantised: bool) -> None:
     import openvino
     from openvino import opset15 as ops
 
-    worth = np.array([0.0] * len(SPECIAL) + [*WORTH.values(), np.nan], dtype=np.float32)
     ids = ops.parameter([-1, -1], np.int64, name="input_ids")
     mask = ops.parameter([-1, -1], np.int64, name="attention_mask")
-    words = ops.gather(ops.constant(np.stack([-worth, worth], axis=1)), ids, ops.constant(np.int64(0)))
+    words = ops.gather(ops.constant(worth), ids, ops.constant(np.int64(0)))
     counted = ops.multiply(words, ops.unsqueeze(ops.convert(mask, "f32"), ops.constant(np.int64(2))))
     logits = ops.reduce_sum(counted, ops.constant(np.int64(1)))
     if quantised:

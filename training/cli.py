@@ -24,6 +24,10 @@ COMMANDS = {
     ),
     "fit": ("training.commands.fit", "fine-tune an encoder, measure it and write a bundle"),
     "distil": ("training.commands.distil", "distil large models into a small student, measure it and write a bundle"),
+    "cascade": (
+        "training.commands.cascade",
+        "put models in a row, each answering what the one before is not sure of, measure them and write a bundle",
+    ),
     "lr-find": ("training.commands.lr_find", "find a learning rate: a range test with a plot"),
     "evaluate": ("training.commands.evaluate", "measure a bundle on a file of labelled reviews"),
     "calibrate": ("training.commands.calibrate", "calibrate the probabilities of a bundle"),

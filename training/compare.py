@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle import Bundle
+from consumer.model.cascade.bundle import load
 from consumer.model.manifest import Source
 from training.baselines.linear import NbSvm
 from training.baselines.models import NETWORKS
@@ -174,8 +175,9 @@ def plan_tasks(
         check_outside("the model of --out", models / task.name, read)
     for bundle in dict.fromkeys(bundles):
         check_utf8(str(bundle))
-        loaded = load_bundle(bundle)
-        identity = {"digest": loaded.digest, "variant": loaded.manifest.served}
+        loaded = load(bundle)
+        served = loaded.manifest.served if isinstance(loaded, Bundle) else loaded.manifest.variant
+        identity = {"digest": loaded.digest, "variant": served}
         title = f"bundle {bundle}"
         tasks.append(Task(title, identity, _measuring(title, bundle, identity)))
     return tasks, skipped
@@ -195,7 +197,7 @@ def check_labels(data: Prepared, bundles: Sequence[Path]) -> None:
                     "raise --limit"
                 )
     for bundle in bundles:
-        labels = load_bundle(bundle).manifest.labels
+        labels = load(bundle).manifest.labels
         if unknown := sorted(set(data.test.labels) - set(labels)):
             raise UsageError(
                 f"the data has the labels {', '.join(unknown)}; {bundle} knows {', '.join(labels)}: rename them"

@@ -22,11 +22,12 @@ from typing import Any, Self, overload
 import numpy as np
 import numpy.typing as npt
 
-from consumer.model.bundle import load_bundle
+from consumer.model.cascade.bundle import load
+from consumer.model.cascade.labeller import Cascade
 from consumer.model.classifier import Classifier
-from consumer.model.engines import open_engine
 from consumer.model.labeller import Failed
-from training.data.text_values import text_or_reason
+from consumer.model.opening import open_labeller
+from consumer.tables.text_values import text_or_reason
 
 #: Texts passed to the classifier at once; it sorts them by length and cuts them into batches itself.
 CHUNK = 256
@@ -38,7 +39,8 @@ class Outcome:
 
     `score` is the probability of `label`; `tokens` counts what the model read, less than the text if `truncated`.
     `unsure`: the score is below the threshold of the bundle, or most words are unknown; None if neither is known.
-    `unknown` is the share of the words read that the model does not know, 0 to 1.
+    `unknown` is the share of the words read that the model does not know, 0 to 1. `member` is the model of a cascade
+    that answered; None if there is one model.
     """
 
     label: str | None = None
@@ -49,6 +51,7 @@ class Outcome:
     unsure: bool | None = None
     unknown: float | None = None
     reason: str | None = None
+    member: str | None = None
 
 
 class Predictor:
@@ -61,7 +64,7 @@ class Predictor:
         classes: its labels, in the order of its logits.
     """
 
-    def __init__(self, classifier: Classifier, classes: tuple[str, ...]) -> None:
+    def __init__(self, classifier: Classifier | Cascade, classes: tuple[str, ...]) -> None:
         self._classifier = classifier
         self._classes = classes
         self._closed = False
@@ -82,8 +85,8 @@ class Predictor:
         Raises:
             BundleError: a file is missing or changed, or an answer is not the one that was measured.
         """
-        loaded = load_bundle(Path(bundle))
-        predictor = cls(Classifier(loaded, open_engine(loaded, variant)), loaded.manifest.labels)
+        loaded = load(Path(bundle))
+        predictor = cls(open_labeller(loaded, variant), loaded.manifest.labels)
         try:
             predictor._classifier.self_check()
         except BaseException:
@@ -95,6 +98,11 @@ class Predictor:
     def classes(self) -> tuple[str, ...]:
         """The labels; `classes[i]` names column i of `predict_proba`."""
         return self._classes
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The models of a cascade; empty for a single model."""
+        return tuple(self._classifier.members) if isinstance(self._classifier, Cascade) else ()
 
     @overload
     def predict(self, texts: str) -> str | None: ...
@@ -163,6 +171,7 @@ class Predictor:
                         result.truncated,
                         result.unsure,
                         result.unknown,
+                        member=result.member,
                     )
                 )
         return outcomes

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from consumer.errors import BundleError, UsageError
+from consumer.model.embedded import STUDENT, default, located
 from consumer.model.manifest import MANIFEST
 
-DEFAULT_BUNDLE = Path("bundles/distilbert-imdb")
 DEFAULT_RATE = 20.0
 MAX_RATE = 10_000.0
 
@@ -18,15 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Start a real Kafka and a worker on this machine, send a sample of reviews through them, show the outcomes, "
         "check that every record has exactly one, and leave nothing behind. Exit codes: 0 the check passed; 1 it "
-        "failed; 2 wrong usage, or Java or Kafka is not available; 3 bundle refused; 4 or 5 the exit code of the "
+        "failed; 2 wrong usage, or Java or Kafka cannot be downloaded; 3 bundle refused; 4 or 5 the exit code of the "
         "worker; 130 Ctrl-C."
     )
     parser.add_argument(
         "--bundle",
         type=Path,
-        default=DEFAULT_BUNDLE,
         metavar="DIR",
-        help="directory of the model bundle (default: %(default)s)",
+        help="directory of the model bundle, or the name of one that comes with the program (default: "
+        f"bundles/cascade-imdb if it is there, else {STUDENT})",
     )
     parser.add_argument(
         "--rate",
@@ -61,9 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not 0 <= arguments.rate <= MAX_RATE:
         raise UsageError(f"--rate must be from 0 to {MAX_RATE:.0f} records per second")
-    bundle = arguments.bundle.resolve()
+    bundle = (located(arguments.bundle) if arguments.bundle else default()).resolve()
     if not arguments.produce_to and not (bundle / MANIFEST).is_file():
-        raise BundleError(f"there is no model bundle in {bundle}; run this in the project's checkout, or set --bundle")
+        raise BundleError(
+            f"there is no model bundle in {bundle}; set --bundle to the directory of one, or to {STUDENT}, which comes "
+            "with the program"
+        )
     fixes.apply()  # before the first Kafka client of this process
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters is raised as an exception
     with Interrupts() as interrupts:

@@ -116,7 +116,7 @@ class Assignment:
             else:
                 self.committed[partition] = commit.offset  # if it went back, settle() corrects it
                 if (offset := restored.get(partition.partition)) is None:
-                    positions.seek_committed(self._consumer, partition, commit)
+                    positions.seek(self._consumer, partition, commit.offset, commit.leader_epoch)
                 else:
                     self._consumer.seek(partition, offset)
             self._consumer.resume(partition)

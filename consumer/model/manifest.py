@@ -42,18 +42,20 @@ def _inside(path: str) -> str:
 RelativePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,200}$"), AfterValidator(_inside)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a manifest: frozen, and without fields that this version does not know."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-class FileSum(_Part):
+class FileSum(Part):
     """Size and SHA-256 of one file of the bundle."""
 
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class Accuracy(_Part):
+class Accuracy(Part):
     """Share of correct labels on a labelled file, measured through the worker's own classifier."""
 
     file: str
@@ -62,7 +64,7 @@ class Accuracy(_Part):
     max_length: int = Field(ge=2)
 
 
-class Variant(_Part):
+class Variant(Part):
     """One precision of the model: which engine reads it, from which files, and how accurate it is.
 
     `compute` is the precision of its arithmetic: the `bf16` variant reads the fp32 weights and computes in bf16 if the
@@ -81,7 +83,7 @@ class Variant(_Part):
         return self
 
 
-class Source(_Part):
+class Source(Part):
     """A data file that the model was made from."""
 
     file: str
@@ -89,7 +91,7 @@ class Source(_Part):
     rows: int = Field(ge=0)
 
 
-class Calibration(_Part):
+class Calibration(Part):
     """Makes a probability match the share of correct labels; fitted on reviews that the model was not trained on.
 
     Logits are divided by `temperature` (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2). A
@@ -109,7 +111,7 @@ class Calibration(_Part):
     data: Source
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """manifest.json. `labels[i]` names the i-th logit; `served` is the variant served by default.
 
     `measured_only` has the accuracy of variants that were measured when the bundle was built but are not part of it.
@@ -164,14 +166,14 @@ class Manifest(_Part):
         return self.training_data[:-1] or self.training_data
 
 
-class GoldenText(_Part):
+class GoldenText(Part):
     """A text and, per variant, the calibrated probability of each label, recorded when the bundle was built."""
 
     text: str
     probabilities: dict[str, dict[str, Annotated[float, Field(ge=0, le=1)]]]
 
 
-class Golden(_Part):
+class Golden(Part):
     """golden.json. `tolerance` is the largest allowed absolute difference of a probability, per variant.
 
     int8 results depend on the processor and on the other texts of a batch (differences of 6e-3 were measured), so no

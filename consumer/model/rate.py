@@ -1,4 +1,4 @@
-"""How long a model takes for a text, learnt from what it computed."""
+"""How long a model takes for a text, estimated from what it has computed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -4,13 +4,12 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-import jiter
-import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from consumer.records.fault import Detail, Fault, Reason
-from consumer.records.parse import ParsedReview, is_finite
+from consumer.records.parse import ParsedReview
 from consumer.records.record import Record
+from consumer.records.writing import as_json
 
 #: Values of the header `dead-letter-detail`.
 DETAIL_PATTERN = rf"^({'|'.join(Detail)})( at byte \d+)?$"
@@ -42,6 +41,7 @@ class Model(BaseModel):
     version: str
     digest: str = Field(description="SHA-256 of the bundle's manifest.json", pattern=r"^[0-9a-f]{64}$")
     variant: str = Field(description="precision variant, for example int8")
+    member: str | None = Field(None, description="the model of a cascade that answered; absent if there is one model")
 
 
 class Source(BaseModel):
@@ -143,28 +143,7 @@ def prediction_json(review: ParsedReview, source: Record, own: dict[str, Any]) -
     }
     if taken:
         prediction["carried"] = taken
-    try:
-        return orjson.dumps(prediction, default=_number)
-    except TypeError:
-        return orjson.dumps(_spelled_out(prediction), default=_number)
-
-
-def _number(value: Any) -> orjson.Fragment:
-    """How orjson writes a type that it does not know: a number as it was read, or null for what JSON does not have."""
-    if isinstance(value, jiter.LosslessFloat):
-        return orjson.Fragment(bytes(value) if is_finite(value) else b"null")
-    raise TypeError
-
-
-def _spelled_out(value: Any) -> Any:
-    """`value` with integers of more than 64 bits as fragments, because orjson refuses them."""
-    if isinstance(value, dict):
-        return {name: _spelled_out(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_spelled_out(each) for each in value]
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return orjson.Fragment(str(value))
-    return value
+    return as_json(prediction)
 
 
 def source_headers(source: Record) -> list[tuple[str, bytes]]:

@@ -15,11 +15,15 @@ from consumer.settings import OutputTimestamp, WorkerSettings
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of one record: a prediction with its label, or a dead letter with its fault."""
+    """The outcome of one record: a prediction with its label, or a dead letter with its fault.
+
+    `characters` is the length of the text that was labelled.
+    """
 
     source: Record
     outgoing: Outgoing
     result: Scored | Fault
+    characters: int = 0
 
 
 class Outcomes:
@@ -31,7 +35,7 @@ class Outcomes:
         self._max_bytes = settings.max_request_bytes
         self._style, self._group_id = settings.dead_letter_headers, settings.group_id
         self._keeps_timestamps = settings.output_timestamp is OutputTimestamp.SOURCE
-        self._model = model.model_dump()
+        self._model = model.model_dump(exclude_none=True)
 
     def predicted(self, record: Record, review: ParsedReview, scored: Scored) -> Outcome:
         """Return the prediction, or a dead letter if the prediction is too large to produce."""
@@ -39,7 +43,7 @@ class Outcomes:
             "label": scored.label,
             "score": scored.score,
             "probabilities": scored.probabilities,
-            "model": self._model,
+            "model": self._model if scored.member is None else {**self._model, "member": scored.member},
             "tokens": scored.tokens,
             "truncated": scored.truncated,
             "unknown": scored.unknown,
@@ -53,7 +57,7 @@ class Outcomes:
         )
         if outgoing.size > self._max_bytes:
             return self.dead(record, Fault(Reason.PREDICTION_TOO_LARGE))
-        return Outcome(record, outgoing, scored)
+        return Outcome(record, outgoing, scored, len(review.text))
 
     def dead(self, record: Record, fault: Fault) -> Outcome:
         """Return the original bytes; if they are too large to produce, what fits of them and a header that says so."""

@@ -56,7 +56,7 @@ def parse(record: Record, limits: Limits) -> ParsedReview | Fault:
         return Fault(Reason.TOMBSTONE)
     if len(record.value) > limits.max_record_bytes:
         return Fault(Reason.TOO_LARGE)
-    fields = _json(record.value, limits.framing)
+    fields = read_json(record.value, limits.framing)
     if isinstance(fields, Fault):
         return fields
     if not isinstance(fields, dict):
@@ -75,7 +75,7 @@ def parse(record: Record, limits: Limits) -> ParsedReview | Fault:
     return ParsedReview(identity, text, fields)
 
 
-def _json(value: bytes, framing: Framing) -> Any:
+def read_json(value: bytes, framing: Framing = Framing.NONE) -> Any:
     """The value that these bytes are in JSON, or the `Fault` that says why they are not JSON."""
     start = 0
     if framing is Framing.SCHEMA_REGISTRY and value.startswith(REGISTRY_MAGIC):

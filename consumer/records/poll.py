@@ -1,7 +1,8 @@
 """What one poll returns, and what the worker needs of the broker that returns it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
@@ -37,12 +38,14 @@ class Span:
         first: offset of its first record.
         next: offset after its last record; this is what gets committed.
         leader_epoch: of its last record; -1 if unknown.
+        epoch_before: leader epoch of the record before its first; -1 if unknown.
     """
 
     partition: int
     first: int
     next: int
     leader_epoch: int = -1
+    epoch_before: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Poll:
         group: group metadata of that moment; opaque, for the broker that returned it.
         restored: offset at which reading resumes, for each partition whose committed offset went back.
         deleted: records that retention deleted before they were read, for each partition that has any.
+        idle_seconds: how long this poll waited although there was nothing to read.
     """
 
     records: Sequence[Record]
@@ -65,6 +69,24 @@ class Poll:
     group: object
     restored: Mapping[int, int] = field(default_factory=dict)
     deleted: Mapping[int, int] = field(default_factory=dict)
+    idle_seconds: float = 0.0
+
+    def first_ones(self, counts: Mapping[int, int]) -> "Poll":
+        """This poll with only so many of the first records of each partition; in order."""
+        taken: Counter[int] = Counter()
+        last: dict[int, Record] = {}
+        records = []
+        for record in self.records:
+            if taken[record.partition] < counts.get(record.partition, 0):
+                taken[record.partition] += 1
+                last[record.partition] = record
+                records.append(record)
+        spans = tuple(
+            replace(span, next=last[span.partition].offset + 1, leader_epoch=last[span.partition].leader_epoch)
+            for span in self.spans
+            if span.partition in last
+        )
+        return replace(self, records=records, spans=spans)
 
 
 class Channel(Protocol):
@@ -99,6 +121,14 @@ class Channel(Protocol):
 
     def rewind(self, poll: Poll, /) -> None:
         """Go back to the first record of `poll` in each partition that is still ours."""
+        ...
+
+    def cut(self, poll: Poll, counts: Mapping[int, int], /) -> Poll:
+        """Keep only so many of the first records of each partition; the next polls return the others again.
+
+        Returns:
+            What is left of `poll`, to be published in its place.
+        """
         ...
 
     def settle(self, poll: Poll, /) -> bool:

@@ -23,11 +23,16 @@ _VARYING = re.compile(r"0x[0-9a-f]+|\d+")
 _INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Cs"}
 
 
-def visible(text: str) -> str:
-    """`text` as one line in which nothing steers a terminal or reorders what is shown: such characters are escaped."""
+def visible(text: str, keep: str = "") -> str:
+    """`text` without what steers a terminal or reorders what is shown: such characters are escaped.
+
+    It is one line, unless `keep` has the line break as a character that stays.
+    """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escape(each) if unicodedata.category(each) in _INVISIBLE else each for each in text)
+    return "".join(
+        _escape(each) if unicodedata.category(each) in _INVISIBLE and each not in keep else each for each in text
+    )
 
 
 def _escape(character: str) -> str:

@@ -1,103 +1,30 @@
-"""Every metric in one table. Labels come from closed sets: never an id, a key, or a word of a review."""
+"""What the worker counts, and when."""
 
 import time
-from collections import Counter as Counts
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.process_collector import ProcessCollector
-
+from consumer.model.cascade.manifest import CascadeManifest
 from consumer.model.labeller import Stats
-from consumer.records.fault import Fault, Reason
+from consumer.records.events import Events
+from consumer.records.fault import Fault
 from consumer.records.messages import Model
 from consumer.records.outcomes import Outcome
 from consumer.records.progress import Progress
-
-#: Stages of a poll, in order.
-STAGES = ("poll", "parse", "tokenise", "infer", "publish")
-#: Kinds of tokens that the model computes.
-TOKEN_KINDS = ("real", "padding")
-
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_AGES = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 180, 300, 900, 3600, 14_400, 86_400)
-_POWERS_OF_TWO = tuple(2**exponent for exponent in range(13))
+from consumer.records.record import Record
+from consumer.service.histograms import observe_all
+from consumer.service.stopwatch import Stage
+from consumer.service.table import MetricTable
+from consumer.service.waiting import Waiting
 
 
-class Metrics:
-    """The worker's metrics, in their own registry.
-
-    Metrics of outcomes change on commit. Metrics of work change when the work is done, and count a retried poll again:
-    model batches, model tokens, and all stages but `publish`.
-
-    Every series with a known label exists from the start, at 0, so that an alert sees its first increase.
-    """
+class Metrics(MetricTable, Events):
+    """The metrics of one worker. Updated by the thread of the loop, read by those of the server."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        self.consumed = Counter("reviews_consumed", "Records whose outcome is committed", registry=registry)
-        self.labelled = Counter("reviews_labelled", "Committed predictions", ["label"], registry=registry)
-        self.dead_lettered = Counter("reviews_dead_lettered", "Committed dead letters", ["reason"], registry=registry)
-        self.truncated = Counter(
-            "reviews_truncated",
-            "Committed predictions from only a part of the text",
-            registry=registry,
-        )
-        self.unsure = Counter(
-            "reviews_unsure",
-            "Committed predictions below the model's threshold, or with mostly unknown words",
-            registry=registry,
-        )
-        self.not_published = Counter(
-            "reviews_not_published",
-            "Polls whose results could not be published; they are retried",
-            registry=registry,
-        )
-        self.deleted_unread = Counter(
-            "reviews_deleted_unread", "Records that retention deleted before the worker read them", registry=registry
-        )
-        self.commits_lost = Counter(
-            "reviews_commits_lost",
-            "Times that a committed offset had moved backwards; the worker resumed after the last published result",
-            registry=registry,
-        )
-        self.stage_seconds = Histogram(
-            "reviews_stage_seconds", "Duration of each stage of a poll", ["stage"], buckets=_SECONDS, registry=registry
-        )
-        self.record_age = Histogram(
-            "reviews_record_age_seconds",
-            "Time from the timestamp of a record to the commit of its outcome",
-            buckets=_AGES,
-            registry=registry,
-        )
-        self.poll_records = Histogram(
-            "reviews_poll_records", "Records in a committed poll", buckets=_POWERS_OF_TWO, registry=registry
-        )
-        self.model_batches = Counter("reviews_model_batches", "Batches computed by the model", registry=registry)
-        self.tokens = Counter("reviews_model_tokens", "Tokens computed by the model", ["kind"], registry=registry)
-        self.score = Histogram(
-            "reviews_score",
-            "Probability of the predicted label",
-            buckets=(0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1),
-            registry=registry,
-        )
-        self.lag = Gauge(
-            "reviews_lag", "Records between the worker's position and the end", ["partition"], registry=registry
-        )
-        self.assigned = Gauge("reviews_assigned_partitions", "Partitions assigned to this worker", registry=registry)
-        self.ready = Gauge("reviews_ready", "1 if the worker is ready, else 0", registry=registry)
-        self.model = Gauge(
-            "reviews_model_info",
-            "Always 1; its labels identify the model",
-            ["name", "version", "variant", "digest"],
-            registry=registry,
-        )
-        for reason in Reason:
-            self.dead_lettered.labels(reason.value)
-        for stage in STAGES:
-            self.stage_seconds.labels(stage)
-        for kind in TOKEN_KINDS:
-            self.tokens.labels(kind)
+        super().__init__()
+        self._waiting = Waiting()
 
     def note_model(self, model: Model, labels: Sequence[str]) -> None:
         """Report the model that is served, and begin to count each of its `labels`."""
@@ -105,17 +32,66 @@ class Metrics:
         for label in labels:
             self.labelled.labels(label)
 
-    def note_inference(self, parse_seconds: float, stats: Stats) -> None:
-        """Count the work of labelling one poll."""
-        self.stage_seconds.labels("parse").observe(parse_seconds)
-        self.stage_seconds.labels("tokenise").observe(stats.tokenise_seconds)
-        self.stage_seconds.labels("infer").observe(stats.infer_seconds)
+    def note_members(self, cascade: CascadeManifest) -> None:
+        """Begin to count the work of each member of `cascade`."""
+        for member in cascade.members:
+            for counter in (self.member_texts, self.member_passed_on, self.member_tokens, self.member_seconds):
+                counter.labels(member.name)
+            if member.passed_on is not None:
+                self.member_expected.labels(member.name, "low").set(member.passed_on.low)
+                self.member_expected.labels(member.name, "high").set(member.passed_on.high)
+
+    def note_time(self, stages: Mapping[Stage, float]) -> None:
+        """Count where one turn of the loop has spent its time."""
+        for stage, seconds in stages.items():
+            self.stage_seconds.labels(stage.value).observe(seconds)
+            self.time.labels(stage.activity.value).inc(seconds)
+
+    def note_work(self, stats: Stats) -> None:
+        """Count the work of the model on one poll."""
         self.model_batches.inc(stats.batches)
         self.tokens.labels("real").inc(stats.tokens)
         self.tokens.labels("padding").inc(stats.padded_tokens - stats.tokens)
 
+    def note_member_work(self, members: Mapping[str, Stats]) -> None:
+        """Count the work of each member of a cascade in one poll."""
+        for name, stats in members.items():
+            self.member_texts.labels(name).inc(stats.texts)
+            self.member_passed_on.labels(name).inc(stats.passed_on)
+            self.member_tokens.labels(name).inc(stats.tokens)
+            self.member_seconds.labels(name).inc(stats.tokenise_seconds + stats.infer_seconds)
+
+    def note_lookups(self, hits: int, misses: int) -> None:
+        """Count how many different texts of a poll the cache knew, and how many not."""
+        self.cache_lookups.labels("hit").inc(hits)
+        self.cache_lookups.labels("miss").inc(misses)
+
+    def note_assignment(self, partitions: frozenset[int], before: frozenset[int]) -> None:
+        """Report the partitions of ours in place of those `before`."""
+        self.assigned.set(len(partitions))
+        for partition in before - partitions:
+            self._waiting.revoked(partition)
+            self.oldest_waiting.remove(str(partition))
+            self.lag.remove(str(partition))
+        for partition in partitions - before:
+            self._waiting.assigned(partition)
+            self.oldest_waiting.labels(str(partition)).set_function(partial(self._waiting.seconds, partition))
+
+    def note_waiting(self, records: Iterable[Record]) -> None:
+        """These records are polled, or put back, and not committed."""
+        self._waiting.polled(records)
+
+    def rebalanced(self, seconds: float) -> None:
+        """See `Events`."""
+        self.rebalance_seconds.observe(seconds)
+
+    def transaction_ended(self, *, committed: bool) -> None:
+        """See `Events`."""
+        self.transactions.labels("committed" if committed else "aborted").inc()
+
     def note_lag(self, progress: Mapping[int, Progress]) -> None:
-        """Record the lag of each partition whose position is known."""
+        """Record the lag of each partition whose position is known, and since when records wait."""
+        self._waiting.seen(progress)
         for partition, seen in progress.items():
             if seen.lag is not None:
                 self.lag.labels(str(partition)).set(seen.lag)
@@ -126,17 +102,18 @@ class Metrics:
         self.consumed.inc(len(outcomes))
         self.poll_records.observe(len(outcomes))
         # One increment for each name: a thousand of them, each with a lock, take as long as writing the predictions.
-        dead = Counts(each.result.reason.value for each in outcomes if isinstance(each.result, Fault))
+        dead = Counter(each.result.reason.value for each in outcomes if isinstance(each.result, Fault))
         for reason, count in dead.items():
             self.dead_lettered.labels(reason).inc(count)
         scored = [each.result for each in outcomes if not isinstance(each.result, Fault)]
-        for label, count in Counts(each.label for each in scored).items():
+        for label, count in Counter(each.label for each in scored).items():
             self.labelled.labels(label).inc(count)
         self.truncated.inc(sum(each.truncated for each in scored))
         self.unsure.inc(sum(bool(each.unsure) for each in scored))
-        for each in scored:
-            self.score.observe(each.score)
-        for outcome in outcomes:
-            if outcome.source.timestamp_ms >= 0:
-                # A producer's clock may be ahead of ours.
-                self.record_age.observe(max(0.0, now - outcome.source.timestamp_ms / 1000))
+        observe_all(self.score, (each.score for each in scored))
+        observe_all(self.text_characters, (each.characters for each in outcomes if each.characters))
+        # A producer's clock may be ahead of ours.
+        dated = (each.source.timestamp_ms / 1000 for each in outcomes if each.source.timestamp_ms >= 0)
+        observe_all(self.record_age, (max(0.0, now - timestamp) for timestamp in dated))
+        self.last_commit.set(now)
+        self._waiting.committed(each.source for each in outcomes)

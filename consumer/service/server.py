@@ -1,4 +1,7 @@
-"""/live, /ready and /metrics on one small port, served by a few threads, so that no client delays another's probe."""
+"""/live, /ready, /metrics and a page for people on one small port.
+
+It is served by a few threads, so that no client delays another's probe.
+"""
 
 import io
 import socket
@@ -15,10 +18,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from consumer.errors import UsageError
 from consumer.service.health import STALLED, Health
+from consumer.service.page import manual
+from consumer.service.page.markup import HEADERS
 
-PATHS = ("/live", "/ready", "/metrics")
+PATHS = ("/", "/live", "/ready", "/metrics", "/docs")
 METHODS = ("GET", "HEAD")
-#: However many scrapes come, the metrics are rendered at most once in this many seconds.
+#: However many scrapes and viewers come, the metrics and the page are rendered at most once in this many seconds.
 CACHE_SECONDS = 1.0
 #: A client whose request is not complete after this many seconds is dropped.
 CLIENT_SECONDS = 2.0
@@ -33,8 +38,10 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # connections of a scrape storm that wait for a thread
     daemon_threads = True  # closing does not wait for them
 
-    def __init__(self, host: str, port: int, health: Health, metrics: Callable[[], bytes]) -> None:
-        self.health, self.metrics = health, metrics
+    def __init__(
+        self, host: str, port: int, health: Health, metrics: Callable[[], bytes], page: Callable[[], bytes]
+    ) -> None:
+        self.health, self.metrics, self.page = health, metrics, page
         self._free = threading.Semaphore(CLIENTS)
         self._waited_for: dict[Any, float] = {}  # since when
         if ":" in host:
@@ -125,16 +132,32 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self) -> None:
         path = self.path.partition("?")[0]
-        if path not in PATHS:
-            self._answer(HTTPStatus.NOT_FOUND, b"/live /ready /metrics\n")
+        if path not in PATHS and not path.startswith("/docs/"):
+            self._not_found()
         elif self.command not in METHODS:
             self._answer(HTTPStatus.METHOD_NOT_ALLOWED, b"use GET or HEAD\n", Allow=", ".join(METHODS))
         elif path == "/metrics":
             self._answer(HTTPStatus.OK, self.server.metrics(), CONTENT_TYPE_LATEST)
+        elif path == "/":
+            self._answer(HTTPStatus.OK, self.server.page(), "text/html; charset=utf-8", **HEADERS)
+        elif path.startswith("/docs"):
+            self._manual(path.removeprefix("/docs").strip("/"))
         elif path == "/live":
             self._probe(self.server.health.live, STALLED)
         else:
             self._probe(self.server.health.ready, self.server.health.readiness.reason or STALLED)
+
+    def _manual(self, name: str) -> None:
+        pages = manual.pages()
+        if not name:
+            self._answer(HTTPStatus.OK, "".join(f"/docs/{each}\n" for each in sorted(pages)).encode())
+        elif name in pages:
+            self._answer(HTTPStatus.OK, pages[name].read_bytes())
+        else:
+            self._not_found()
+
+    def _not_found(self) -> None:
+        self._answer(HTTPStatus.NOT_FOUND, f"{' '.join(PATHS)}\n".encode())
 
     def _probe(self, good: bool, otherwise: str) -> None:
         status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
@@ -146,6 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Content-Type-Options", "nosniff")
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
@@ -159,13 +183,23 @@ class _Handler(BaseHTTPRequestHandler):
 class HealthServer:
     """Listens as soon as it exists; `port` is the one in use.
 
+    Args:
+        host: address to listen on.
+        port: 0 is any free one.
+        health: what the probes report.
+        registry: the metrics.
+        page: renders what is at `/`.
+
     Raises:
         UsageError: the port is taken, or the address is not one of this machine.
     """
 
-    def __init__(self, host: str, port: int, health: Health, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, host: str, port: int, health: Health, registry: CollectorRegistry, page: Callable[[], bytes]
+    ) -> None:
+        metrics = _cached(lambda: generate_latest(registry))
         try:
-            self._server = _Server(host, port, health, _cached(registry))
+            self._server = _Server(host, port, health, metrics, _cached(page))
         except (OSError, OverflowError) as error:
             raise UsageError(
                 f"cannot listen on {host}:{port} ({error}); set another metrics_host, or another metrics_port (0: any "
@@ -186,14 +220,14 @@ class HealthServer:
         self._server.server_close()
 
 
-def _cached(registry: CollectorRegistry) -> Callable[[], bytes]:
+def _cached(render: Callable[[], bytes]) -> Callable[[], bytes]:
     rendered, until, one_at_a_time = b"", 0.0, threading.Lock()
 
-    def render() -> bytes:
+    def cached() -> bytes:
         nonlocal rendered, until
         with one_at_a_time:
             if time.monotonic() >= until:
-                rendered, until = generate_latest(registry), time.monotonic() + CACHE_SECONDS
+                rendered, until = render(), time.monotonic() + CACHE_SECONDS
             return rendered
 
-    return render
+    return cached

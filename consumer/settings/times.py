@@ -24,8 +24,8 @@ class TimeSettings(TopicSettings):
         2.0,
         gt=0,
         le=60,
-        description="how long the model should take for the records of one poll; the worker adapts the number of "
-        "records to it",
+        description="how long the model may take for the records of one poll; the worker adapts the number of records "
+        "to it, and if they cost more, publishes what fits and reads the others again",
     )
     start_timeout_seconds: float = Field(
         60, gt=0, le=3600, description="exit with code 4 if Kafka or a topic is not there after this time"
@@ -106,7 +106,9 @@ class TimeSettings(TopicSettings):
     def _contradictions(self) -> Iterator[str]:
         """One line, with the fix, for each pair of times that cannot work together."""
         interval, watchdog = self.max_poll_interval_seconds, self.watchdog_seconds
-        if self.poll_target_seconds > interval / 5:  # a poll of long reviews may well take several times as long
+        if (
+            self.poll_target_seconds > interval / 5
+        ):  # one long review on a slow processor may take several times as long
             yield (
                 f"poll_target_seconds ({self.poll_target_seconds:g}) must be at most a fifth of "
                 f"max_poll_interval_seconds ({interval:g})"

@@ -26,7 +26,10 @@ class Framing(StrEnum):
 class ModelSettings(TimeSettings):
     """Model."""
 
-    bundle: Path = Field(Path("bundles/distilbert-imdb"), description="directory of the model bundle")
+    bundle: Path = Field(
+        Path("bundles/cascade-imdb"),
+        description="directory of the model bundle, or student-imdb, which comes with the program",
+    )
     bundle_digest: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{64}$",
@@ -47,6 +50,13 @@ class ModelSettings(TimeSettings):
         le=1_048_576,
         description="tokens in one model batch at most, padding included; a longer text is a batch of its own "
         "(default: what suits the engine)",
+    )
+    cache_texts: int = Field(
+        10_000,
+        ge=0,
+        le=10_000_000,
+        description="texts whose labels are kept, so that a text that comes again is not computed again; each takes "
+        "about 500 bytes. 0: none",
     )
 
 
@@ -100,7 +110,9 @@ class LimitSettings(ModelSettings):
 class WorkerSettings(LimitSettings):
     """Metrics and logs."""
 
-    metrics_host: str = Field("127.0.0.1", description="address on which /metrics, /live and /ready are served")
+    metrics_host: str = Field(
+        "127.0.0.1", description="address on which /metrics, /live, /ready and the page for people are served"
+    )
     metrics_port: int = Field(
         9100, ge=0, le=65_535, description="port on which they are served; 0: any free one, which the log reports"
     )

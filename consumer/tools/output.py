@@ -17,7 +17,7 @@ from consumer.service.logs import visible
 LINE_SECONDS = 10.0
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse._ActionsContainer) -> None:
     """The flag that asks for JSON lines on a terminal as well."""
     parser.add_argument("--json", action="store_true", help="print JSON lines; the default if stdout is no terminal")
 

@@ -72,8 +72,8 @@ def _graph(quantised: bool) -> Any:
 def flop_per_review(model: Any, lengths: Sequence[int]) -> float:
     """Mean additions and multiplications that texts of `lengths` tokens need of `model`, padding not counted.
 
-    torch counts them while it computes shapes alone; the last layer counts for the first token only where no more is
-    read of it: nobody needs the rest, whoever computes it.
+    torch counts them while it computes shapes alone. The last layer counts only for the first token if that is all
+    that the head reads: the rest is not needed, whether it is computed or not.
     """
     bare = copy.deepcopy(model).to("meta").eval()
     counts = []

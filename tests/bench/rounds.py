@@ -14,7 +14,7 @@ BUSY = 0.5
 
 
 def measure(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Each of `runs` once a round, in an order drawn anew each time; the first round warms up and is not counted."""
+    """Each of `runs` once a round, in a new random order each time; the first round warms up and is not counted."""
     measured: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name in random.Random(number).sample(list(runs), len(runs)):

@@ -119,7 +119,7 @@ def make_contestants(task: Task, fixed: int) -> dict[str, Contestant]:
     plain = hf.AutoModelForSequenceClassification.from_pretrained(
         task.base.directory, num_labels=len(task.labels), dtype=torch.float32, use_safetensors=True
     )
-    plain.load_state_dict(tuned.state_dict())  # the head is drawn anew by each
+    plain.load_state_dict(tuned.state_dict())  # each draws its own head
     return {
         "this project, fit": ours(tuned),
         TRAINER: hugging_face(plain, tokenizer),

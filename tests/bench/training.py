@@ -21,13 +21,13 @@ import torch
 
 from consumer.errors import ReviewsError, UsageError
 from consumer.model.encoder import Encoder
+from consumer.tables.options import count
 from tests.bench.limit import flop_per_review
 from tests.bench.peers import KTRAIN_MAXLEN
 from tests.bench.rounds import SEED, load_before, measure, processor, tell_load
 from tests.bench.trainers import TRAINER, Contestant, make_contestants
 from tests.bench.training_limit import FORWARD_AND_BACKWARD, Products, data_sheet
 from tests.bench.training_task import Task, check_same_losses, check_same_work
-from training.commands.options import count
 from training.data.reviews import Reviews, read_reviews
 from training.encoders.base import Base, find_base, load_classifier, quiet_transformers
 from training.encoders.device import best_device, computes_in_bf16, device_name

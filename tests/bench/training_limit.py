@@ -8,7 +8,7 @@ from tests.bench.limit import DEPTH, ROWS, WIDTH
 
 #: Backward multiplies twice as much as forward: gradients of the inputs and of the weights (Kaplan et al. 2020,
 #: "Scaling Laws for Neural Language Models", section 2.1). Forward is counted by `flop_per_review`, 2N + 4LHQT a token
-#: less what nobody reads of the last layer. Model FLOPs utilisation is that of Chowdhery et al. 2022, "PaLM",
+#: less what is not read of the last layer. Model FLOPs utilisation is that of Chowdhery et al. 2022, "PaLM",
 #: appendix B: padding and what is computed twice do not count.
 FORWARD_AND_BACKWARD = 3
 

@@ -36,7 +36,7 @@ def last_line(flags: list[str], log: Path, code: int, timeout_s: float = 60) -> 
 
 
 def test_an_unknown_flag_is_wrong_usage(tmp_path: Path) -> None:
-    """A typing mistake is told, not ignored."""
+    """A misspelt setting is reported, not ignored."""
     assert "--no-such-flag" in last_line(["--no-such-flag"], tmp_path / "log", 2)
 
 
@@ -77,7 +77,7 @@ def test_a_worker_is_stopped_while_it_still_imports(tmp_path: Path, number: sign
             return int(caught.split()[1], 16) & wanted == wanted
 
         wait_until(handles_all, 30, "handlers", every_s=0.005)
-        # When it is told to stop, then it does, and says so
+        # When it gets SIGTERM, then it stops, and logs that
         worker.process.send_signal(number)
         assert worker.wait_exit(30) == 0, worker.log
     assert worker.log == "review-consumer: stopped before it started\n"
@@ -145,8 +145,8 @@ def test_a_missing_topic_is_waited_for_and_then_told(topics: Topics, bundle: Pat
 
 def test_no_broker_at_start_is_waited_for_and_then_told(bundle: Path, tmp_path: Path) -> None:
     """Not ready, with the address; after the start timeout exit 4."""
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
     flags = ["--bootstrap-servers", address, "--bundle", str(bundle), "--start-timeout-seconds", "8"]
     with WorkerProcess(flags, tmp_path / "log") as worker:
         wait_until(lambda: address in worker.get("/ready")[1], 60, "/ready says who does not answer")

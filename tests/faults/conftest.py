@@ -28,12 +28,6 @@ def _patched_as_in_a_worker() -> None:
 
 
 @pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    """Of everything random in a test; `pytest --seed N` replays."""
-    return int(request.config.getoption("--seed"))
-
-
-@pytest.fixture
 def harness(kafka: LocalBroker, tmp_path: Path, seed: int) -> Iterator[Harness]:
     """On the broker that all tests share: for faults of workers and records."""
     with Harness(kafka, tmp_path, seed) as made:

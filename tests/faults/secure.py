@@ -97,13 +97,13 @@ class SecureBroker:
 
     def allow(self, topics: Topics, *, without: Iterable[str] = ()) -> None:
         """Give the user the least rights for these topics, except those for `without`."""
-        self.allow_rights([right for name, found in rights(topics).items() if name not in without for right in found])
+        wanted = [right for name, found in rights(topics).items() if name not in without for right in found]
+        self.grant(wanted)
 
-    def allow_rights(self, wanted: Iterable[Right]) -> None:
+    def grant(self, wanted: Iterable[Right]) -> None:
         """Give the user these rights."""
-        acls = [_acl(right) for right in wanted]
         with self.kafka.admin() as admin:
-            assert not admin.create_acls(acls)["failed"]
+            assert not admin.create_acls([_acl(right) for right in wanted])["failed"]
 
     def deny(self, right: Right) -> None:
         """Take one right away, whatever else is allowed."""

@@ -99,7 +99,7 @@ def test_row_05_a_worker_may_start_before_its_broker(harness: Harness, broker: L
     harness.produce(100)
     broker.kill()
     worker = harness.worker()
-    wait_until(lambda: "no answer from" in worker.get("/ready")[1], 60, "it says what it waits for")
+    wait_until(lambda: "refuses connections" in worker.get("/ready")[1], 60, "it reports what it waits for")
     assert worker.get("/ready")[0] == 503
     # When the broker comes, then the same process does the work
     broker.start()
@@ -183,7 +183,7 @@ def test_row_24_sigterm_while_the_start_waits_for_a_broker(harness: Harness, bro
     # Given a worker that waits for its broker
     broker.kill()
     worker = harness.worker()
-    wait_until(lambda: "no answer from" in worker.get("/ready")[1], 60, "it says what it waits for")
+    wait_until(lambda: "refuses connections" in worker.get("/ready")[1], 60, "it reports what it waits for")
     # When it is asked to stop, then it does
     began = time.monotonic()
     assert worker.stop(signal.SIGTERM) == 0, worker.log

@@ -154,7 +154,7 @@ def test_row_31_lost_offsets_are_committed_again_without_a_new_record(harness: H
 
 
 @pytest.mark.parametrize("keeps_metadata", [False, True])
-def test_row_31_offsets_that_somebody_set_are_labelled_again(harness: Harness, keeps_metadata: bool) -> None:
+def test_row_31_offsets_that_an_operator_sets_are_labelled_again(harness: Harness, keeps_metadata: bool) -> None:
     """Offsets set by Kafka's own tool, or by a tool that copies the worker's metadata, are obeyed."""
     # Given work that is done, and offsets that are set back, without the worker's mark or with that of other offsets
     first = half_done(harness, 200)

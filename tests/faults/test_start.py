@@ -1,13 +1,13 @@
 """Models that must not serve, groups that reject the worker, and probes that must not cost."""
 
 import json
-import socket
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import nullcontext
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAs
 from consumer.local.broker import LocalBroker
 from tests.fake_bundle import GOLDEN_TEXT, WEIGHTS, write_bundle
 from tests.harness import FakeWorker, Harness
+from tests.ports import NOWHERE, listening, refusing
 from tests.proxy import Proxy
 from tests.worker_process import wait_until
 
@@ -64,7 +65,7 @@ def test_row_17_a_model_that_is_not_the_measured_one_never_serves(
     assert harness.committed() == 0
 
 
-def test_row_28_a_group_that_takes_nobody_like_it_ends_the_start(harness: Harness) -> None:
+def test_row_28_a_group_that_rejects_the_member_ends_the_start(harness: Harness) -> None:
     """The members of the group share partitions by another strategy: exit code 4, and the line says so."""
     # Given a member that knows another strategy alone
     other = KafkaConsumer(
@@ -125,41 +126,10 @@ def exit_of(worker: FakeWorker) -> tuple[int, float]:
     return code, (ended - began).total_seconds()
 
 
-NOWHERE = "kafka.nowhere.invalid:9092"
-
-
-@contextmanager
-def closed_port() -> Iterator[str]:
-    """An address that refuses connections."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{bound.getsockname()[1]}"
-
-
-@contextmanager
-def silent_port() -> Iterator[str]:
-    """An address where connections neither come about nor are refused, as behind a firewall: its queue is full."""
-    with ExitStack() as ending:
-        server = ending.enter_context(socket.socket())
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        for _ in range(3):
-            waiting = ending.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(server.getsockname())
-        yield f"127.0.0.1:{server.getsockname()[1]}"
-
-
-@contextmanager
-def name_without_address() -> Iterator[str]:
-    """A host that no resolver knows."""
-    yield NOWHERE
-
-
 UNREACHABLE = {
-    "unknown": (name_without_address, "the name kafka.nowhere.invalid cannot be resolved"),
-    "refused": (closed_port, "refuses connections; check the port"),
-    "silent": (silent_port, "is silent"),
+    "unknown": (partial(nullcontext, NOWHERE), "the name kafka.nowhere.invalid cannot be resolved"),
+    "refused": (refusing, "refuses connections; check the port"),
+    "silent": (partial(listening, accepts=False), "is silent"),
 }
 
 

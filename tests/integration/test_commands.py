@@ -1,7 +1,7 @@
-"""Every command that the pages and the Makefile name exists, and runs: here in its smallest form, or in another test.
+"""Every command that the pages and the Makefile mention exists and runs: here in its smallest form, or in another test.
 
-The shell blocks of the README and of the quick start have tests of their own. This one is about what a reader is told
-to run beside them: benches, soak, acceptance, mutants, make targets, and the flags of both programs.
+Other tests run the shell blocks of the README and of the quick start. This one covers what else a reader finds to run:
+benches, soak, acceptance, mutants, make targets, and the flags of both programs.
 """
 
 import re
@@ -26,7 +26,11 @@ PAGES = [
 #: The smallest form of each module that is run with `python -m`, and the last line or a part of what it prints.
 SMALLEST = {
     "tests.bench.commit_path": ("--rounds 1 --records 64 --sizes 16", "| 16 | "),
-    "tests.bench.recovery": ("--times 1 --only 'session 6 s'", "| SIGKILL, dynamic members, session 6 s | 1 | "),
+    "tests.bench.bookkeeping": ("", "| 1024 | "),
+    "tests.bench.recovery": (
+        "--times 1 --only 'session 6 s$|rebalance'",
+        "| rebalance: a worker joins, partitions that move | 1 | ",
+    ),
     "tests.bench.engines": (
         "--rounds 1 --reviews 2 --seconds 0.01 --products 2 --bundle {bundle} --checkpoint {checkpoint}",
         "this worker, through Kafka",

@@ -1,8 +1,10 @@
 """What stands in deploy/ and docker-compose.yml is valid, hardened, and speaks of metrics that exist."""
 
 import json
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,19 @@ import pytest
 import yaml
 
 from consumer.errors import ReviewsError
+from consumer.model.cascade.bundle import load
 from consumer.service.metrics import Metrics
 from consumer.settings import WorkerSettings
 from tests.external import find
+from tests.tiny_bundle import write_tiny_bundle
+from tests.tiny_cascade import write_tiny_cascade
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 OURS = ("worker", "producer")
+#: A script outside the packages finds them as it would if they were installed.
+HERE = {**os.environ, "PYTHONPATH": str(ROOT)}
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana/dashboards/reviews.json").read_text())
 ALERTS: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"][0]["rules"]
@@ -142,3 +149,37 @@ def test_the_image_is_built_by_the_installer_of_the_makefile() -> None:
     version = re.search(r"UV_VERSION := (\S+)", (ROOT / "Makefile").read_text())
     assert version
     assert f"\nuv=={version[1]} " in (DEPLOY / "docker/build-requirements.txt").read_text()
+
+
+def test_the_image_takes_the_members_of_a_cascade_along(tmp_path: Path) -> None:
+    """What the build copies is served: the cascade and its members, nothing else, readable by any user."""
+    bundles = tmp_path / "bundles"
+    bundles.mkdir()
+    cascade = write_tiny_cascade(bundles / "cascade")
+    write_tiny_bundle(bundles / "another")
+    (bundles / "quick/openvino/fp32.bin").chmod(0o600)
+    copy = [sys.executable, str(DEPLOY / "docker/copy_bundle.py")]
+    subprocess.run([*copy, str(cascade), str(tmp_path / "opt")], check=True, env=HERE)
+    assert {path.name for path in (tmp_path / "opt").iterdir()} == {"cascade", "quick", "thorough", "served"}
+    served = load(tmp_path / "opt/served")
+    assert served.digest == load(cascade).digest
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in (tmp_path / "opt").rglob("*"))
+    # A single model, and a damaged member
+    subprocess.run([*copy, str(bundles / "another"), str(tmp_path / "single")], check=True, env=HERE)
+    assert load(tmp_path / "single/served").manifest.name == "tiny"
+    (bundles / "thorough/golden.json").write_text("{}")
+    failed = subprocess.run(
+        [*copy, str(cascade), str(tmp_path / "damaged")], capture_output=True, text=True, check=False, env=HERE
+    )
+    assert failed.returncode == 1
+    assert "thorough/golden.json has 2 bytes" in failed.stderr
+
+
+def test_the_build_context_has_what_the_build_copies() -> None:
+    """Each file that the Dockerfile copies is let through by .dockerignore."""
+    let_through = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "docker/Dockerfile").read_text(), re.MULTILINE)
+    sources = [source for line in copied for source in line.split()]
+    assert len(sources) >= 8
+    assert [source for source in sources if source not in let_through] == []
+    assert all((ROOT / source).exists() for source in sources)

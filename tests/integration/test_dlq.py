@@ -296,7 +296,7 @@ def test_a_secured_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         flags += ["--sasl-username", USER, "--ssl-cafile", str(secure.authority_file)]
         assert main(["dlq", "stats", *flags]) == 4
         assert "may not see it" in capsys.readouterr().err
-        secure.allow_rights(replay_rights(topics))
+        secure.grant(replay_rights(topics))
         assert main(["dlq", "stats", *flags]) == 0
         assert main(["dlq", "list", *flags]) == 0
         assert main(["dlq", "replay", "--send", *flags]) == 0

@@ -1,6 +1,7 @@
 """The documentation is true: links lead somewhere, every page is reachable, names exist, and commands run."""
 
 import gc
+import json
 import os
 import re
 import runpy
@@ -111,7 +112,7 @@ def test_every_page_is_reachable_from_the_index() -> None:
 def test_pages_that_the_code_names_exist() -> None:
     """Error messages, comments, alerts and panels name pages and headings that exist."""
     files = [*(ROOT / "consumer").rglob("*.py"), *(ROOT / "training").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
-    files += [path for path in (ROOT / "deploy").rglob("*") if path.is_file()]
+    files += [path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     files += [ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "docker-compose.yml"]
     named = {
         (page, anchor)
@@ -382,14 +383,24 @@ def _is_open(port: str) -> bool:
 @pytest.mark.timeout(120)
 @runs(QUICK_START, 5)
 def test_the_quick_start_without_kafka() -> None:
-    """Texts are labelled from a pipe and from Python."""
-    make, predict = commands(QUICK_START, 5)
+    """Texts are labelled from arguments, from a pipe and from Python."""
+    make, arguments, pipe = commands(QUICK_START, 5)
     shell = Shell(ROOT, DRY)
     shell.run(make)
-    assert shell.run(predict).split()[0] == "pos"
+    assert [json.loads(line)["label"] for line in shell.run(arguments).splitlines()] == ["pos", "neg"]
+    assert json.loads(shell.run(pipe))["explanation"]["label"] == "pos"
     (code,) = _python(ROOT / QUICK_START)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "pos" in done.stdout
+
+
+@runs(QUICK_START, 6)
+def test_the_quick_start_without_a_checkout(tmp_path: Path) -> None:
+    """It labels from any directory. `tests/integration/test_wheel.py` installs it, and runs the demo as well."""
+    install, label, demo = commands(QUICK_START, 6)
+    assert (install, demo) == ("pip install review-consumer", "review-consumer demo")
+    printed = Shell(tmp_path, {"review-consumer": f"{BIN}/review-consumer"}).run(label)
+    assert json.loads(printed)["label"] == "pos"
 
 
 def _python(page: Path) -> list[str]:

@@ -8,6 +8,8 @@ import kubernetes_validate
 import pytest
 
 from consumer.errors import BundleError, UsageError
+from consumer.flags import Parser
+from consumer.tools.check.command import add_arguments
 from tests.integration.custom_resources import CUSTOM
 from tests.integration.kubernetes_objects import (
     KUBERNETES,
@@ -33,6 +35,7 @@ KINDS = {
     "autoscaled": COMMON | {"Deployment", "PodDisruptionBudget", "PodMonitor", "ScaledObject", "TriggerAuthentication"},
     "static": COMMON | {"StatefulSet", "Service", "PodDisruptionBudget", "PodMonitor"},
     "drain": COMMON | {"Job"},
+    "check": COMMON | {"Job"},
 }
 every_overlay = pytest.mark.parametrize("name", OVERLAYS)
 
@@ -109,6 +112,20 @@ def test_a_drain_job_retries_what_a_retry_can_fix() -> None:
     for kind in ("Deployment", "PodDisruptionBudget"):
         wanted = one(overlay("production"), kind)["spec"]["selector"]["matchLabels"]
         assert not wanted.items() <= labels.items()
+
+
+def test_a_check_job_fails_once_and_compares_the_replicas() -> None:
+    """Strict, for as many workers as the Deployment has, and never tried again; it is none of the workers' pods."""
+    objects = overlay("check")
+    job = workload(objects)["spec"]
+    replicas = workload(overlay("production"))["spec"]["replicas"]
+    assert container(objects)["args"] == ["check", "--strict", "--workers", str(replicas)]
+    assert (job["backoffLimit"], job["template"]["spec"]["restartPolicy"]) == (0, "Never")
+    wanted = one(overlay("production"), "Deployment")["spec"]["selector"]["matchLabels"]
+    assert not wanted.items() <= job["template"]["metadata"]["labels"].items()
+    parsed = Parser()
+    add_arguments(parsed)
+    assert parsed.parse_args(container(objects)["args"][1:]).workers == replicas
 
 
 @every_overlay

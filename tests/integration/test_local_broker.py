@@ -86,7 +86,7 @@ def test_kafkas_own_console_producer_is_a_foreign_client(topics: Topics) -> None
 
 
 def test_a_port_that_is_taken_is_wrong_usage(kafka: LocalBroker, tmp_path: Path) -> None:
-    """A fixed port that somebody listens on gives one line and exit code 2, and leaves nothing behind."""
+    """A fixed port that is in use gives one line and exit code 2, and leaves nothing behind."""
     with pytest.raises(UsageError, match=f"port {kafka.port} .* is in use"), LocalBroker(port=kafka.port):
         pass
     done = subprocess.run(
@@ -117,7 +117,7 @@ def test_data_outlives_kill_stop_and_a_new_start_in_the_same_directory(tmp_path:
         # Then it is another process on the same port with the same record
         assert (kafka.port, kafka.pid != pid) == (port, True)
         assert [r.value for r in read_all(kafka.bootstrap, "kept")] == [b"first"]
-        # And frozen, it answers nobody until it is resumed
+        # And frozen, it answers no request until it is resumed
         producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
         producer.partitions_for("kept")
         kafka.pause()
@@ -140,7 +140,7 @@ def test_a_directory_that_cannot_be_used_is_wrong_usage(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_at_the_last_moment_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between choosing a free port and Kafka's bind, somebody else may be faster: another one is tried."""
+    """Between choosing a free port and Kafka's bind, another program may take it: another one is tried."""
     # Given a choice of ports that is out of date the first time
     choose = Ports.free
     with socket.create_server((HOST, 0)) as faster:

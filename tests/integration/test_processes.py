@@ -45,7 +45,7 @@ def test_nothing_is_reported_to_anyone(tmp_path: Path) -> None:
     assert list(home.iterdir()) == []
 
 
-def test_a_worker_whose_log_nobody_reads_any_more_stops_in_order(tmp_path: Path) -> None:
+def test_a_worker_whose_log_has_lost_its_reader_stops_in_order(tmp_path: Path) -> None:
     """`review-consumer run 2>&1 | tee log`, and tee dies: SIGTERM still ends the worker with exit code 0."""
     # Given a worker that listens to signals and waits for a broker that does not come
     bundle = write_bundle(tmp_path / "bundle")
@@ -54,7 +54,7 @@ def test_a_worker_whose_log_nobody_reads_any_more_stops_in_order(tmp_path: Path)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:
         assert worker.stderr is not None
         assert next(line for line in worker.stderr if "kafka.net" in line)
-        # When its log has no reader, and it is told to stop
+        # When its log has no reader, and it gets SIGTERM
         worker.stderr.close()
         worker.send_signal(signal.SIGTERM)
         # Then it does, and does not fail on telling so

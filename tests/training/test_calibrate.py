@@ -171,7 +171,7 @@ def test_held_out_rows_are_not_trained_on_and_have_the_shares_of_the_labels() ->
 
 
 def test_rows_that_nearly_repeat_a_held_out_one_are_not_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
-    """Else what is held out would be known by heart: each text is there a second time, with a word added."""
+    """Otherwise the held-out rows would be memorised: each text is there a second time, with a word added."""
     from training.data.leaks import find_leaks
     from training.data.prepare import Prepared
     from training.fit import split

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import UsageError
+from consumer.tables.names import Columns
+from consumer.tables.table import BadRow, Percentage
+from consumer.tables.text_values import text_or_reason
 from tests.tiny_encoder import write_reviews, write_table
-from training.data.columns import Columns
 from training.data.duplicates import without_duplicates
 from training.data.leaks import find_leaks
 from training.data.prepare import DEFAULTS, DataOptions, prepare
 from training.data.reviews import Reviews, read_reviews
-from training.data.table import BadRow, Percentage
-from training.data.text_values import text_or_reason
 
 pytestmark = pytest.mark.training
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from consumer.model.classifier import Classifier
+from consumer.model.explain import MAX_PARTS, Explanation, explain, windows
 from consumer.model.labeller import Classified
+from consumer.tools.label.explanation import as_rich, headline, top_lines
 from tests.tiny_bundle import POISON, WORTH, seal, write_tiny_bundle
 from training.cli import main
 from training.measure.evaluate import open_classifier
-from training.measure.explain import MAX_PARTS, Explanation, explain, windows
-from training.measure.explain_views import as_html, as_rich, headline, top_lines
+from training.measure.explain_views import as_html
 
 pytestmark = pytest.mark.training
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import UsageError
+from consumer.tables.names import Columns
+from consumer.tables.table import BadRow, TableOptions
 from tests.tiny_encoder import write_table
-from training.data.columns import Columns
 from training.data.readers import read_table
 from training.data.reviews import read_reviews
-from training.data.table import BadRow, TableOptions
 from training.data.texts import read_texts
 
 pytestmark = pytest.mark.training

@@ -292,8 +292,8 @@ def test_a_model_that_was_trained_on_the_test_file_is_not_measured_on_it(
 
 def test_a_run_is_not_resumed_with_other_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same file read otherwise is other data: its checkpoint is not taken for this run's."""
+    from consumer.tables.names import Columns
     from training import fit, plan
-    from training.data.columns import Columns
     from training.data.prepare import DataOptions
     from training.settings import FitSettings, PackageSettings
 

@@ -12,15 +12,15 @@ import openpyxl
 import pytest
 
 from consumer.errors import UsageError
+from consumer.tables import files
+from consumer.tables.names import Columns
+from consumer.tables.table import NO_HEADER, NO_SEPARATOR, Percentage, TableOptions
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_encoder import write_reviews, write_table
 from training.cli import main
-from training.data import files
-from training.data.columns import Columns
 from training.data.prepare import DataOptions, prepare
 from training.data.readers import read_table
 from training.data.reviews import read_reviews
-from training.data.table import NO_HEADER, NO_SEPARATOR, Percentage, TableOptions
 from training.data.texts import read_texts
 from training.data.unlabeled import read_unlabeled
 
@@ -455,7 +455,7 @@ def test_a_small_file_that_unpacks_to_a_large_one_does_not_fill_the_memory(
             packed.write(b"a" * 2**20)
         with pytest.raises(UsageError, match="has a line of more than 65536 characters"):
             texts_of(tmp_path / name)
-    monkeypatch.setattr("training.data.workbooks.LARGEST_WORKBOOK", 2**10)
+    monkeypatch.setattr("consumer.tables.workbooks.LARGEST_WORKBOOK", 2**10)
     with pytest.raises(UsageError, match="unpacks to more than 1024 bytes"):
         read_reviews(write_table(tmp_path / "r.xlsx", [HEADER, *ROWS]))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import UsageError
-from training.data.columns import USUAL, choose_columns
+from consumer.tables.names import USUAL
+from training.data.columns import choose_columns
 from training.data.readers import read_table
 from training.data.texts import Row, read_texts
 

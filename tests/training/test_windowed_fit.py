@@ -114,7 +114,7 @@ def test_what_was_measured_is_what_the_worker_answers(fitted: Bundle, capsys: py
     assert main(["evaluate", "--bundle", str(fitted.path), "--data", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == accuracy.accuracy
     # And predict and explain give what the classifier gives
-    from training.measure.explain import explain
+    from consumer.model.explain import explain
     from training.predictor import Predictor
 
     asked = texts(12)

@@ -108,7 +108,7 @@ def test_a_wrong_path_is_refused(bundle: Path) -> None:
 
 
 def test_a_checkpoint_of_pickles_is_refused(tmp_path: Path) -> None:
-    """A directory that only holds pytorch_model.bin is told how it becomes a bundle."""
+    """A directory that only holds pytorch_model.bin is refused with the command that makes a bundle of it."""
     (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")
     message = refusal(tmp_path)
     assert "manifest.json" in message

@@ -139,7 +139,7 @@ def test_only_as_many_texts_are_computed_as_fit_into_the_time(
     assert seconds is None or slow.now - started <= max(1.2 * seconds, 0.016)
 
 
-def test_the_time_of_a_text_is_learnt_from_full_loads(
+def test_the_time_of_a_text_is_measured_on_full_loads(
     bundle: Bundle, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model that becomes four times slower is believed within a few calls, and one slow short text is not."""

@@ -49,7 +49,7 @@ def server(health: Health, counting: Counting) -> Iterator[HealthServer]:
     """Listening on a free port."""
     registry = CollectorRegistry()
     registry.register(counting)
-    server = HealthServer("127.0.0.1", 0, health, registry)
+    server = HealthServer("127.0.0.1", 0, health, registry, lambda: b"<!doctype html>")
     yield server
     server.close()
 
@@ -158,11 +158,14 @@ def test_a_loop_that_has_stalled_is_neither_live_nor_ready(server: HealthServer,
 
 
 def test_unknown_paths_are_not_found(server: HealthServer) -> None:
-    """The answer names the three that exist."""
-    assert get(server, "/") == (404, "/live /ready /metrics\n")
+    """The answer names those that exist."""
+    for path in ("/nowhere", "/docs/../pyproject", "/docs/nothing", "/docsrunbook"):
+        assert get(server, path) == (404, "/ /live /ready /metrics /docs\n")
 
 
-@pytest.mark.parametrize("path", ["/live", "/ready", "/ready?verbose=1", "/metrics", "/", "/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/", "/live", "/ready", "/ready?verbose=1", "/metrics", "/docs", "/docs/runbook", "/nowhere"]
+)
 @pytest.mark.parametrize("is_ready", [False, True])
 def test_head_is_answered_like_get_without_a_body(
     server: HealthServer, health: Health, path: str, is_ready: bool
@@ -180,7 +183,7 @@ def test_head_is_answered_like_get_without_a_body(
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "get"])
 def test_other_methods_are_not_allowed(server: HealthServer, method: str) -> None:
     """405 with the methods that are allowed; elsewhere 404."""
-    for path in ("/live", "/ready", "/metrics"):
+    for path in ("/", "/live", "/ready", "/metrics", "/docs/runbook"):
         status, headers, body = ask(server, method, path, None if method == "TRACE" else b"x" * 10_000)
         assert (status, headers["Allow"], body) == (405, "GET, HEAD", b"use GET or HEAD\n")
     assert ask(server, method, "/nowhere")[0] == 404
@@ -205,7 +208,7 @@ def test_a_client_that_is_gone_at_once_leaves_no_trace(server: HealthServer, cap
 
 def test_an_ipv6_address_is_listened_on(health: Health) -> None:
     """`--metrics-host ::` is how a worker is reached in a cluster without IPv4."""
-    server = HealthServer("::1", 0, health, CollectorRegistry())
+    server = HealthServer("::1", 0, health, CollectorRegistry(), bytes)
     try:
         health.answered(None)
         assert get(server, "/ready")[0] == 200
@@ -232,7 +235,7 @@ def test_metrics_are_rendered(server: HealthServer) -> None:
     assert "# TYPE times gauge" in get(server, "/metrics")[1]
 
 
-def test_a_client_that_drips_holds_nobody_up(server: HealthServer) -> None:
+def test_a_client_that_drips_delays_no_other(server: HealthServer) -> None:
     """Probes are answered beside it, and it is dropped though every byte comes in time."""
     with Dripping(server, 1) as dripping:
         wait_until(lambda: being_answered() == 1, 10, "it is being served")
@@ -276,7 +279,7 @@ def test_clients_that_no_thread_was_left_for_are_not_counted(
 
 
 def test_a_client_that_drips_does_not_hold_up_the_end(server: HealthServer) -> None:
-    """The worker exits although somebody never finishes a request."""
+    """The worker exits although a client never finishes its request."""
     with Dripping(server, 1):
         wait_until(lambda: being_answered() == 1, 10, "it is being served")
         closing = threading.Thread(target=server.close, daemon=True)

@@ -58,7 +58,7 @@ def test_a_block_can_be_left_at_once(interrupts: Interrupts) -> None:
 
 
 def test_a_signal_before_such_a_block_keeps_it_from_beginning(interrupts: Interrupts) -> None:
-    """A download of minutes is not begun for somebody who has pressed Ctrl-C."""
+    """A download of minutes does not start after Ctrl-C."""
     signal.raise_signal(signal.SIGTERM)
     done = []
     with pytest.raises(KeyboardInterrupt), interrupts.at_once():

@@ -12,12 +12,12 @@ ROOT = Path(__file__).parents[2]
 #: Rooms and top-level modules of each package, bottom first. Each may import what stands before it, never what follows.
 ORDER = {
     "consumer": (
-        *("errors", "flags", "settings", "model", "records", "kafka", "service"),
-        *("pace", "stall", "worker", "run", "tools", "local", "demo", "cli", "__main__"),
+        *("errors", "flags", "settings", "model", "records", "tables", "kafka", "service"),
+        *("pace", "stall", "probe", "labelling", "worker", "run", "tools", "local", "demo", "cli", "__main__"),
     ),
     "training": (
         *("io", "settings", "data", "predictor", "encoders", "loop", "measure", "packaging", "baselines", "teachers"),
-        *("plan", "fit", "distil", "comparison", "compare", "commands", "cli"),
+        *("plan", "fit", "distil", "cascade", "comparison", "compare", "commands", "cli"),
     ),
 }
 MODULES_BESIDE_ROOMS = 12

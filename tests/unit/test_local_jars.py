@@ -153,7 +153,7 @@ def test_without_network_and_cache_the_message_says_what_to_set(monkeypatch: pyt
 
 def test_mvn_is_used_where_there_is_one(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Maven brings the jars, and no other network is touched."""
-    # Given an mvn that puts the right file where it is told to, and no Maven Central
+    # Given an mvn that puts the right file at the requested path, and no Maven Central
     monkeypatch.setattr(fetch, "MAVEN_CENTRAL", "http://127.0.0.1:9")
     source = tmp_path / "source.jar"
     source.write_bytes(FILES[str(JARS[0].path)])

@@ -54,7 +54,7 @@ def result(partition: int, source: int, offset: int) -> Record:
     [
         ([("t", 0, 1)], True, "1 records lost"),
         ([("t", 0, 1), ("t", 0, 2), ("t", 0, 2)], True, "1 records more than once"),
-        ([("t", 0, 1), ("t", 0, 2), ("t", 0, 3)], False, "records that nobody produced"),
+        ([("t", 0, 1), ("t", 0, 2), ("t", 0, 3)], False, "records that were never produced"),
         ([("t", 0, 1), ("t", 0, 2), ("t", 0, 2)], False, None),
         ([("t", 0, 1), ("t", 0, 2)], True, None),
     ],

@@ -8,8 +8,8 @@ from kafka import TopicPartition
 from kafka.errors import InvalidRecordError, KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 
-from consumer.kafka import publisher
-from consumer.kafka.publisher import SIGN_SECONDS, _Delivery
+from consumer.kafka import delivery as deliveries
+from consumer.kafka.delivery import SIGN_SECONDS, Delivery
 
 BUDGET = 30.0
 
@@ -72,13 +72,13 @@ class Producer:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """In place of the time."""
     clock = Clock()
-    monkeypatch.setattr(publisher, "time", clock)
+    monkeypatch.setattr(deliveries, "time", clock)
     return clock
 
 
-def delivery(clock: Clock, *futures: Any) -> _Delivery:
+def delivery(clock: Clock, *futures: Any) -> Delivery:
     """Of these records."""
-    made = _Delivery(BUDGET, clock.alive)
+    made = Delivery(BUDGET, clock.alive)
     made.sent += futures
     return made
 

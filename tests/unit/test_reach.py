@@ -15,32 +15,9 @@ from prometheus_client import CollectorRegistry
 from consumer.kafka.reach import diagnose
 from consumer.service.health import Health
 from consumer.service.server import HealthServer
+from tests.ports import NOWHERE, listening, refusing
 
 SECONDS = 1.0
-NOWHERE = "kafka.nowhere.invalid:9092"
-
-
-@contextmanager
-def listening(accepts: bool = True) -> Iterator[str]:
-    """A port of a program that reads nothing: as of a frozen broker, or with a full queue, of a firewall."""
-    with ExitStack() as ending:
-        server = ending.enter_context(socket.socket())
-        server.bind(("127.0.0.1", 0))
-        server.listen(20 if accepts else 0)
-        if not accepts:
-            for _ in range(3):
-                waiting = ending.enter_context(socket.socket())
-                waiting.setblocking(False)
-                waiting.connect_ex(server.getsockname())
-        yield f"127.0.0.1:{server.getsockname()[1]}"
-
-
-@contextmanager
-def refusing() -> Iterator[str]:
-    """A port that is bound, and that no program listens on."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
 class _Closes(socketserver.BaseRequestHandler):
@@ -90,7 +67,7 @@ def encrypted(asks_for_a_certificate: bool = False) -> Iterator[str]:
 @contextmanager
 def http() -> Iterator[str]:
     """Another program."""
-    server = HealthServer("127.0.0.1", 0, Health(60), CollectorRegistry())
+    server = HealthServer("127.0.0.1", 0, Health(60), CollectorRegistry(), bytes)
     yield f"127.0.0.1:{server.port}"
     server.close()
 

@@ -1,4 +1,4 @@
-"""The stall detector names a partition that stands still while records wait, and no other."""
+"""The stall detector reports a partition that does not move while records wait, and no other."""
 
 from consumer.records.progress import Progress
 from consumer.stall import StallDetector
@@ -14,7 +14,7 @@ def test_a_partition_that_stands_still_is_named_after_its_time() -> None:
 
 def test_a_partition_that_waits_for_its_turn_is_not_stalled() -> None:
     """What was fetched of the others comes first, however long it takes: time alone says nothing."""
-    # Given a partition that stands still while the client hands out what it has of others
+    # Given a partition that does not move while the client hands out what it has of others
     detector, seen = StallDetector(60), {0: Progress(0, 900), 1: Progress(0, 900)}
     detector.stalled(seen, 0.0, 1)
     assert detector.stalled({0: Progress(400, 900), 1: Progress(0, 900)}, 400.0, 1) is None
@@ -43,7 +43,7 @@ def test_progress_starts_the_time_again() -> None:
 
 
 def test_a_partition_without_records_or_that_was_given_away_is_not_stalled() -> None:
-    """Standing at the end is rest, and time does not run for a partition that somebody else has."""
+    """A partition at its end is idle, and the clock stops for a partition that another worker has."""
     # Given a partition at its end, and one that is given away and comes back
     detector = StallDetector(60)
     detector.stalled({0: Progress(12, 12), 1: Progress(0, 9)}, 0, 0)
@@ -54,7 +54,7 @@ def test_a_partition_without_records_or_that_was_given_away_is_not_stalled() -> 
 
 
 def test_a_partition_of_which_no_position_is_known_is_named_too() -> None:
-    """Whatever keeps its committed offset in doubt, somebody has to hear of it."""
+    """Whatever keeps a committed offset in doubt, the worker reports it."""
     # Given a partition without a position, which has one for a moment
     detector = StallDetector(60)
     assert detector.stalled({0: Progress(None, 12)}, 0, 0) is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer import worker as loop
+from consumer import probe
 from consumer.errors import GaveUp
 from consumer.model.bundle import load_bundle
 from consumer.model.classifier import Classifier
@@ -27,7 +27,7 @@ def metrics() -> Metrics:
 @pytest.fixture(autouse=True)
 def probe_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """No time between two probes."""
-    monkeypatch.setattr(loop, "PROBE_SECONDS", 0.0)
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.0)
 
 
 def run(
@@ -100,7 +100,7 @@ def test_a_worker_that_cannot_read_is_not_ready(
     assert not health.ready
     # And it is ready as soon as the obstacle is gone, without waiting for the next probe
     broker.obstacle = None
-    monkeypatch.setattr(loop, "PROBE_SECONDS", 1000.0)
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 1000.0)
     run(broker, tmp_path, metrics, health)
     assert health.ready
 

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from consumer.flags import add_settings
+from consumer.tables.options import count
 from training.baselines.settings import BaselineSettings
-from training.commands.options import DATA_HELP, add_data_options, count, read_data_options, read_settings
+from training.commands.options import DATA_HELP, add_data_options, read_data_options, read_settings
 from training.settings import FitSettings
 
 

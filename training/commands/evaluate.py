@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from training.commands.options import DATA_HELP, add_data_options, count, read_data_options
+from consumer.tables.options import count
+from training.commands.options import DATA_HELP, add_data_options, amount, read_data_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +66,3 @@ def run(arguments: argparse.Namespace) -> None:
             say(f"report written to {page}")
     finally:
         print(json.dumps(report.as_json(), allow_nan=False) if arguments.json else report.as_text())  # noqa: T201
-
-
-def amount(text: str) -> int:
-    """A number of things, none allowed, as argparse reads it."""
-    return 0 if text == "0" else count(text)

@@ -17,11 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Explain and show."""
+    from consumer.model.explain import explain
+    from consumer.tools.label.explanation import as_rich, headline, top_lines
     from training.io.names import check_utf8
     from training.io.output import check_file, check_not_read, writing
     from training.measure import explain_views as views
     from training.measure.evaluate import open_classifier
-    from training.measure.explain import explain
 
     page = arguments.html
     if page:
@@ -41,6 +42,6 @@ def run(arguments: argparse.Namespace) -> None:
         print(views.as_json(explanation))  # noqa: T201
     else:
         console = views.Terminal(highlight=False)
-        for line in (views.headline(explanation), *views.top_lines(explanation)):
+        for line in (headline(explanation), *top_lines(explanation)):
             console.print(line, markup=False, emoji=False, soft_wrap=True)
-        console.print(views.as_rich(explanation), soft_wrap=True)
+        console.print(as_rich(explanation), soft_wrap=True)

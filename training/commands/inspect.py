@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from training.commands.options import DATA_HELP, add_data_options, count, read_data_options
+from consumer.tables.options import count
+from training.commands.options import DATA_HELP, add_data_options, read_data_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

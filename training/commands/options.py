@@ -1,6 +1,7 @@
 """Options that several commands share, and the way back from options to settings models."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -8,10 +9,12 @@ from pydantic import BaseModel, ValidationError
 
 from consumer.errors import UsageError
 from consumer.flags import given, problems
-from training.data.columns import Columns, as_label
+from consumer.tables.names import Columns
+from consumer.tables.options import add_reading, count, reading
+from consumer.tables.table import TableOptions
+from training.data.columns import as_label
 from training.data.leaks import LEAST_SIMILARITY
 from training.data.prepare import DEFAULTS, DataOptions
-from training.data.table import NO_HEADER, NO_SEPARATOR, TableOptions
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -48,28 +51,7 @@ def add_table_options(parser: argparse.ArgumentParser, *, labelled: bool = True)
             metavar="OLD=NEW,...",
             help="rename labels in every file, as in positive=pos,1=pos",
         )
-    parser.add_argument(
-        "--sheet", metavar="NAME", help="name or number of the sheet of a workbook (default: the first visible one)"
-    )
-    parser.add_argument(
-        "--header-row",
-        type=row_number,
-        metavar="N",
-        help="row of a spreadsheet, csv or tsv file that names the columns, or none: then columns are numbered from 1 "
-        "(default: the first row with usual names)",
-    )
-    parser.add_argument(
-        "--separator",
-        type=separator,
-        metavar="CHAR",
-        help="separator of csv and tsv files, tab, or none if they have one column (default: guessed)",
-    )
-    parser.add_argument(
-        "--encoding",
-        type=encoding,
-        metavar="NAME",
-        help="encoding of text files, such as cp1252 (default: UTF-8, or what a byte order mark says)",
-    )
+    add_reading(parser)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -121,13 +103,7 @@ def read_data_options(arguments: argparse.Namespace) -> DataOptions:
 
 def read_table_options(arguments: argparse.Namespace) -> TableOptions:
     """How tables are read, as given on the command line."""
-    return TableOptions(
-        sheet=arguments.sheet,
-        header_row=arguments.header_row,
-        separator=arguments.separator,
-        encoding=arguments.encoding,
-        labels=getattr(arguments, "labels", {}),
-    )
+    return replace(reading(arguments), labels=getattr(arguments, "labels", {}))
 
 
 def renames(text: str) -> dict[str, str]:
@@ -136,28 +112,6 @@ def renames(text: str) -> dict[str, str]:
     if any(len(pair) != 2 or not all(map(str.strip, pair)) for pair in pairs):
         raise ValueError
     return {as_label(old): as_label(new) for old, new in pairs}
-
-
-def row_number(text: str) -> int:
-    """The number of a row, or `NO_HEADER`, as argparse reads it."""
-    return NO_HEADER if text == "none" else count(text)
-
-
-def separator(text: str) -> str:
-    """One character, as argparse reads it; a tab is hard to type."""
-    character = {"tab": "\t", "\\t": "\t", "none": NO_SEPARATOR}.get(text, text)
-    if len(character) != 1 or character in '"\r\n':
-        raise ValueError
-    return character
-
-
-def encoding(text: str) -> str:
-    """An encoding of text that Python knows, as argparse reads it."""
-    try:
-        "a".encode(text)
-    except LookupError:
-        raise ValueError from None
-    return text
 
 
 def share(text: str) -> float:
@@ -174,8 +128,6 @@ def similarity(text: str) -> float:
     return number
 
 
-def count(text: str) -> int:
-    """A number of things, at least one, as argparse reads it."""
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
+def amount(text: str) -> int:
+    """A number of things, none allowed, as argparse reads it."""
+    return 0 if text == "0" else count(text)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from consumer.model.bundle import load_bundle
+from consumer.model.cascade.bundle import load, models
+from consumer.model.cascade.labeller import Cascade
 from consumer.model.classifier import Classifier
 from consumer.model.engines.cores import available_cores
 from consumer.model.labeller import Scored
@@ -81,13 +83,13 @@ def measure_encoder(
 
 def measure_bundle(name: str, bundle: Path, test: Reviews, identity: dict[str, Any]) -> Result:
     """Measure a finished bundle."""
-    manifest = load_bundle(bundle).manifest
+    loaded = load(bundle)
     with open_classifier(bundle, None) as classifier:
         classifier.self_check()
         answers, speed = _timed(_classifying(classifier), test.texts, name)
-    evaluation = evaluate(answers, test.labels, manifest.labels)
+    evaluation = evaluate(answers, test.labels, loaded.manifest.labels)
     note = "not trained here"
-    if trained := manifest.learnt_from:
+    if trained := [part for model in models(loaded) for part in model.manifest.learnt_from]:
         note += f": {trained[0].rows} rows of {trained[0].file}"
         if test.sha256 in {part.sha256 for part in trained}:
             note += ", WHICH IS THE TEST FILE"
@@ -96,17 +98,16 @@ def measure_bundle(name: str, bundle: Path, test: Reviews, identity: dict[str, A
 
 
 def served_bytes(bundle: Path) -> int:
-    """Size on disk of the tokenizer and the weights of the served variant."""
-    manifest = load_bundle(bundle).manifest
-    files = {TOKENIZER, *manifest.variants[manifest.served].files}
-    return sum(manifest.files[file].bytes for file in files)
+    """Size on disk of the tokenizer and the weights of the served variant; those of all members of a cascade."""
+    manifests = [model.manifest for model in models(load(bundle))]
+    return sum(each.files[file].bytes for each in manifests for file in {TOKENIZER, *each.variants[each.served].files})
 
 
 def _answering(model: Baseline, labels: Sequence[str]) -> Answering:
     return lambda texts: [dict(zip(labels, row, strict=True)) for row in model.probabilities(texts).tolist()]
 
 
-def _classifying(classifier: Classifier) -> Answering:
+def _classifying(classifier: Classifier | Cascade) -> Answering:
     return lambda texts: [
         result.probabilities if isinstance(result, Scored) else None for result in classifier.classify(texts).results
     ]
@@ -137,16 +138,16 @@ def _of_bundle(
     speed: float,
     note: str,
 ) -> Result:
-    manifest = load_bundle(bundle).manifest
+    manifests = [model.manifest for model in models(load(bundle))]
     return _result(
         name,
         identity,
         evaluation,
-        parameters=manifest.parameters,
+        parameters=sum(each.parameters for each in manifests),
         seconds=seconds,
         speed=speed,
         size=served_bytes(bundle),
-        note=f"{manifest.served}, {note}",
+        note=f"{' + '.join(each.served for each in manifests)}, {note}",
     )
 
 

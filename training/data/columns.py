@@ -5,24 +5,13 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.errors import UsageError
-from training.data.folders import FILE_TEXT, FOLDER
-from training.data.table import Table
+from consumer.tables.names import LABEL_NAMES, TEXT_NAMES, Columns, find_column, listed
+from consumer.tables.table import Table
 from training.io.names import check_utf8
 from training.io.terminal import printable
-
-#: Names of columns that are taken without asking, the likeliest first; upper and lower case are the same.
-TEXT_NAMES = (
-    *(FILE_TEXT, "Reviews", "review", "text", "review_text", "reviewText", "comment", "comment_text", "content"),
-    *("sentence", "body", "document", "message", "texts"),
-)
-LABEL_NAMES = (
-    *(FOLDER, "Sentiment", "label", "labels", "sentiments", "class", "category", "target", "polarity"),
-    *("rating", "stars", "score"),
-)
 
 #: Columns, in any case, that hold how many stars a reviewer gave; only evaluating looks at them.
 STAR_COLUMNS = ("stars", "star", "rating", "score", "star rating", "star_rating")
@@ -33,9 +22,6 @@ MIN_ROWS_PER_LABEL = 8
 #: More labels than this are free text or numbers: the wrong column.
 MAX_LABELS = 100
 
-#: Characters of a column name that are shown; a file without header has a whole review there.
-SHOWN_NAME = 40
-
 #: What stands between the labels of one cell; lists that were written as text also have brackets and quotes.
 _SEPARATORS = re.compile(r"[|;,]")
 _AROUND = " []()'\""
@@ -44,17 +30,6 @@ _AROUND = " []()'\""
 _AS_NUMBERS, _AS_WORDS = {"0", "1"}, {"false", "true"}
 
 _WHOLE_NUMBER = re.compile(r"([+-]?)(\d+)(?:\.0+)?")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names of the columns of texts and of labels; None: found by their usual names."""
-
-    text: str | None = None
-    label: str | None = None
-
-
-USUAL = Columns()
 
 
 def choose_columns(path: Path, table: Table, wanted: Columns) -> tuple[str, str]:
@@ -102,28 +77,6 @@ def needed_columns(names: Sequence[str], wanted: Columns) -> frozenset[str] | No
     if text is None or label is None:
         return None
     return frozenset({text, label, *(name for name in names if name.strip().casefold() in STAR_COLUMNS)})
-
-
-def find_column(names: Sequence[str], wanted: str | None, usual: Iterable[str]) -> str | None:
-    """`wanted` itself, or the first of the `usual` names that is among `names`; None: it is not there.
-
-    A line break in a name is a blank. In usual names, case and underscores do not matter.
-    """
-    if wanted is not None:
-        if wanted in names:
-            return wanted
-        alike = [name for name in names if _one_line(name) == _one_line(wanted)]
-        return alike[0] if len(alike) == 1 else None
-    folded = {_usual_form(name): name for name in reversed(names)}
-    return next((folded[_usual_form(name)] for name in usual if _usual_form(name) in folded), None)
-
-
-def _one_line(name: str) -> str:
-    return " ".join(name.split())
-
-
-def _usual_form(name: str) -> str:
-    return _one_line(name.replace("_", " ")).casefold()
 
 
 def in_order(labels: Iterable[str]) -> list[str]:
@@ -186,11 +139,6 @@ def _folded(label: str) -> str:
     """What is left of a label without its case, the ways to write one letter, and characters without a width."""
     seen = (letter for letter in unicodedata.normalize("NFC", label) if unicodedata.category(letter) != "Cf")
     return "".join(seen).casefold()
-
-
-def listed(names: Sequence[str]) -> str:
-    """`names` for a message, without the whole review that a table without a header has there."""
-    return ", ".join(repr(name if len(name) <= SHOWN_NAME else f"{name[:SHOWN_NAME]}…") for name in names) or "none"
 
 
 def _is_flag(cells: Sequence[object]) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from consumer.errors import UsageError
-from training.data.table import Table
+from consumer.tables.names import FILE_TEXT, FOLDER
+from consumer.tables.table import Table
 from training.io.names import check_utf8
 
 #: Folder of aclImdb with unlabelled reviews.
@@ -16,7 +17,7 @@ UNLABELLED_FOLDER = "unsup"
 SPLITS = ("train", "test")
 
 #: Columns of the table that a directory becomes. The stars are present if every file name has them.
-FILE_TEXT, FOLDER, STARS = "text of the file", "folder", "stars"
+STARS = "stars"
 
 #: How aclImdb names its files: a number, and the stars that came with the review.
 _NAME_WITH_STARS = re.compile(r"\d+_(\d+)\.txt")

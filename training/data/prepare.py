@@ -6,11 +6,12 @@ from pathlib import Path
 
 from consumer.errors import UsageError
 from consumer.model.manifest import MANIFEST, Manifest, Source
-from training.data.columns import USUAL, Columns, check_labels
+from consumer.tables.names import USUAL, Columns
+from consumer.tables.table import GUESSED, TableOptions, name_of
+from training.data.columns import check_labels
 from training.data.duplicates import without_duplicates
 from training.data.leaks import Leaks, examples, find_leaks
 from training.data.reviews import Reviews, read_reviews
-from training.data.table import GUESSED, TableOptions, name_of
 
 #: Bad rows that are named one by one; a file with more of them has one fault, not many.
 NAMED_BAD_ROWS = 10

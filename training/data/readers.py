@@ -1,6 +1,6 @@
 """The formats of labelled reviews; each becomes a `Table`.
 
-Spreadsheets, csv and tsv files are in `training.data.grids`, json in `training.data.json_files`, directories in
+Spreadsheets, csv and tsv files are in `consumer.tables.grids`, json in `consumer.tables.json_files`, directories in
 `training.data.folders`.
 """
 
@@ -9,24 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from training.data.columns import TEXT_NAMES, USUAL, Columns, find_column, needed_columns
-from training.data.files import format_of, is_compressed, refusing
+from consumer.tables.files import format_of, refusing
+from consumer.tables.formats import GRIDS, JSON, PARQUET, SUPPORTED, check_compression
+from consumer.tables.grids import Grid, formula_rows, open_grid
+from consumer.tables.headers import SAMPLE_ROWS
+from consumer.tables.json_files import read_json
+from consumer.tables.names import TEXT_NAMES, USUAL, Columns, find_column
+from consumer.tables.table import GUESSED, BadRow, Place, Table, TableOptions, check_header
+from training.data.columns import needed_columns
 from training.data.folders import read_directory
-from training.data.grids import WORKBOOKS, Grid, formula_rows, open_grid
-from training.data.headers import SAMPLE_ROWS
-from training.data.json_files import read_json
-from training.data.table import GUESSED, BadRow, Place, Table, TableOptions, check_header
 from training.io.names import check_utf8
-
-GRIDS = (*WORKBOOKS, ".csv", ".tsv")
-JSON = (".jsonl", ".ndjson", ".json")
-PARQUET = ".parquet"
-
-#: The formats that are read as they are unpacked.
-TEXT_FORMATS = (".csv", ".tsv", *JSON, ".txt")
-
-#: What a message lists.
-SUPPORTED = ".xlsx, .xlsm, .xls, .xlsb, .ods, .csv, .tsv, .jsonl, .json, .parquet"
 
 
 def read_table(path: Path, wanted: Columns = USUAL, options: TableOptions = GUESSED) -> Table:
@@ -59,14 +51,6 @@ def read_table(path: Path, wanted: Columns = USUAL, options: TableOptions = GUES
         f"{path} cannot be read as {path.suffix or 'a file without suffix'}: give a file named "
         f"{SUPPORTED}, or a directory with a folder of .txt files for each label"
     )
-
-
-def check_compression(path: Path) -> None:
-    """Raise `UsageError` if `path` is compressed and of a format that cannot be read as it is unpacked."""
-    if is_compressed(path) and format_of(path) not in TEXT_FORMATS:
-        raise UsageError(
-            f"{path} cannot be read as {path.suffix}: unpack it; {', '.join(TEXT_FORMATS)} can be compressed"
-        )
 
 
 def _grid_table(path: Path, grid: Grid, wanted: Columns) -> Table:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from consumer.errors import UsageError
-from training.data.columns import STAR_COLUMNS, USUAL, Columns, as_label, check_labels, choose_columns, in_order
-from training.data.folders import FILE_TEXT, FOLDER
+from consumer.tables.names import FILE_TEXT, FOLDER, USUAL, Columns
+from consumer.tables.table import GUESSED, BadRow, Percentage, Place, Table, TableOptions, name_of
+from consumer.tables.text_values import NO_TEXT, NOT_UNICODE, other_kind, text_or_reason
+from training.data.columns import STAR_COLUMNS, as_label, check_labels, choose_columns, in_order
 from training.data.readers import read_table
-from training.data.table import GUESSED, BadRow, Percentage, Place, Table, TableOptions, name_of
-from training.data.text_values import NO_TEXT, NOT_UNICODE, other_kind, text_or_reason
 
 #: Share of the rows that may be broken, as by a byte that is not UTF-8. Above it the file is of another encoding.
 MAX_BROKEN = 0.01

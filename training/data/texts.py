@@ -2,26 +2,24 @@
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from training.data.columns import TEXT_NAMES, find_column, listed
-from training.data.files import format_of, lines_of, open_text, refusing
-from training.data.grids import WORKBOOKS, open_grid
-from training.data.json_files import json_values
-from training.data.readers import GRIDS, JSON, PARQUET, SUPPORTED, check_compression
-from training.data.table import GUESSED, BadRow, TableOptions, check_header
+from consumer.tables.files import format_of, lines_of, open_text, refusing
+from consumer.tables.formats import GRIDS, JSON, PARQUET, SUPPORTED, check_compression
+from consumer.tables.grids import WORKBOOKS, open_grid
+from consumer.tables.json_files import json_values
+from consumer.tables.names import Say, guessed_text_column, text_column
+from consumer.tables.table import GUESSED, BadRow, TableOptions, check_header
 from training.io.names import check_utf8
 
 STDIN = "-"
 
 #: Rows of a parquet file that are in memory at once.
 _BATCH = 1024
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +88,6 @@ def read_texts(
             raise UsageError(f"{source}: supported are {SUPPORTED}, .txt; pipe in anything else, one text per line")
 
 
-def text_column(source: str, names: Sequence[str], wanted: str | None, say: Say, advice: str = "") -> int:
-    """Which of the columns `names` holds the text; tells `say` if it was guessed among several.
-
-    Raises:
-        UsageError: `wanted` is not among them, or nothing tells which one it is.
-    """
-    name = _guessed(source, names, wanted, say)
-    if name is not None:
-        return names.index(name)
-    found = listed(names)
-    if wanted is not None:
-        raise UsageError(f"{source} lacks the column {wanted!r}; it has {found}{advice}")
-    if len(names) == 1:
-        return 0
-    raise UsageError(f"{source} has the columns {found}: name the column of texts with --text-column{advice}")
-
-
-def _guessed(source: str, names: Sequence[str], wanted: str | None, say: Say) -> str | None:
-    name = find_column(names, wanted, TEXT_NAMES)
-    if name is not None and wanted is None and len(names) > 1:
-        say(f"{source}: texts are read from {name!r}; choose another column with --text-column")
-    return name
-
-
 def _lines(source: str, lines: Iterable[str]) -> Iterator[Row]:
     for number, line in enumerate(lines, start=1):
         yield Row(source, number, line.rstrip("\r\n"))
@@ -127,7 +101,7 @@ def _json(path: Path, column: str | None, say: Say, options: TableOptions) -> It
     source = str(path)
     values = json_values(path, options)
     names = dict.fromkeys(name for _, value in values if isinstance(value, dict) for name in value)
-    name = _guessed(source, list(names), column, say)
+    name = guessed_text_column(source, list(names), column, say)
     absent = f"no field {column or name or 'of texts (as Reviews)'}"
     for number, value in json_values(path, options):
         text, reason, others = value, None, dict[str, Any]()

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from consumer.errors import UsageError
+from consumer.tables.text_values import text_or_reason
 from training.data.duplicates import normalised_all
 from training.data.leaks import find_leaks
 from training.data.prepare import DataOptions, Prepared, check_leaks
 from training.data.reviews import Reviews, file_sha256
-from training.data.text_values import text_or_reason
 from training.data.texts import read_texts
 
 #: The label of such a text.

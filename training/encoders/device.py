@@ -43,10 +43,15 @@ def device_name(device: torch.device) -> str:
     """The processor, for people and run records."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    information = Path("/proc/cpuinfo")  # Linux; on other systems only the architecture is known
+    return f"{processor_name()}, {torch.get_num_threads()} threads"
+
+
+def processor_name() -> str:
+    """The model of the CPU on Linux; on other systems only the architecture is known."""
+    information = Path("/proc/cpuinfo")
     lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
+    return names[0] if names else platform.machine()
 
 
 def decide_precision(wanted: Precision, device: torch.device, ranks: Ranks) -> Arithmetic:

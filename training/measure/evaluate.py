@@ -9,10 +9,11 @@ from statistics import NormalDist
 from typing import Any
 
 from consumer.errors import UsageError
-from consumer.model.bundle import load_bundle
+from consumer.model.cascade.bundle import load
+from consumer.model.cascade.labeller import Cascade
 from consumer.model.classifier import Classifier
-from consumer.model.engines import open_engine
 from consumer.model.labeller import Scored
+from consumer.model.opening import open_labeller
 from training.data.reviews import Reviews
 from training.io.progress import ProgressBar
 from training.measure.kept_answers import KeptAnswers
@@ -58,10 +59,9 @@ class Evaluation:
 
 
 @contextmanager
-def open_classifier(bundle: Path, variant: str | None) -> Iterator[Classifier]:
-    """The worker's own classifier on one variant of `bundle`; None: the served one."""
-    loaded = load_bundle(bundle)
-    with closing(Classifier(loaded, open_engine(loaded, variant))) as classifier:
+def open_classifier(bundle: Path, variant: str | None) -> Iterator[Classifier | Cascade]:
+    """The worker's own classifier on one variant of `bundle`, which may be a cascade; None: the served one."""
+    with closing(open_labeller(load(bundle), variant)) as classifier:
         yield classifier
 
 
@@ -78,7 +78,7 @@ def check_known_labels(reviews: Reviews, labels: Sequence[str]) -> None:
 
 
 def score_all(
-    classifier: Classifier, texts: Sequence[str], title: str, keep: Path | None = None
+    classifier: Classifier | Cascade, texts: Sequence[str], title: str, keep: Path | None = None
 ) -> list[Scored | None]:
     """The answer of the classifier to each text, in order, with a progress bar; None if it failed.
 
@@ -97,7 +97,9 @@ def score_all(
     return answers
 
 
-def classify_all(classifier: Classifier, texts: Sequence[str], title: str, keep: Path | None = None) -> list[Answer]:
+def classify_all(
+    classifier: Classifier | Cascade, texts: Sequence[str], title: str, keep: Path | None = None
+) -> list[Answer]:
     """Probabilities of each label for every text, as `score_all`."""
     return probabilities_of(score_all(classifier, texts, title, keep))
 

@@ -1,14 +1,13 @@
-"""An explanation for people: lines and coloured text for a terminal, a page for a browser, JSON for programs."""
+"""An explanation as a page for a browser, and as JSON for programs."""
 
 import html
 import json
 from dataclasses import asdict
 
 from rich.console import Console
-from rich.text import Text
 
-from training.io.terminal import printable
-from training.measure.explain import Explanation, Part
+from consumer.model.explain import Explanation, Part
+from consumer.tools.label.explanation import headline, pieces
 
 _STYLE = """
 body { font: 17px/1.6 system-ui, sans-serif; max-width: 48em; margin: 2em auto; padding: 0 1em;
@@ -30,49 +29,6 @@ class Terminal(Console):
         raise BrokenPipeError
 
 
-def headline(explanation: Explanation) -> str:
-    """What was found, what it cost and, of a text that is too long, what was read; in one line."""
-    windowed = any(len(part.words.split()) > 1 for part in explanation.parts if part.read)
-    unit = "window of words" if windowed else "word"
-    line = f"{explanation.label} {explanation.score:.4f}; {explanation.evaluations} evaluations: "
-    line += f"with and without each {unit}"
-    if explanation.truncated:
-        line += f"; {what_is_read(explanation)}"
-    return line + (f"; {explanation.failed} failed" if explanation.failed else "")
-
-
-def what_is_read(explanation: Explanation) -> str:
-    """Which words of a text that is too long the model reads: those at its start, and at its end if there are any."""
-    counts = [0, 0]  # before and after the first words that are not read
-    unread = 0
-    for part in explanation.parts:
-        words = len(part.words.split())
-        if part.read:
-            counts[unread > 0] += words
-        else:
-            unread += words
-    parts = " and ".join(f"the {name} {count}" for name, count in zip(("first", "last"), counts, strict=True) if count)
-    return f"the model reads {parts} of {sum(counts) + unread} words"
-
-
-def top_lines(explanation: Explanation) -> list[str]:
-    """The words that weigh most, one a line, for terminals without colours."""
-    return [f"{part.weight:+8.3f}  {printable(part.words)}" for part in explanation.top()] or ["no word stands out"]
-
-
-def as_rich(explanation: Explanation) -> Text:
-    """The text with its marked words coloured: green carried the label, red spoke against it, grey was not read."""
-    coloured = Text()
-    for piece, part in _pieces(explanation):
-        style = ""
-        if part is not None and not part.read:
-            style = "bright_black"
-        elif part is not None and part.marked:
-            style = "bold black on green" if part.weight > 0 else "white on red"
-        coloured.append(printable(piece), style=style)
-    return coloured
-
-
 def as_json(explanation: Explanation) -> str:
     """One JSON object; offsets count characters of its `text`."""
     return json.dumps(asdict(explanation))
@@ -81,7 +37,7 @@ def as_json(explanation: Explanation) -> str:
 def as_html(explanation: Explanation, model: str) -> str:
     """A page that needs nothing else; `model` is the name of the bundle."""
     largest = max((abs(part.weight) for part in explanation.parts), default=0.0)
-    body = "".join(_html_piece(piece, part, largest) for piece, part in _pieces(explanation))
+    body = "".join(_html_piece(piece, part, largest) for piece, part in pieces(explanation))
     rows = "".join(
         f"<tr><td>{part.weight:+.3f}</td><td>{html.escape(part.words)}</td></tr>" for part in explanation.top()
     )
@@ -101,16 +57,6 @@ def as_html(explanation: Explanation, model: str) -> str:
 <table>{rows or "<tr><td></td><td>no word stands out</td></tr>"}</table>
 </body></html>
 """
-
-
-def _pieces(explanation: Explanation) -> list[tuple[str, Part | None]]:
-    """The whole text, cut into its parts and what is between them."""
-    pieces: list[tuple[str, Part | None]] = []
-    at = 0
-    for part in explanation.parts:
-        pieces += [(explanation.text[at : part.start], None), (explanation.text[part.start : part.end], part)]
-        at = part.end
-    return [*pieces, (explanation.text[at:], None)]
 
 
 def _html_piece(piece: str, part: Part | None, largest: float) -> str:

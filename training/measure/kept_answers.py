@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from consumer.model.bundle import Bundle
+from consumer.model.cascade.bundle import CascadeBundle
 from consumer.model.labeller import Scored
 from consumer.model.manifest import TOKENIZER
+from consumer.model.opening import AnyBundle
 from training.io.output import storing, whole
 
 
@@ -26,7 +27,8 @@ class KeptAnswers:
 
     Args:
         directory: of the answers of all models and files; made where it is missing.
-        bundle: may still be under construction: the sums of the variant's weights count, not that of its manifest.
+        bundle: of a model, or a cascade. May still be under construction: the sums of the variant's weights count, not
+            that of its manifest.
         variant: the one that answers.
         texts: in the order of their file.
 
@@ -34,18 +36,8 @@ class KeptAnswers:
         UsageError: there is no such directory, and none can be made.
     """
 
-    def __init__(self, directory: Path, bundle: Bundle, variant: str, texts: Sequence[str]) -> None:
-        manifest = bundle.manifest
-        # The graph beside the weights has names in it that differ from export to export.
-        weights = [name for name in manifest.variants[variant].files if not name.endswith(".xml")]
-        key = {
-            "variant": variant,
-            "files": {name: manifest.files[name].sha256 for name in [*weights, TOKENIZER]},
-            "reading": manifest.model_dump(
-                mode="json", include={"format", "labels", "max_length", "truncation", "windows", "calibration"}
-            ),
-            "texts": texts_sha256(texts),
-        }
+    def __init__(self, directory: Path, bundle: AnyBundle, variant: str, texts: Sequence[str]) -> None:
+        key = _key(bundle, variant) | {"texts": texts_sha256(texts)}
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -82,6 +74,23 @@ class KeptAnswers:
                     yield None if told["answer"] is None else Scored(**told["answer"])
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return
+
+
+def _key(bundle: AnyBundle, variant: str) -> dict[str, Any]:
+    """All of `bundle` that the answers of `variant` depend on."""
+    if isinstance(bundle, CascadeBundle):
+        members = zip(bundle.manifest.members, bundle.members, strict=True)
+        return {"members": [_key(each, member.variant) | {"below": member.below} for member, each in members]}
+    manifest = bundle.manifest
+    # The graph beside the weights has names in it that differ from export to export.
+    weights = [name for name in manifest.variants[variant].files if not name.endswith(".xml")]
+    return {
+        "variant": variant,
+        "files": {name: manifest.files[name].sha256 for name in [*weights, TOKENIZER]},
+        "reading": manifest.model_dump(
+            mode="json", include={"format", "labels", "max_length", "truncation", "windows", "calibration"}
+        ),
+    }
 
 
 def _as_lines(answers: Sequence[Scored | None], first: int) -> bytes:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from consumer.errors import ReviewsError, UsageError
-from training.data.table import GUESSED, TableOptions
-from training.data.text_values import NO_TEXT, NOT_UNICODE
+from consumer.tables.table import GUESSED, TableOptions
+from consumer.tables.text_values import NO_TEXT, NOT_UNICODE
 from training.data.texts import STDIN, read_texts
 from training.io.output import check_file, check_not_read, writing
 from training.io.progress import ProgressBar, say
@@ -59,7 +59,7 @@ def label_files(
     done = 0
     rows = (row for each in sources for row in read_texts(each, column, say, options, with_others=with_others))
     with Predictor.load(bundle, variant) as predictor, _opened(out, format_name) as file:
-        table = writer(format_name, file, Layout(predictor.classes, columns, with_text))
+        table = writer(format_name, file, Layout(predictor.classes, columns, with_text, bool(predictor.members)))
         with ProgressBar("labelling", total) as bar:
             while chunk := list(islice(rows, CHUNK)):
                 for row, outcome in zip(chunk, predictor.outcomes([row.text for row in chunk]), strict=True):

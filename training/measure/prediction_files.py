@@ -33,16 +33,21 @@ MOST_XLSX_ROWS = 1_048_576
 
 @dataclass(frozen=True)
 class Layout:
-    """What a line holds besides the prediction: the text if `with_text`, and the input `columns`."""
+    """What a line holds besides the prediction: the text if `with_text`, and the input `columns`.
+
+    `with_member`: also which model of a cascade answered.
+    """
 
     classes: tuple[str, ...]
     columns: tuple[str, ...] = ()
     with_text: bool = False
+    with_member: bool = False
 
     @property
     def header(self) -> list[str]:
         """Names of the cells of a table; an input column whose name is taken gets `input_` in front of it."""
         header = ["file", "row", "label", "score", *self.classes, "unsure", "unknown", "tokens", "truncated", "reason"]
+        header += ["member"] if self.with_member else []
         for name in [*(["text"] if self.with_text else []), *self.columns]:
             header.append(next(free for n in count() if (free := "input_" * n + name) not in header))
         return header
@@ -52,11 +57,14 @@ class Layout:
         probabilities = outcome.probabilities or {}
         cells = [row.source, row.row, outcome.label, outcome.score, *(probabilities.get(name) for name in self.classes)]
         cells += [outcome.unsure, outcome.unknown, outcome.tokens, outcome.truncated, outcome.reason]
+        cells += [outcome.member] if self.with_member else []
         return cells + ([row.text] if self.with_text else []) + [row.others.get(name) for name in self.columns]
 
     def as_json(self, row: Row, outcome: Outcome) -> str:
         """One object with all of it; input columns are in an object of their own."""
         found: dict[str, Any] = {"file": row.source, "row": row.row} | asdict(outcome)
+        if not self.with_member:
+            del found["member"]
         if self.with_text:
             found["text"] = row.text
         if row.others:

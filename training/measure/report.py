@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle import Bundle
+from consumer.model.cascade.bundle import load, models
 from consumer.model.manifest import Calibration
 from training.data.prepare import DEFAULTS, DataOptions, prepare_test
 from training.data.reviews import draw
@@ -52,7 +53,8 @@ class Report:
     """What was measured, on what, and the results.
 
     `known`: the bundle was trained on the same file. `calibrated_on`: it was calibrated on it. `drawn`: the file has
-    more rows than --limit. `dropped` rows were left out because their text is in the training file.
+    more rows than --limit. `dropped` rows were left out because their text is in the training file. A cascade has no
+    `calibration` of its own; its members have.
     """
 
     name: str
@@ -156,14 +158,16 @@ def evaluate_file(
         UsageError: the file cannot be used, has labels that the bundle does not know, or has leaked too much.
         BundleError: the bundle is refused.
     """
-    loaded = load_bundle(bundle)
+    loaded = load(bundle)
     manifest = loaded.manifest
     reviews, dropped = prepare_test(file, train_file, options, say)
     check_known_labels(reviews, manifest.labels)
-    known = reviews.sha256 in {part.sha256 for part in manifest.learnt_from}
+    manifests = [model.manifest for model in models(loaded)]
+    known = reviews.sha256 in {part.sha256 for each in manifests for part in each.learnt_from}
     if known:
         say(f"{file} is what {manifest.name} was trained on: these figures say nothing about other texts")
-    calibrated_on = manifest.calibration is not None and reviews.sha256 == manifest.calibration.data.sha256
+    calibrations = [each.calibration for each in manifests if each.calibration]
+    calibrated_on = reviews.sha256 in {each.data.sha256 for each in calibrations}
     if calibrated_on:
         say(f"{manifest.name} was calibrated on {file}: its calibration error and what is unsure were fitted on it")
     usable = len(reviews)
@@ -173,7 +177,7 @@ def evaluate_file(
         served = classifier.variant
         scored = score_all(classifier, reviews.texts, "measuring", keep)
     probabilities = probabilities_of(scored)
-    threshold = manifest.calibration.threshold if manifest.calibration else None
+    threshold = calibrations[0].threshold if calibrations else None  # members of a cascade have the same one
     answers = Answers(*as_arrays(probabilities, reviews.labels, manifest.labels), threshold, mostly_unknown(scored))
     say("resampling for the intervals")
     return Report(
@@ -188,7 +192,7 @@ def evaluate_file(
         dropped=dropped,
         drawn=len(reviews) < usable,
         created=datetime.now(UTC),
-        calibration=manifest.calibration,
+        calibration=loaded.manifest.calibration if isinstance(loaded, Bundle) else None,
         evaluation=evaluate(probabilities, reviews.labels, manifest.labels),
         metrics=measure(answers, manifest.labels),
         bins=reliability(answers),

@@ -1,6 +1,7 @@
 """Where a model is right and where it is not: accuracy by length and by stars, and the reviews it erred on most."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -51,11 +52,13 @@ class Loss:
 def slices(scored: Sequence[Scored | None], reviews: Reviews, answers: Answers) -> list[Slice]:
     """Rows by length, by whether the model read all of them and knows their words, and by stars if the file has them.
 
-    Rows without an answer have no length; by stars they count as wrong.
+    Those of a cascade also by the member that answered. Rows without an answer have no length; by stars they count as
+    wrong.
     """
     return [
         _slice(by, name, rows, answers)
         for by, parts in (
+            ("member", _members(scored)),
             ("tokens read", _lengths(scored)),
             ("read", _truncated(scored)),
             ("words", _known(scored)),
@@ -100,6 +103,13 @@ def _slice(by: str, name: str, rows: Flags, answers: Answers) -> Slice:
         confidence=float(answers.top[answered].mean()) if answered.any() else 0.0,
         unsure=float((~answers.sure[answered]).mean()) if answers.sure is not None and answered.any() else None,
     )
+
+
+def _members(scored: Sequence[Scored | None]) -> Iterator[tuple[str, Flags]]:
+    """One part for each member of a cascade that answers, the one that answers most first; nothing for one model."""
+    answered = [answer.member if answer else None for answer in scored]
+    for name, _ in Counter(filter(None, answered)).most_common():
+        yield name, np.array([each == name for each in answered])
 
 
 def _lengths(scored: Sequence[Scored | None]) -> Iterator[tuple[str, Flags]]:

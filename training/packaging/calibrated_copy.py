@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from consumer.errors import UsageError
-from consumer.model.bundle import load_bundle
+from consumer.model.cascade.bundle import CascadeBundle, load
 from consumer.model.manifest import Manifest
 from training.data.prepare import DEFAULTS, DataOptions, prepare_test
 from training.data.reviews import Reviews
@@ -42,7 +42,12 @@ def calibrated_copy(
         BundleError: the bundle is refused.
     """
     check_replaceable(out)  # first: it puts back a bundle that is to be calibrated in its place
-    source = load_bundle(bundle)
+    source = load(bundle)
+    if isinstance(source, CascadeBundle):
+        raise UsageError(
+            f"{bundle} is a cascade, whose members are calibrated together: measure it again with review-training "
+            "cascade --choose FILE"
+        )
     manifest = source.manifest
     # The bundle itself may be replaced, but not be lost in another one.
     other = None if bundle.resolve() == out.resolve() else bundle

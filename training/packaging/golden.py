@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from consumer.errors import BundleError
-from consumer.model.classifier import Classifier
-from consumer.model.labeller import Scored
+from consumer.model.labeller import Labeller, Scored
 from consumer.model.manifest import Golden, GoldenText
 from training.data.reviews import Reviews
 from training.io.progress import say
@@ -79,7 +78,7 @@ def record_golden(bundle: Path, variants: Sequence[str], train: Reviews) -> Gold
     """
     texts = TEXTS
     with open_classifier(bundle, variants[0]) as classifier:
-        unpinned = unpinned_labels(_answers(classifier, texts))
+        unpinned = unpinned_labels(answers_to(classifier, texts))
         if unpinned:
             say(f"no golden text is clearly {' or '.join(unpinned)}: adding short training texts to golden.json")
             texts += clearest_texts(classifier, train, unpinned)
@@ -91,7 +90,7 @@ def ask(bundle: Path, texts: Sequence[str], tolerance: Mapping[str, float]) -> G
     answers: dict[str, list[Probabilities]] = {}
     for variant in tolerance:
         with open_classifier(bundle, variant) as classifier:
-            answers[variant] = _answers(classifier, texts)
+            answers[variant] = answers_to(classifier, texts)
     return Golden(
         tolerance=dict(tolerance),
         texts=tuple(
@@ -108,18 +107,23 @@ def unpinned_labels(answers: Sequence[Probabilities]) -> list[str]:
     return unpinned if len(labels) - len(unpinned) < 2 else []
 
 
-def clearest_texts(classifier: Classifier, train: Reviews, labels: Sequence[str]) -> tuple[str, ...]:
+def clearest_texts(classifier: Labeller, train: Reviews, labels: Sequence[str]) -> tuple[str, ...]:
     """The short text of `train` that the model is surest of, for each of `labels`."""
     clearest: list[str] = []
     for label in labels:
         of_label = [text for text, given in zip(train.texts, train.labels, strict=True) if given == label]
         shortest = sorted(of_label, key=len)[:CANDIDATES]
-        answers = _answers(classifier, shortest)
+        answers = answers_to(classifier, shortest)
         clearest.append(max(zip(shortest, answers, strict=True), key=lambda pair: pair[1][label])[0])
     return tuple(clearest)
 
 
-def _answers(classifier: Classifier, texts: Sequence[str]) -> list[Probabilities]:
+def answers_to(classifier: Labeller, texts: Sequence[str]) -> list[Probabilities]:
+    """Probabilities of each of `texts`.
+
+    Raises:
+        BundleError: the model fails on one.
+    """
     results = classifier.classify(texts).results
     if any(not isinstance(result, Scored) for result in results):
         raise BundleError("the exported model fails on a golden text: is the base model a text encoder?")

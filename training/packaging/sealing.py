@@ -8,15 +8,17 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from consumer.errors import UsageError
-from consumer.model.bundle import replaced_path
-from consumer.model.manifest import GOLDEN, MANIFEST, NAME, FileSum, Golden, Manifest
+from consumer.model.files import replaced_path
+from consumer.model.manifest import GOLDEN, MANIFEST, NAME, FileSum, Golden, Manifest, Part
 from training.data.reviews import file_sha256
 from training.io.names import check_utf8
 from training.io.output import storing, write_text
 from training.io.progress import say
+
+AnyManifest = TypeVar("AnyManifest", bound=Part)
 
 
 def check_replaceable(out: Path) -> None:
@@ -124,6 +126,11 @@ def write_golden(bundle: Path, golden: Golden) -> None:
 
 def seal(bundle: Path, facts: dict[str, Any]) -> Manifest:
     """Write the manifest with `facts` and the checksums of the files in `bundle`; make these readable by everyone."""
+    return seal_as(Manifest, bundle, facts)
+
+
+def seal_as(kind: type[AnyManifest], bundle: Path, facts: dict[str, Any]) -> AnyManifest:
+    """As `seal`, with a manifest of this `kind`."""
     files = sorted(path for path in bundle.rglob("*") if path.is_file() and path.name != MANIFEST)
     for path in files:
         path.chmod(0o644)
@@ -131,6 +138,6 @@ def seal(bundle: Path, facts: dict[str, Any]) -> Manifest:
         path.relative_to(bundle).as_posix(): FileSum(bytes=path.stat().st_size, sha256=file_sha256(path))
         for path in files
     }
-    manifest = Manifest.model_validate(facts | {"files": sums})
+    manifest = kind.model_validate(facts | {"files": sums})
     write_text(bundle / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
     return manifest

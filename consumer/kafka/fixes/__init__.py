@@ -22,6 +22,7 @@ PATCHES = (
     positions.start_from_commits,
     positions.log_no_unstable_offsets,
     positions.keep_leader_epochs,
+    positions.note_ends,
     positions.return_known_offsets,
     positions.count_turns,
     losses.note_out_of_range,
@@ -29,10 +30,12 @@ PATCHES = (
     group.keep_rejoining,
     group.take_join_answers,
     group.wait_for_heartbeats,
+    group.note_rebalances,
     transactions.forget_refused_offsets,
     transactions.note_repeated_requests,
     transactions.keep_unsent_requests,
     network.deliver_data_before_close,
+    network.log_no_cancelled_refresh,
 )
 
 

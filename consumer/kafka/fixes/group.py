@@ -1,5 +1,6 @@
 """Membership in the group: joining it, and waiting while the coordinator is silent."""
 
+import time
 from typing import Any
 
 from kafka.coordinator.consumer import ConsumerCoordinator
@@ -66,3 +67,34 @@ def wait_for_heartbeats() -> None:
     """
     time_to_next_poll = ConsumerCoordinator.time_to_next_poll
     ConsumerCoordinator.time_to_next_poll = lambda coordinator: max(WAIT_SECONDS, time_to_next_poll(coordinator))
+
+
+# --- Rebalances ------------------------------------------------------------------------------------------------------
+
+
+def note_rebalances() -> None:
+    """Note when this member begins to join its group, for `rebalance_seconds`.
+
+    Fault: the client tells only by a listener, and one that is set keeps the client from handing out records that it
+        has fetched.
+    Fix: note the time when the client prepares to join.
+    Shown by: test_rebalances_and_transactions_are_counted
+    """
+    prepare = ConsumerCoordinator._on_join_prepare_async
+
+    async def note_and_prepare(coordinator: Any, *arguments: Any, **options: Any) -> Any:
+        if getattr(coordinator, "rebalancing_since", None) is None:  # an attempt that fails is followed by others
+            coordinator.rebalancing_since = time.monotonic()
+        return await prepare(coordinator, *arguments, **options)
+
+    ConsumerCoordinator._on_join_prepare_async = note_and_prepare
+
+
+def rebalance_seconds(consumer: Any) -> float | None:
+    """How long the rebalance took that has ended since the last call; None if none has."""
+    coordinator = consumer._coordinator
+    since: float | None = getattr(coordinator, "rebalancing_since", None)
+    if since is None or coordinator.state is not MemberState.STABLE or coordinator.rejoining:
+        return None
+    coordinator.rebalancing_since = None
+    return time.monotonic() - since

@@ -85,6 +85,6 @@ def topic_id(consumer: Any, topic: str) -> Any:
 
     Fault: the client reads on in the new topic at the old position.
     Fix: `consumer.kafka.losses` compares the ids.
-    Shown by: test_row_31_a_topic_that_is_made_anew_under_a_worker_is_read_from_its_start
+    Shown by: test_row_31_a_topic_that_is_recreated_under_a_worker_is_read_from_its_start
     """
     return consumer._cluster.topic_id(topic)

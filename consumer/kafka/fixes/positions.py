@@ -81,16 +81,16 @@ def committed_now(consumer: Any, partition: TopicPartition, timeout_seconds: flo
 # --- Leader epochs ---------------------------------------------------------------------------------------------------
 
 
-def seek_committed(consumer: Any, partition: TopicPartition, commit: OffsetAndMetadata) -> None:
-    """Seek to a committed offset with the leader epoch that was committed with it.
+def seek(consumer: Any, partition: TopicPartition, offset: int, leader_epoch: int) -> None:
+    """Seek to an offset with the leader epoch of the record before it, as it was read or committed; -1: unknown.
 
-    Fault: `consumer.seek` takes no leader epoch. Without it nobody checks whether the offset still means the same
+    Fault: `consumer.seek` takes no leader epoch. Without it no client checks whether the offset still means the same
         record: a log that lost its end and has since grown beyond the offset goes unnoticed (KIP-320).
     Fix: the epoch is set on the position.
     Shown by: test_row_31_a_log_that_lost_its_end_between_two_workers_is_read_on_from_there
     """
-    consumer.seek(partition, commit.offset)
-    consumer._subscription.assignment[partition].seek(OffsetAndMetadata(commit.offset, "", commit.leader_epoch))
+    consumer.seek(partition, offset)
+    consumer._subscription.assignment[partition].seek(OffsetAndMetadata(offset, "", leader_epoch))
 
 
 def position(consumer: Any, partition: TopicPartition) -> OffsetAndMetadata | None:
@@ -121,6 +121,39 @@ def keep_leader_epochs() -> None:
         return records
 
     Fetcher._parse_fetched_data = parse_and_keep
+
+
+# --- Ends of partitions ----------------------------------------------------------------------------------------------
+
+
+def note_ends() -> None:
+    """Note the end of each partition that comes with every answer, for `are_at_their_ends`.
+
+    Fault: the client keeps the high watermark, which counts open transactions, and drops the last stable offset.
+    Fix: note the last stable offset on the position's state.
+    Shown by: test_the_stages_add_up_to_the_wall_time
+    """
+    parse = Fetcher._parse_fetched_data
+
+    def parse_and_note(fetcher: Any, fetched: Any) -> Any:
+        records = parse(fetcher, fetched)
+        answer = fetched.partition_data
+        if (state := fetcher._subscriptions.assignment.get(fetched.topic_partition)) and not answer.error_code:
+            state.stable_end = answer.last_stable_offset
+        return records
+
+    Fetcher._parse_fetched_data = parse_and_note
+
+
+def are_at_their_ends(consumer: Any) -> bool:
+    """Whether all assigned partitions are read to the ends that brokers gave last, and nothing fetched is left."""
+    fetcher = consumer._fetcher
+    if fetcher._completed_fetches or fetcher._next_partition_records:
+        return False
+    return all(
+        state.position is not None and state.position.offset >= getattr(state, "stable_end", state.position.offset + 1)
+        for state in list(consumer._subscription.assignment.values())
+    )
 
 
 # --- First and last offsets ------------------------------------------------------------------------------------------

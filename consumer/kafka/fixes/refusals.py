@@ -21,7 +21,7 @@ def is_beyond_repair(producer: Any) -> bool:
 
     Fault: outside a transaction a record that the broker refuses ends the producer: it fails all later records with the
         error of that one, whatever their topic, until a new one is created.
-    Fix: ask for its state, so that nobody waits for retries that must fail.
+    Fix: ask for its state, so that no call waits for retries that must fail.
     Shown by: test_row_15_the_record_to_blame_is_reported_not_its_neighbours
     """
     manager = producer._transaction_manager

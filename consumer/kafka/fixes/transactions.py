@@ -116,6 +116,24 @@ def send_offsets(
         waiting()
 
 
+def end_transaction(producer: Any, timeout_seconds: float, *, commit: bool) -> None:
+    """Commit or abort, as `producer.commit_transaction` and `producer.abort_transaction`.
+
+    Fault: both calls wait without a limit. A worker has a watchdog for that; a tool should end with a message.
+    Fix: wait for `timeout_seconds`.
+    Shown by: test_a_broker_that_freezes_ends_the_sending_with_a_message
+
+    Raises:
+        KafkaTimeoutError: the outcome is unknown.
+        KafkaError: the transaction is not committed.
+    """
+    manager = producer._transaction_manager
+    answer = manager.begin_commit() if commit else manager.begin_abort()
+    producer._sender.wakeup()
+    if not answer.wait(timeout_ms=timeout_seconds * 1000):
+        raise KafkaTimeoutError(f"the transaction did not end within {timeout_seconds:g} s")
+
+
 # --- Sequence numbers after a refused batch --------------------------------------------------------------------------
 
 

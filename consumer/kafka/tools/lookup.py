@@ -7,7 +7,8 @@ from typing import Any
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from consumer.records.record import Record, record_of
+from consumer.kafka.reading import record as record_of
+from consumer.records.record import Record
 from consumer.settings import WorkerSettings
 
 Coordinates = tuple[str, int, int]

@@ -19,6 +19,7 @@ from consumer.errors import GaveUp, KafkaUnusable
 from consumer.kafka.client import Clients, connection, new_producer, reason_of
 from consumer.kafka.publisher import Publisher
 from consumer.kafka.tools.opening import opened
+from consumer.records.events import IGNORED
 from consumer.records.outgoing import Outgoing
 from consumer.records.poll import NotPublished, Poll, Span
 from consumer.settings import Delivery, WorkerSettings
@@ -75,7 +76,7 @@ class Replay:
         """
         producer = self._closing.enter_context(opened(self._settings, new_producer, "producer"))
         outlet = _Outlet(producer, self._marks, {self._settings.output_topic: input_partitions})
-        self._publisher = Publisher(self._settings, outlet, lambda _: None, self._alive)
+        self._publisher = Publisher(self._settings, outlet, lambda _: None, self._alive, IGNORED)
         return self
 
     def commit(self, partition: int, progress: Progress, records: Sequence[Outgoing]) -> None:

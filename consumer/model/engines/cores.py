@@ -13,7 +13,7 @@ def available_cores() -> int:
     A process with more busy threads than its quota is throttled for most of every period of 0.1 s.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(cores, granted(CGROUPS, _own_group()))))
+    return max(1, math.ceil(min(cores, granted(CGROUPS, own_group()))))
 
 
 def granted(root: Path, group: str) -> float:
@@ -31,7 +31,8 @@ def granted(root: Path, group: str) -> float:
     return least
 
 
-def _own_group() -> str:
+def own_group() -> str:
+    """The control group of this process, such as `/system.slice/worker`; `/` if that is not known."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:

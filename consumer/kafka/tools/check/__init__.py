@@ -1,0 +1,1 @@
+"""What `review-consumer check` asks Kafka: facts, without a judgement, and without a side effect that matters."""

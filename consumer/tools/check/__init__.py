@@ -1,0 +1,1 @@
+"""`review-consumer check`: everything that must hold before go-live, as a table with the remedy for each."""
