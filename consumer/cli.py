@@ -20,9 +20,9 @@ COMMANDS = {
     "label": ("consumer.tools.label", "label texts without Kafka: arguments, a file or standard input"),
     "check": ("consumer.tools.check.command", "check everything that must hold before go-live, and say what to do"),
     "kafka": ("consumer.local.command", "run a real Kafka on this machine, for development"),
+    "produce": ("consumer.tools.produce.command", "send the rows of a file to the input topic, each exactly once"),
     "tail": ("consumer.tools.tail.command", "show labelled reviews, or dead letters, as they come"),
     "dlq": ("consumer.tools.dlq.command", "count, list, show, replay and export dead letters"),
-    "produce": ("consumer.tools.produce.command", "send the rows of a file to the input topic, each exactly once"),
     "demo": ("consumer.demo.command", "see it work: start a real Kafka and a worker, send a sample of reviews"),
 }
 

@@ -16,11 +16,12 @@ from consumer.kafka.fixes import group as group_fixes
 from consumer.kafka.fixes import losses, positions
 from consumer.kafka.losses import Losses
 from consumer.kafka.publisher import Publisher, Step
-from consumer.kafka.reading import Reading, record
+from consumer.kafka.reading import Reading
 from consumer.records.events import IGNORED, Events
 from consumer.records.outgoing import Outgoing
 from consumer.records.poll import Obstacle, Poll, Span
 from consumer.records.progress import Progress
+from consumer.records.record import record_of
 from consumer.settings import WorkerSettings
 
 #: How long a poll waits for records.
@@ -95,7 +96,7 @@ class Broker:
         if polled:
             self._at("polled")
         return Poll(
-            records=[record(message) for messages in polled.values() for message in messages],
+            records=[record_of(message) for messages in polled.values() for message in messages],
             spans=tuple(self._reading.span(partition, messages) for partition, messages in polled.items()),
             in_group=group.state == MemberState.STABLE,
             group=group,

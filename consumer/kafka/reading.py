@@ -21,7 +21,6 @@ from consumer.errors import GaveUp, KafkaUnusable
 from consumer.kafka.client import reason_of
 from consumer.kafka.fixes import positions
 from consumer.records.poll import Span
-from consumer.records.record import Record
 from consumer.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -111,19 +110,3 @@ class Reading:
                 "nothing was skipped, see docs/runbook.md"
             ) from error
         return polled
-
-
-def record(message: Any) -> Record:
-    """The client's message as the loop sees it."""
-    # The oldest format of records has no timestamp.
-    timestamp_ms = -1 if message.timestamp is None else message.timestamp
-    return Record(
-        message.topic,
-        message.partition,
-        message.offset,
-        timestamp_ms,
-        message.key,
-        message.value,
-        tuple(message.headers),
-        message.leader_epoch,
-    )

@@ -1,6 +1,7 @@
 """A record as Kafka delivers it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +19,17 @@ class Record:
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
     leader_epoch: int = -1
+
+
+def record_of(message: Any) -> Record:
+    """The record that a client returned. The oldest format of records has no timestamp."""
+    return Record(
+        message.topic,
+        message.partition,
+        message.offset,
+        -1 if message.timestamp is None else message.timestamp,
+        message.key,
+        message.value,
+        tuple(message.headers),
+        message.leader_epoch,
+    )

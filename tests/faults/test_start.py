@@ -5,7 +5,7 @@ import threading
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -126,8 +126,8 @@ def exit_of(worker: FakeWorker) -> tuple[int, float]:
     return code, (ended - began).total_seconds()
 
 
-UNREACHABLE = {
-    "unknown": (partial(nullcontext, NOWHERE), "the name kafka.nowhere.invalid cannot be resolved"),
+UNREACHABLE: dict[str, tuple[Callable[[], AbstractContextManager[str]], str]] = {
+    "unknown": (lambda: nullcontext(NOWHERE), "the name kafka.nowhere.invalid cannot be resolved"),
     "refused": (refusing, "refuses connections; check the port"),
     "silent": (partial(listening, accepts=False), "is silent"),
 }

@@ -13,7 +13,7 @@ from consumer.settings import WorkerSettings
 from consumer.tools.check import machine, memory, transactions
 from consumer.tools.check.row import Row
 from tests.check_rows import Checker
-from tests.tiny_bundle import write_tiny_bundle
+from tests.tiny_bundle import seal, write_tiny_bundle
 
 GIB = 1 << 30
 #: A port that no program listens on.
@@ -57,7 +57,7 @@ def test_another_bundle_than_the_pinned_one_is_red(tiny: Path) -> None:
 
 def test_a_model_that_answers_differently_here_is_red(tmp_path: Path) -> None:
     """Swapped labels: every file is intact, and the golden texts tell."""
-    rows = of_machine(write_tiny_bundle(tmp_path / "swapped", labels=("pos", "neg")))
+    rows = of_machine(seal(write_tiny_bundle(tmp_path / "swapped"), labels=("pos", "neg")))
     assert rows["bundle"].status == "ok"
     assert rows["golden texts"].status == "failed"
 

@@ -136,11 +136,11 @@ def test_a_worker_uses_its_cores_up_to_what_its_memory_bears(
     asked: list[int | None] = []
 
     def open_nothing(*options: Any) -> Engine:
-        asked.append(options[-1])
+        asked.append(options[2])
         raise BundleError("enough is seen")
 
     monkeypatch.setattr(run, "available_cores", lambda: cores)
-    monkeypatch.setattr(run, "open_engine", open_nothing)
+    monkeypatch.setattr(run, "open_labeller", open_nothing)
     with pytest.raises(BundleError):
         run.open_classifier(WorkerSettings(threads=told), bundle)
     assert asked == [used]

@@ -301,7 +301,7 @@ def test_an_embedded_bundle_is_found_by_its_name_from_anywhere(tmp_path: Path, m
     assert located(Path(STUDENT)) == Path(STUDENT)
     # And in a checkout, the default is the large one
     monkeypatch.chdir(ROOT)
-    assert default() == Path("bundles/distilbert-imdb")
+    assert default() == Path("bundles/cascade-imdb")
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from consumer.demo.command import DEFAULT_BUNDLE
 from consumer.errors import BundleError
 from consumer.model.bundle import load_bundle
 from consumer.model.cascade.bundle import CascadeBundle, load, models
 from consumer.model.classifier import Classifier
+from consumer.model.embedded import DEFAULT
 from consumer.model.engines import open_engine
 from consumer.model.opening import open_labeller
 from consumer.settings import WorkerSettings
@@ -54,7 +54,7 @@ def test_a_shipped_cascade_is_what_is_promised(name: str) -> None:
 def test_what_is_shipped_is_what_is_served_by_default() -> None:
     """By the worker, by the demo and in the image."""
     default = WorkerSettings.model_fields["bundle"].default
-    assert default == DEFAULT_BUNDLE == Path("bundles/cascade-imdb")
+    assert default == DEFAULT == Path("bundles/cascade-imdb")
     assert f"ARG BUNDLE={default}\n" in (BUNDLES.parent / "deploy/docker/Dockerfile").read_text()
 
 

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from consumer.errors import UsageError
-from training.commands.options import DATA_HELP, add_data_options, amount, count, read_data_options
+from consumer.tables.options import count
+from training.commands.options import DATA_HELP, add_data_options, amount, read_data_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from consumer.kafka.reading import record as record_of
-from consumer.records.record import Record
+from consumer.records.record import Record, record_of
 from consumer.settings import WorkerSettings
 
 Coordinates = tuple[str, int, int]

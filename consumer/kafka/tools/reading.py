@@ -12,8 +12,7 @@ from kafka.errors import AuthorizationError, KafkaError, RetriableError
 from consumer.errors import GaveUp, KafkaUnusable
 from consumer.kafka.client import Clients, connection, reason_of
 from consumer.kafka.fixes.topics import configured
-from consumer.kafka.reading import record as record_of
-from consumer.records.record import Record
+from consumer.records.record import Record, record_of
 from consumer.settings import WorkerSettings
 from consumer.settings.times import CONNECT_SECONDS
 
