@@ -9,7 +9,7 @@ from kafka.errors import KafkaError
 
 from consumer.errors import GaveUp, KafkaUnusable
 from consumer.kafka.client import Clients
-from consumer.records.record import Record
+from consumer.records.record import Record, record_of
 
 #: Partition and offset.
 Coordinates = tuple[int, int]
@@ -92,11 +92,7 @@ class Reader:
         """
         with _giving_up():
             polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000))
-        return [
-            Record(each.topic, each.partition, each.offset, each.timestamp, each.key, each.value, tuple(each.headers))
-            for records in polled.values()
-            for each in records
-        ]
+        return [record_of(each) for records in polled.values() for each in records]
 
     def read_to_end(self) -> list[Record]:
         """All records that are committed by now and were not read yet.
