@@ -80,9 +80,9 @@ Labels have these values. Each series exists from the start, at 0; those of `lab
 
 Every moment of the loop belongs to one `stage`, so the stages add up to the wall time. `idle` is a poll with nothing to
 read: no partition is assigned, or all of them are read to their end. `poll` waits for records that are there, or for
-the group. `probe` asks for the ends of the partitions, and `retry` is the pause before a failed poll is taken again.
-`serialise` builds the results, and `other` is the rest, such as these metrics. A stage that the turn of the loop did
-not enter is not observed.
+the group. `cache` looks texts up and shares the others out. `serialise` builds the results. `probe` asks for the ends
+of the partitions, and `retry` is the pause before a failed poll is taken again. `other` is the rest, such as these
+metrics. A stage that a turn of the loop did not enter is not observed.
 
 `activity` sums them up: `idle`; `waiting` is `poll`, `publish`, `probe` and `retry`; `computing` is the rest.
 
@@ -95,6 +95,9 @@ Questions that a query answers:
 - How many texts does the cache answer? `sum(rate(reviews_cache_lookups_total{{result="hit"}}[5m])) /
   sum(rate(reviews_cache_lookups_total[5m]))`
 - Why do polls end? `sum by (cause) (rate(reviews_poll_ends_total[5m]))`
+
+Languages are not counted. To tell them apart takes 96 MB of models and about 540 µs of processor time for a review
+(lingua, four languages, 2026-11-30), a fifth of what `student-imdb` takes to label it.
 
 ## Clocks
 

@@ -54,20 +54,21 @@ def write_tiny_bundle(
     *,
     labels: tuple[str, ...] = LABELS,
     served: str = "fp32",
+    flipped: bool = False,
     scale: float = 1.0,
     ignored: Collection[str] = (),
     **facts: Any,
 ) -> Path:
     """Write it to `directory`, which is returned.
 
-    With `labels` in the other order, its logits are in that order, too. `scale` multiplies the logits; words
+    `flipped`: labels and logits are in the other order. `scale` multiplies the logits; words
     that are `ignored` are worth nothing. `facts` are fields of the manifest.
     """
     (directory / "openvino").mkdir(parents=True)
     _tokenizer().save(str(directory / "tokenizer.json"))
     known = {word: 0.0 if word in ignored else each for word, each in WORTH.items()}
     worth = np.array([0.0] * len(SPECIAL) + [*known.values(), np.nan], dtype=np.float32) * np.float32(scale)
-    logits = np.stack([worth, -worth] if labels == LABELS[::-1] else [-worth, worth], axis=1)
+    logits = np.stack([worth, -worth] if flipped else [-worth, worth], axis=1)
     _write_graph(directory / FP32[0], logits, quantised=False)
     _write_graph(directory / INT8[0], logits, quantised=True)
     answers = {text: positive_probability(text, scale, known) for text in GOLDEN_TEXTS}
@@ -79,7 +80,7 @@ def write_tiny_bundle(
         ),
     )
     (directory / "golden.json").write_text(golden.model_dump_json())
-    return seal(directory, labels=labels, served=served, **facts)
+    return seal(directory, labels=labels[::-1] if flipped else labels, served=served, **facts)
 
 
 def seal(directory: Path, **changes: Any) -> Path:

@@ -29,8 +29,7 @@ def write_tiny_cascade(directory: Path, **changes: Any) -> Path:
     """Write it to `directory`, which is returned, and its members beside it; `changes` are fields of the manifest."""
     members = []
     for name, scale in SCALES.items():
-        labels = LABELS if name == "quick" else LABELS[::-1]
-        path = write_tiny_bundle(directory.parent / name, labels=labels, scale=scale, name=name)
+        path = write_tiny_bundle(directory.parent / name, flipped=name == "thorough", scale=scale, name=name)
         members.append(as_member(path, f"../{name}", below=BELOW if name == "quick" else None))
     directory.mkdir()
     golden = Golden(

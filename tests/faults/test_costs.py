@@ -152,7 +152,7 @@ def test_row_35_reviews_that_all_turn_doubtful_hold_up_no_commit(wide: Harness, 
 def test_row_34_a_worker_killed_while_its_polls_are_cut(harness: Harness) -> None:
     """Records that were put back are read again, by the same worker and by its successor."""
     # Given reviews of all lengths, some of them bad, and a worker whose every poll costs too much
-    texts = ["x" * harness.random.choice((5, 50, 500)) + str(n) for n in range(400)]
+    texts = ["x" * harness.random.choice((5, 50, 500)) + str(n) for n in range(250)]
     reviews(harness, texts)
     harness.produce(100, bad=0.5)
     harness.watch()
@@ -164,7 +164,7 @@ def test_row_34_a_worker_killed_while_its_polls_are_cut(harness: Harness) -> Non
     last = harness.worker(Script(seconds_per_token=5e-5), **slow)
     harness.await_done()
     assert last.metric("reviews_poll_ends_total", cause="cost") > 1
-    assert harness.finish().checked == 500
+    assert harness.finish().checked == 350
     assert "old committed offset" not in last.log
 
 

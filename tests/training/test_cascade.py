@@ -15,9 +15,10 @@ import pytest
 from consumer.model.cascade.bundle import CascadeBundle, load
 from consumer.model.manifest import Source
 from consumer.model.opening import load_labeller
-from tests.tiny_bundle import LABELS, positive_probability, write_tiny_bundle
+from tests.tiny_bundle import positive_probability, write_tiny_bundle
 from tests.tiny_encoder import write_table as write_rows
 from training.cli import main
+from training.comparison.contestants import measure_bundle
 from training.data.reviews import file_sha256, read_reviews
 from training.measure.routing import Loss, choose, lost, passed_on_range, route
 from training.predictor import Predictor
@@ -97,7 +98,7 @@ def test_the_cheapest_thresholds_are_chosen_that_lose_little_enough() -> None:
 
 def test_a_third_member_is_used_if_it_saves() -> None:
     """The cheap one in the middle spares the expensive one some rows."""
-    (first, last), truth = overlapping(3000)
+    (first, last), truth = overlapping(500)
     middle = (first + 3 * last) / 4
     below = choose([first, middle, last], truth, (1, 4, 100), 0.5)
     assert below is not None
@@ -134,7 +135,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two members, of which the quick one does not know that moving is good; rows to choose and rows to measure."""
     path = tmp_path_factory.mktemp("cascade")
     write_tiny_bundle(path / "quick", name="quick", ignored=("moving",))
-    write_tiny_bundle(path / "thorough", labels=LABELS[::-1], scale=0.8, name="thorough")
+    write_tiny_bundle(path / "thorough", flipped=True, scale=0.8, name="thorough")
     write_reviews(path / "choose.xlsx", 400, 1)
     write_reviews(path / "test.xlsx", 500, 2)
     return path
@@ -223,6 +224,17 @@ def test_explain_asks_the_member_that_answers(built: Path, capsys: pytest.Captur
         (outcome,) = predictor.outcomes(["moving"])
     assert explained["score"] == pytest.approx(outcome.score)
     assert outcome.member == "thorough"
+
+
+def test_compare_takes_a_cascade_for_one_model(built: Path, workplace: Path) -> None:
+    """As accurate as it was measured, and as large as its members together."""
+    result = measure_bundle("cascade", built, read_reviews(workplace / "test.xlsx"), {})
+    single = measure_bundle("quick", workplace / "quick", read_reviews(workplace / "test.xlsx"), {})
+    record = json.loads((built / "run.json").read_text())
+    assert result.accuracy == pytest.approx(record["evaluation"]["accuracy"])
+    assert result.parameters == 2 * single.parameters
+    assert single.bytes < result.bytes < 3 * single.bytes
+    assert result.note.startswith("fp32 + fp32")
 
 
 def test_kept_answers_are_not_asked_again(workplace: Path, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -396,7 +396,7 @@ def test_texts_that_all_members_read_alike_are_known_by_what_is_read(path: Path,
     """A cache may take such texts for one; not if a member reads them by other rules."""
     assert cascade.clean("good<BR>film") == "good\nfilm"
     assert cascade.clean("a\u200bb") == "a\u200bb"  # format 1
-    newer = write_tiny_bundle(path.parent / "newer", labels=LABELS[::-1], scale=3.0, name="thorough", format=2)
+    newer = write_tiny_bundle(path.parent / "newer", flipped=True, scale=3.0, name="thorough", format=2)
     members = json.loads((path / "manifest.json").read_text())["members"]
     members[1] = as_member(newer, "../newer", below=None)
     opened = load_labeller(seal(path, members=members))

@@ -14,6 +14,7 @@ from consumer.tools.check import machine, memory, transactions
 from consumer.tools.check.row import Row
 from tests.check_rows import Checker
 from tests.tiny_bundle import seal, write_tiny_bundle
+from tests.tiny_cascade import write_tiny_cascade
 
 GIB = 1 << 30
 #: A port that no program listens on.
@@ -38,6 +39,15 @@ def test_a_sound_bundle_on_a_large_machine_is_all_green(tiny: Path) -> None:
     assert {name: row.status for name, row in rows.items()} == dict.fromkeys(
         ("bundle", "threads", "memory", "precision", "golden texts"), "ok"
     )
+
+
+def test_a_cascade_is_checked_with_all_its_members(tmp_path: Path) -> None:
+    """Each member is loaded and answers; a damaged one makes the bundle red."""
+    cascade = write_tiny_cascade(tmp_path / "cascade")
+    assert {row.status for row in of_machine(cascade).values()} == {"ok"}
+    weights = next(path for path in tmp_path.rglob("fp32.bin") if path.is_file())
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert of_machine(cascade)["bundle"].status == "failed"
 
 
 def test_a_damaged_bundle_is_red_and_nothing_that_depends_on_it_is_green(tiny: Path) -> None:
@@ -97,8 +107,8 @@ def test_a_precision_that_the_processor_lacks_is_no_longer_green(tiny: Path, mon
 
     monkeypatch.setattr(openvino, "the_core", Old)
     bundle = load_bundle(tiny)
-    assert machine._precision(bundle, "fp32").status == "ok"
-    row = machine._precision(bundle, "bf16")
+    assert machine._precision([machine._Served.of(bundle, "fp32")]).status == "ok"
+    row = machine._precision([machine._Served.of(bundle, "bf16")])
     assert row.status == "warning"
     assert "bf16, fp32, int8" in row.remedy
 

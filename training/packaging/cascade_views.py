@@ -181,8 +181,9 @@ def draw_picture(
         panel.annotate(
             f"below {below}" + (", chosen" if chosen else ""),
             (x, 100 * point.accuracy),
-            xytext=(5, 5),
+            xytext=(-4, -12) if chosen else (5, 5),
             textcoords="offset points",
+            ha="right" if chosen else "left",
             size=8,
             weight="bold" if chosen else "normal",
         )
@@ -194,10 +195,13 @@ def draw_picture(
                 member.name, (rate, 100 * alone.accuracy), xytext=(5, -12), textcoords="offset points", size=8
             )
         panel.set_xscale("log")
+        for axis in (panel.xaxis.set_major_formatter, panel.xaxis.set_minor_formatter):
+            axis(lambda rate, _: f"{rate:,.0f}")
         panel.set_xlabel(f"reviews/s, {speed.threads} threads, {speed.processor}", size=8)
     else:
         panel.set_xlabel("passed on by the first member, %")
     panel.set_ylabel(f"accuracy on {measured.data.rows} rows, %")
-    panel.grid(alpha=0.3)
+    panel.margins(x=0.15, y=0.1)
+    panel.grid(alpha=0.3, which="both")
     with storing(path):
         figure.savefig(path, dpi=100)

@@ -2,10 +2,13 @@
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from consumer.errors import BundleError
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle import Bundle
+from consumer.model.cascade.bundle import load, models
 from consumer.model.engines.cores import available_cores
+from consumer.model.opening import AnyBundle
 from consumer.run import open_classifier, threads_of
 from consumer.settings import WorkerSettings
 from consumer.tools.check.memory import granted_bytes, needed_bytes, recommended_bytes
@@ -14,6 +17,18 @@ from consumer.tools.check.row import Row, failed, ok, unknown, warning
 SETTINGS, PORT = "settings", "metrics port"
 BUNDLE, THREADS, MEMORY, PRECISION, GOLDEN = "bundle", "threads", "memory", "precision", "golden texts"
 _MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """A model of the bundle, and the name of its precision variant that is served."""
+
+    bundle: Bundle
+    variant: str
+
+    @classmethod
+    def of(cls, bundle: Bundle, wanted: str | None) -> "_Served":
+        return cls(bundle, bundle.variant(wanted)[0])
 
 
 def settings_rows(settings: WorkerSettings, warnings: Sequence[str], origins: str) -> Iterator[Row]:
@@ -43,8 +58,8 @@ def rows(settings: WorkerSettings, granted: Callable[[], int | None] = granted_b
     """The bundle is sound, fits into this machine, and answers here as it was measured."""
     rest = (THREADS, MEMORY, PRECISION, GOLDEN)
     try:
-        bundle = load_bundle(settings.bundle, settings.bundle_digest)
-        variant, _ = bundle.variant(settings.variant)
+        bundle = load(settings.bundle, settings.bundle_digest)
+        members = [_Served.of(each, settings.variant if each is bundle else None) for each in models(bundle)]
     except BundleError as error:
         yield failed(BUNDLE, str(error), "see docs/runbook.md, exit code 3")
         yield from (unknown(name, "no bundle") for name in rest)
@@ -53,12 +68,12 @@ def rows(settings: WorkerSettings, granted: Callable[[], int | None] = granted_b
     pinned = "" if settings.bundle_digest else "; bundle_digest pins it"
     yield ok(BUNDLE, f"{manifest.name} {manifest.version}, digest {bundle.digest[:12]}{pinned}")
     yield _threads(settings)
-    memory = _memory(bundle, variant, threads_of(settings), granted())
+    memory = _memory(members, threads_of(settings), granted())
     yield memory
     if memory.status == "failed":
         yield from (unknown(name, "the model would not fit into the memory") for name in (PRECISION, GOLDEN))
         return
-    yield _precision(bundle, variant)
+    yield _precision(members)
     yield _golden(settings, bundle)
 
 
@@ -69,8 +84,9 @@ def _threads(settings: WorkerSettings) -> Row:
     return ok(THREADS, f"{threads} on {cores} cores")
 
 
-def _memory(bundle: Bundle, variant: str, threads: int, granted: int | None) -> Row:
-    needed, recommended = needed_bytes(bundle, variant, threads), recommended_bytes(threads)
+def _memory(members: Sequence[_Served], threads: int, granted: int | None) -> Row:
+    needed = needed_bytes([(each.bundle, each.variant) for each in members], threads)
+    recommended = recommended_bytes(threads)
     if granted is None:
         return unknown(MEMORY, "this system does not say how much there is")
     found = f"{granted // _MIB:,} MiB for {threads} threads; {recommended // _MIB:,} are recommended"
@@ -82,23 +98,31 @@ def _memory(bundle: Bundle, variant: str, threads: int, granted: int | None) -> 
     return ok(MEMORY, found)
 
 
-def _precision(bundle: Bundle, name: str) -> Row:
-    variant = bundle.manifest.variants[name]
-    found = f"{name}, computed in {variant.compute} by {variant.engine}"
-    if variant.engine != "openvino":
-        return ok(PRECISION, found)
+def _precision(members: Sequence[_Served]) -> Row:
+    found, lacking = [], []
+    for each in members:
+        variant = each.bundle.manifest.variants[each.variant]
+        found.append(f"{each.variant}, computed in {variant.compute} by {variant.engine}")
+        if variant.engine == "openvino" and (wanted := variant.compute.upper()) not in _capabilities():
+            lacking.append((wanted, each))
+    shown = "; ".join(dict.fromkeys(found))
+    if not lacking:
+        return ok(PRECISION, f"{shown}; this processor has it")
+    wanted, first = lacking[0]
+    others = ", ".join(sorted(first.bundle.manifest.variants))
+    remedy = f"serve another variant ({others}), or use a newer processor"
+    return warning(PRECISION, f"{shown}; this processor has no {wanted}, and computes it more slowly", remedy)
+
+
+def _capabilities() -> Sequence[str]:
+    """What this processor computes itself, as OpenVINO names it."""
     from consumer.model.engines.openvino import the_core
 
-    capabilities = the_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    wanted = {"fp32": "FP32", "bf16": "BF16", "int8": "INT8"}.get(variant.compute, "")
-    if wanted in capabilities:
-        return ok(PRECISION, f"{found}; this processor has it")
-    others = ", ".join(sorted(bundle.manifest.variants))
-    remedy = f"serve another variant ({others}), or use a newer processor"
-    return warning(PRECISION, f"{found}; this processor has no {wanted}, and computes it more slowly", remedy)
+    found: Sequence[str] = the_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return found
 
 
-def _golden(settings: WorkerSettings, bundle: Bundle) -> Row:
+def _golden(settings: WorkerSettings, bundle: AnyBundle) -> Row:
     try:
         open_classifier(settings, bundle).close()
     except BundleError as error:

@@ -1,5 +1,6 @@
 """How much memory this process may use, and how much a worker needs."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from consumer.model.bundle import Bundle
@@ -15,10 +16,14 @@ THREAD_BYTES = 60 * _MIB
 RECOMMENDED_BYTES = 2048 * _MIB
 
 
-def needed_bytes(bundle: Bundle, variant: str, threads: int) -> int:
-    """What loading this model takes at least: the file and the copy that the engine keeps, and the threads."""
-    files = bundle.manifest.variants[variant].files
-    return BASE_BYTES + threads * THREAD_BYTES + 2 * sum(bundle.manifest.files[name].bytes for name in files)
+def needed_bytes(models: Iterable[tuple[Bundle, str]], threads: int) -> int:
+    """What these models, each with its variant, take at least: files and the engine's copies of them, and threads."""
+    weights = sum(
+        bundle.manifest.files[name].bytes
+        for bundle, variant in models
+        for name in bundle.manifest.variants[variant].files
+    )
+    return BASE_BYTES + threads * THREAD_BYTES + 2 * weights
 
 
 def recommended_bytes(threads: int) -> int:
