@@ -63,6 +63,7 @@ READING = "consumer/kafka/reading.py"
 BUNDLE_FILES, OPENVINO = "consumer/model/files.py", "consumer/model/engines/openvino.py"
 CASCADE, MEMBERS = "consumer/model/cascade/labeller.py", "consumer/model/cascade/bundle.py"
 START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings/topics.py", "consumer/kafka/fixes/__init__.py"
+REPLAY, JUDGE = "consumer/tools/dlq/replay.py", "consumer/tools/dlq/judge.py"
 
 MUTATIONS = (
     Mutation(
@@ -479,6 +480,76 @@ MUTATIONS = (
             ),
         ),
         "test_workers_end.py::test_row_03_a_worker_that_can_read_nothing_yet_is_not_ready",
+    ),
+    Mutation(
+        "a replay does not look at what was sent before",
+        (Change(REPLAY, "not arguments.again and chunk.has(letter)", "False"),),
+        "test_replay.py::test_a_replay_that_is_killed_at_any_step_sends_each_dead_letter_once",
+    ),
+    Mutation(
+        "two replays do not fence each other",
+        (
+            Change(
+                "consumer/kafka/tools/replay.py",
+                '"instance_id": f"replay:{settings.dead_letter_topic}",',
+                '"instance_id": None,',
+            ),
+        ),
+        "test_replay.py::test_the_older_of_two_replays_is_fenced",
+    ),
+    Mutation(
+        "a replay remembers an offset, not what was sent",
+        (
+            Change(
+                "consumer/tools/dlq/ledger.py",
+                """\
+        if not sent:
+            self._open[cause] = None
+            return
+""",
+                "",
+            ),
+        ),
+        "tests/integration/test_dlq.py::test_replays_with_different_filters_send_each_record_once",
+    ),
+    Mutation(
+        "a replay sends records that were cut",
+        (
+            Change(
+                JUDGE,
+                """\
+        if letter.cut:
+            return "cut"
+""",
+                "",
+            ),
+        ),
+        "tests/integration/test_dlq.py::test_a_replay_refuses_what_it_cannot_restore",
+    ),
+    Mutation(
+        "a record goes round between the input and the dead letters forever",
+        (
+            Change(
+                JUDGE,
+                """\
+        if letter.attempts >= self._max_attempts:
+            return "attempts"
+""",
+                "",
+            ),
+        ),
+        "tests/integration/test_dlq.py::test_a_replay_refuses_what_it_cannot_restore",
+    ),
+    Mutation(
+        "a replayed record keeps the marks of its dead letter",
+        (
+            Change(
+                "consumer/records/letter.py",
+                'if any(name == "dead-letter-reason" for name, _ in run)',
+                "if False",
+            ),
+        ),
+        "tests/integration/test_dlq.py::test_earlier_marks_are_cleaned",
     ),
 )
 

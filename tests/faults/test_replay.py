@@ -22,7 +22,7 @@ from consumer.cli import main
 from consumer.kafka.publisher import Publisher
 from tests.fake_worker import VARIABLE, Script, hook
 init, at = Publisher.__init__, hook(Script(**json.loads(os.environ[VARIABLE])))
-Publisher.__init__ = lambda self, settings, outlet, _, alive: init(self, settings, outlet, at, alive)
+Publisher.__init__ = lambda self, settings, outlet, _, *more: init(self, settings, outlet, at, *more)
 sys.exit(main(sys.argv[1:]))
 """
 

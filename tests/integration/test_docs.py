@@ -405,36 +405,3 @@ def test_the_quick_start_without_a_checkout(tmp_path: Path) -> None:
 
 def _python(page: Path) -> list[str]:
     return [code for _, kind, code in _FENCE.findall(page.read_text("utf-8")) if kind == "python"]
-
-
-@pytest.mark.broker
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.usefixtures("left_sockets")
-def test_the_replay_of_dead_letters(topics: Topics, tmp_path: Path) -> None:
-    """The script of the page sends what was not cut again, with key, bytes and headers of its input, and no more."""
-    # Given dead letters of three reasons, one of them cut
-    coordinates = [("source-topic", b"reviews"), ("source-partition", b"0"), ("source-offset", b"7")]
-
-    def dead(reason: bytes, *more: tuple[str, bytes]) -> Record:
-        return Record(b"\xff" + reason, b"key", [("trace", b"a"), *coordinates, ("dead-letter-reason", reason), *more])
-
-    cut = dead(b"not_an_object", ("dead-letter-cut", b"value"))
-    letters = [dead(b"invalid_text"), dead(b"not_json"), dead(b"not_an_object"), cut]
-    produce(topics.bootstrap, topics.dead_letter, letters)
-    # When the script runs on them
-    (code,) = _python(DOCS / "dead-letters.md")
-    for old, new in (
-        ("localhost:9092", topics.bootstrap),
-        ("reviews.dlq", topics.dead_letter),
-        ('"reviews"', f'"{topics.input}"'),
-    ):
-        assert old in code
-        code = code.replace(old, new)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    # Then the two that are whole, and of the reasons that it names, are there as they were
-    assert done.stdout == "2 records sent again\n"
-    again = read_all(topics.bootstrap, topics.input)
-    assert {(record.value, record.key, tuple(record.headers)) for record in again} == {
-        (b"\xffinvalid_text", b"key", (("trace", b"a"),)),
-        (b"\xffnot_an_object", b"key", (("trace", b"a"),)),
-    }

@@ -41,7 +41,7 @@ class Line:
         """The line for a terminal of `width` columns: nothing in it steers the terminal."""
         place = f"{self.record.partition}:{self.record.offset}"
         line = Text.assemble(
-            (utc(self.record.timestamp_ms) or "(no time)", "dim"), (f"  {place:<12} ", ""), *self.parts
+            (utc(self.record.timestamp_ms) or "(no time)", "dim"), (f"  {place:<10} ", ""), *self.parts
         )
         line.truncate(width, overflow="ellipsis")
         return line
@@ -91,11 +91,6 @@ def dead_letter_line(record: Record) -> Line:
         *([f"attempt {letter.attempts + 1}"] if letter.attempts else []),
         *([f"cut: {letter.cut}"] if letter.cut else []),
     ]
-    reason = letter.reason or "(no dead letter of a worker)"
-    parts = [
-        (f"{reason:<20} ", "red"),
-        (f"{size:>15}  ", ""),
-        (visible(f"{detail:<24} "), ""),
-        (visible(", ".join(notes)), "dim"),
-    ]
+    cause = f"{letter.reason or '(no dead letter of a worker)'} {detail}"
+    parts = [(f"{visible(cause):<28} ", "red"), (f"{size}  ", ""), (visible(", ".join(notes)), "dim")]
     return Line(record, row, letter.source, parts)
