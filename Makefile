@@ -55,7 +55,7 @@ mutants: env-dev  ## switch each protection off and see a test fail: make mutant
 	$(BIN)/python -m tests.mutants --jobs $(JOBS) $(if $(ONLY),--only $(ONLY))
 
 bench: env-dev  ## compare reviews/s with peers and the limit, on a quiet machine: make bench DATA=test.xlsx
-	$(BIN)/python -m tests.bench.engines $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m tests.bench.engines --also bundles/student-imdb --also bundles/cascade-imdb $(if $(DATA),--data $(DATA))
 
 bench-training: env-dev  ## compare the speed of training with peers: make bench-training DATA=train.xlsx BASE=distilbert-base-uncased
 	$(BIN)/python -m tests.bench.training --train $(DATA) $(if $(BASE),--base $(BASE))

@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,10 +20,12 @@ from typing import Any
 
 from consumer.demo import sample
 from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.cascade.bundle import load
 from consumer.model.classifier import Classifier
 from consumer.model.encoder import Encoder
 from consumer.model.engines import open_engine
 from consumer.model.engines.cores import available_cores
+from consumer.model.opening import AnyBundle, open_labeller
 from tests.bench.end_to_end import EndToEnd
 from tests.bench.limit import Multiplication, flop_per_review
 from tests.bench.peers import Run, load_peers
@@ -62,14 +65,13 @@ def own(bundle: Bundle, names: Sequence[str]) -> dict[str, Run]:
     return runs
 
 
-def others(bundles: Sequence[Bundle]) -> dict[str, Run]:
-    """The worker's classifier on what further bundles serve, each named after its bundle."""
+def others(bundles: Sequence[AnyBundle]) -> dict[str, Run]:
+    """The worker's classifier on what further bundles serve, each named after its bundle; cascades as well."""
     runs: dict[str, Run] = {}
     for bundle in bundles:
-        served = bundle.manifest.served
-        classifier = Classifier(bundle, open_engine(bundle, served))
-        classifier.self_check()
-        runs[f"this worker, {served}, bundle {bundle.manifest.name}"] = classifier.classify
+        labeller = open_labeller(bundle)
+        labeller.self_check()
+        runs[f"this worker, {labeller.variant}, bundle {bundle.manifest.name}"] = labeller.classify
     return runs
 
 
@@ -118,7 +120,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
 
-    load = load_before()
+    before = load_before()
     bundle = load_bundle(arguments.bundle)
     manifest, cores = bundle.manifest, available_cores()
     texts = texts_of(arguments.data, arguments.reviews)
@@ -136,9 +138,13 @@ def main() -> int:
         return precisions.get(name.removesuffix(", one review at a time"), "fp32")
 
     multiplications = {precision: Multiplication(precision, cores) for precision in ("fp32", "bf16", "int8")}
-    further = others([load_bundle(path) for path in arguments.also])
+    further = others([load(path) for path in arguments.also])
     contestants = own(bundle, names) | further | peers.runs
-    with EndToEnd(arguments.bundle) as worker:
+    with ExitStack() as running:
+        worker = running.enter_context(EndToEnd(arguments.bundle))
+        workers = {
+            f"{THROUGH_KAFKA}, bundle {path.name}": running.enter_context(EndToEnd(path)) for path in arguments.also
+        }
         measured = measure(
             {
                 **{name: partial(timed, run, texts, arguments.seconds) for name, run in contestants.items()},
@@ -147,6 +153,7 @@ def main() -> int:
                     for name, of in multiplications.items()
                 },
                 THROUGH_KAFKA: lambda: worker.backlog(texts * BACKLOG),
+                **{name: partial(other.backlog, texts * BACKLOG) for name, other in workers.items()},
             },
             arguments.rounds,
         )
@@ -162,15 +169,15 @@ def main() -> int:
     limits = {name: max(measured[f"limit {name}"]) for name in multiplications}
     yardstick = statistics.median(measured[YARDSTICK])
     rows = [
-        row(name, measured[name], yardstick, None if name in further else limits[precision_of(name)])
-        for name in (*contestants, THROUGH_KAFKA)
+        row(name, measured[name], yardstick, None if name in further or name in workers else limits[precision_of(name)])
+        for name in (*contestants, THROUGH_KAFKA, *workers)
     ]
     served = statistics.median(measured[f"this worker, {manifest.served}"])
     rows.sort(key=lambda line: line["median"])
 
     print(f"{len(texts)} reviews, {statistics.fmean(lengths):.0f} tokens on average; {flop / 1e9:.1f} GFLOP a review.")
     print(f"Limit in reviews/s: {', '.join(f'{name} {limit:.1f}' for name, limit in limits.items())}; {cores} cores.")
-    tell_load(load)
+    tell_load(before)
     print()
     print(f"| | reviews/s (min-max of {arguments.rounds}) | x {YARDSTICK} | of the limit |")
     print("|---|---|---|---|")
@@ -180,8 +187,9 @@ def main() -> int:
             f"| {line['ratio']:.1f} | {'' if line['of_limit'] is None else format(line['of_limit'], '.0%')} |"
         )
     print()
-    for name in further:
-        print(f"{name}: {statistics.median(measured[name]) / served:.1f} x {manifest.name}, {manifest.served}.")
+    for names_of, alone in ((further, served), (workers, statistics.median(measured[THROUGH_KAFKA]))):
+        for name in names_of:
+            print(f"{name}: {statistics.median(measured[name]) / alone:.1f} x {manifest.name}, {manifest.served}.")
     print(
         f"The worker's process: ready {process['start_to_ready_seconds']:.1f} s after its start, at most "
         f"{process['peak_rss_mib']:.0f} MiB resident. At {steady:.0f} reviews/s ({STEADY_SHARE:.0%} of its speed) "
@@ -189,7 +197,7 @@ def main() -> int:
     )
     if arguments.json:
         result = {
-            "machine": {"processor": processor(), "cores": cores, "load_before": load},
+            "machine": {"processor": processor(), "cores": cores, "load_before": before},
             "versions": {name: version(name) for name in ("openvino", "torch", "transformers", "tokenizers")},
             "bundle": {"name": manifest.name, "digest": bundle.digest},
             "sample": {"reviews": len(texts), "tokens": lengths, "seed": SEED, "flop_per_review": flop},

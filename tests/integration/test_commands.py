@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.tiny_bundle import write_tiny_bundle
+from tests.tiny_cascade import write_tiny_cascade
 from tests.tiny_encoder import write_reviews
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,7 @@ SMALLEST = {
         "| rebalance: a worker joins, partitions that move | 1 | ",
     ),
     "tests.bench.engines": (
-        "--rounds 1 --reviews 2 --seconds 0.01 --products 2 --bundle {bundle} --checkpoint {checkpoint}",
+        "--rounds 1 --reviews 2 --seconds .01 --products 2 --checkpoint {checkpoint} --bundle {bundle} --also {cascade}",
         "this worker, through Kafka",
     ),
     "tests.soak": ("--minutes 0.1 --brokers 1 --rate 40", "soak passed"),
@@ -131,9 +132,10 @@ def test_every_module_that_a_page_runs_is_covered() -> None:
 def test_its_smallest_form_runs(module: str, tmp_path: Path) -> None:
     """It ends with exit code 0 and prints its result."""
     arguments, expected = SMALLEST[module]
-    places = {name: str(tmp_path / f"{name}.xlsx") for name in ("bundle", "checkpoint", "reviews")}
+    places = {name: str(tmp_path / f"{name}.xlsx") for name in ("bundle", "cascade", "checkpoint", "reviews")}
     makers: dict[str, Callable[[Path], object]] = {
         "bundle": write_tiny_bundle,
+        "cascade": write_tiny_cascade,
         "checkpoint": _write_checkpoint,
         "reviews": lambda path: write_reviews(path, 40, seed=1),
     }
