@@ -33,7 +33,7 @@ SMALLEST = {
         "| rebalance: a worker joins, partitions that move | 1 | ",
     ),
     "tests.bench.engines": (
-        "--rounds 1 --reviews 2 --seconds .01 --products 2 --checkpoint {checkpoint} --bundle {bundle} --also {cascade}",
+        "--rounds 1 --reviews 2 --seconds 0.1 --checkpoint {checkpoint} --bundle {bundle} --also {cascade}",
         "this worker, through Kafka",
     ),
     "tests.soak": ("--minutes 0.1 --brokers 1 --rate 40", "soak passed"),
