@@ -63,7 +63,7 @@ class Labelling:
         labeller: labels texts.
         model: what the labeller serves, for results.
         metrics: counts the work.
-        stopwatch: is told the stages.
+        stopwatch: notes each stage.
         alive: called every few seconds.
 
     Attributes:

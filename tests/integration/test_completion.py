@@ -1,6 +1,5 @@
 """Completion in real shells: what a Tab offers after a command line."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from consumer.cli import COMMANDS
 from consumer.tools.completion import SHELLS
+from tests.external import find
 
 BASH = """
 source "$1"
@@ -70,9 +70,8 @@ def offered(shell: str, scripts: Path, words: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_tab_offers_commands_flags_and_values(shell: str, scripts: Path) -> None:
-    """In each shell that this machine has; bash is always there."""
-    if shell != "bash" and shutil.which(shell) is None:
-        pytest.skip(f"no {shell} here")
+    """In each of the shells."""
+    find(shell, install=f"apt-get install {shell}")
     for words, expected in CASES:
         assert offered(shell, scripts, words) == expected, words
 

@@ -80,7 +80,7 @@ def _installer(directory: Path, script: str) -> Path:
     return path
 
 
-#: An installer that counts its calls and puts a Java 25 where it is told to, which is the eighth argument.
+#: An installer that counts its calls and installs a Java 25 at its eighth argument.
 _INSTALLS = """
 while [ "$1" != --target ]; do shift; done
 echo . >> "$CALLS"

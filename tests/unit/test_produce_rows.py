@@ -182,7 +182,7 @@ def test_lines_of_json(tmp_path: Path) -> None:
 
 
 def test_the_text_of_lines_is_found_by_a_usual_name(tmp_path: Path) -> None:
-    """If no object has `text_field`; numbers keep their digits when the line is written anew."""
+    """If no object has `text_field`; numbers keep their digits when the line is rewritten."""
     file = written(tmp_path / "r.jsonl", '{"Review": "a", "n": 1.10, "big": 123456789012345678901}', '{"n": 1}')
     found = read(file, Mapping(fields=(("n", "count"), ("big", "big"))))
     assert isinstance(found[0], Message)

@@ -8,13 +8,13 @@ from consumer.kafka.tools.check.transactions import Clock, OpenTransaction, abor
 from consumer.tools.check.context import DEAD, INPUT, OUTPUT, Context
 from consumer.tools.check.row import Row, failed, ok, unknown, warning
 
-#: No producer may keep a transaction open for longer, unless the brokers are told so (transaction.max.timeout.ms).
+#: No producer may keep a transaction open for longer, unless the brokers allow it (transaction.max.timeout.ms).
 HANGING_SECONDS = 900
 #: Default timeout of a transactional producer.
 LONG_SECONDS = 60
 #: A difference of clocks below this changes nothing that anybody looks at.
 SKEW_SECONDS = 5
-#: Records with a timestamp that is further in the future are refused, unless the topic is told so.
+#: Records with a timestamp that is further in the future are refused, unless the topic allows them.
 FUTURE_MS = 3_600_000
 OWN, CLOCK = "transactions", "clock"
 
