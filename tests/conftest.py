@@ -26,8 +26,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 
-# `nohup` has its children ignore a hangup, and workers that a test starts would inherit that.
+# Started by `nohup` or in the background of a script, this process ignores signals, and what a test starts would, too.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -22,12 +22,12 @@ FISH = 'source $argv[1]; complete -C "$argv[2..]" | string replace -r "\\t.*" ""
 ZSH = r"""
 zmodload zsh/zpty
 zpty z zsh -f -i
-zpty -w z "fpath=($1 \$fpath); autoload -Uz compinit; compinit -u -d $1/dump; bindkey '^I' complete-word"
+zpty -w z "fpath=($1 \$fpath); autoload -Uz compinit; compinit -u -d $1/dump"
+zpty -w z "offer () { zle complete-word; print -r -- DO''NE }; zle -N offer; bindkey '^I' offer"
 zpty -w z "compadd () { typeset -a f; builtin compadd -A f \"\$@\"; for w in \$f; do print -r -- \"=\$w=\"; done }"
 zpty -w z "print REA''DY"
 zpty -r -m z line '*READY*'
 zpty -n -w z "${*[2,-1]}"$'\t'
-zpty -n -w z $'\x15print DO\x27\x27NE\n'
 while zpty -r z line; do print -rn -- "$line"; [[ $line == *DONE* ]] && break; done
 """
 
