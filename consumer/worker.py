@@ -119,7 +119,7 @@ class Worker:
         self._stopwatch.begin(Stage.OTHER)
         if self._health.readiness.state is State.BLOCKED:  # the next probe would be seconds away
             self._health.answered(self._broker.obstacle)
-        if self._health.readiness.state is State.READY:  # else there may be something to read that nobody tells us of
+        if self._health.readiness.state is State.READY:  # otherwise records may wait that no broker reports
             self._stopwatch.move(poll.idle_seconds, Stage.POLL, Stage.IDLE)
         self._note_assignment()
         self._note_losses(poll)
