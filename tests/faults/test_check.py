@@ -111,7 +111,6 @@ def test_what_is_as_it_should_be_is_green_even_with_strict(check: Checker) -> No
     assert len(found.rows) > 45
 
 
-@pytest.mark.smoke
 def test_each_setting_of_a_topic_that_is_wrong_turns_its_row(
     check: Checker, topics: Topics, admin: KafkaAdminClient
 ) -> None:
@@ -167,7 +166,6 @@ def test_each_setting_of_a_topic_that_is_wrong_turns_its_row(
     assert check().status("input topic: min.insync.replicas") == "failed"
 
 
-@pytest.mark.smoke
 def test_too_few_replicas_and_missing_topics_are_not_green(
     check: Checker, topics: Topics, admin: KafkaAdminClient
 ) -> None:
@@ -223,7 +221,6 @@ def test_an_advertised_address_that_leads_nowhere_is_red(tiny: Path, capsys: pyt
     assert found.exit_code == 1
 
 
-@pytest.mark.smoke
 def test_lag_is_shown_in_records_and_seconds_and_red_before_it_is_deleted(
     check: Checker, topics: Topics, admin: KafkaAdminClient
 ) -> None:
@@ -257,7 +254,6 @@ def test_lag_is_shown_in_records_and_seconds_and_red_before_it_is_deleted(
     assert check("--group-id", "new", *since).rows["lag"]["found"].startswith("3 records")
 
 
-@pytest.mark.smoke
 def test_a_stranger_in_the_group_is_red(check: Checker, topics: Topics) -> None:
     """Another program under the same group id takes partitions and labels nothing."""
     consumer = KafkaConsumer(topics.input, bootstrap_servers=topics.bootstrap, group_id=topics.group, client_id="other")
@@ -289,7 +285,6 @@ def test_a_worker_in_the_group_is_fine_unless_it_has_the_same_name(check: Checke
         consumer.close()
 
 
-@pytest.mark.smoke
 def test_a_hanging_transaction_is_red_and_the_command_of_its_row_ends_it(
     check: Checker, topics: Topics, cluster: LocalCluster
 ) -> None:
@@ -317,7 +312,6 @@ def test_a_hanging_transaction_is_red_and_the_command_of_its_row_ends_it(
         assert check().status(name) == "ok"
 
 
-@pytest.mark.smoke
 def test_offsets_that_an_open_transaction_decides_are_not_green(check: Checker, topics: Topics) -> None:
     """A worker that ended in the middle of a commit: its successor waits for the transaction."""
     producer = KafkaProducer(bootstrap_servers=topics.bootstrap, transactional_id=topics.input)
@@ -334,7 +328,6 @@ def test_offsets_that_an_open_transaction_decides_are_not_green(check: Checker, 
     wait_until(lambda: check().status("committed offsets") == "ok", 30, "the offset is known again")
 
 
-@pytest.mark.smoke
 def test_transactions_that_do_not_work_are_red(check: Checker) -> None:
     """A timeout that the brokers do not allow: the row names both settings."""
     found = check("--transaction-timeout-seconds", "100", "--stall-timeout-seconds", "400")
@@ -342,7 +335,6 @@ def test_transactions_that_do_not_work_are_red(check: Checker) -> None:
     assert "transaction.max.timeout.ms" in found.rows["transactions"]["remedy"]
 
 
-@pytest.mark.smoke
 def test_looking_changes_nothing(
     check: Checker, topics: Topics, cluster: LocalCluster, harness_on: Callable[..., Harness]
 ) -> None:
@@ -408,7 +400,6 @@ HELPFUL = {
 }
 
 
-@pytest.mark.smoke
 def test_the_least_rights_are_enough_and_what_they_hide_is_not_green(
     secure: SecureBroker, secured: tuple[Topics, Checker]
 ) -> None:
@@ -427,7 +418,6 @@ def test_the_least_rights_are_enough_and_what_they_hide_is_not_green(
     assert check("--delivery", "at_least_once").status("right to number batches") == "ok"
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("missing", RIGHTS)
 def test_each_right_that_is_missing_is_red(secure: SecureBroker, secured: tuple[Topics, Checker], missing: str) -> None:
     """Denied alone, with everything else allowed: its row is red, no other right is, and the remedy grants it."""
@@ -446,7 +436,6 @@ def test_each_right_that_is_missing_is_red(secure: SecureBroker, secured: tuple[
         assert set(end_offsets(internal(secure.kafka), topic).values()) == {0}
 
 
-@pytest.mark.smoke
 def test_without_any_right_nothing_of_kafka_is_green_but_the_way_in(
     secure: SecureBroker, secured: tuple[Topics, Checker]
 ) -> None:
@@ -458,7 +447,6 @@ def test_without_any_right_nothing_of_kafka_is_green_but_the_way_in(
     assert {f"{role} topic" for role in CONFIGS} <= found.named("failed")
 
 
-@pytest.mark.smoke
 def test_optional_rights_that_are_given_make_everything_visible(
     secure: SecureBroker, secured: tuple[Topics, Checker]
 ) -> None:
@@ -473,7 +461,6 @@ def test_optional_rights_that_are_given_make_everything_visible(
     assert {found.status(row) for row in HELPFUL} == {"ok"}
 
 
-@pytest.mark.smoke
 def test_wrong_credentials_are_red_and_never_printed(
     secured: tuple[Topics, Checker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -487,7 +474,6 @@ def test_wrong_credentials_are_red_and_never_printed(
     assert found.exit_code == 1
 
 
-@pytest.mark.smoke
 def test_encryption_that_does_not_fit_the_port_is_red(check: Checker, secure: SecureBroker) -> None:
     """TLS against a plaintext port, and the reverse: the address is red, and says which setting is wrong."""
     found = check("--security-protocol", "SSL")

@@ -87,7 +87,11 @@ def test_row_31_an_answer_without_records_does_not_hide_that_a_log_loses_its_end
     harness.produce_records([Record(GOOD, partition=0)] * 5)
     partition = TopicPartition(harness.topics.input, 0)
     with live_broker(harness.topics.settings()) as (broker, _):
-        wait_until(lambda: len(broker.poll(10).records) == 5, 60, "it has read")
+        wait_until(
+            lambda: len(broker.poll(10).records) == 5 and _is_settled(broker._consumer, harness),
+            60,
+            "it has read all, in an assignment that lasts",
+        )
         before = positions.position(broker._consumer, partition)
         assert before is not None
         assert before.leader_epoch >= 0

@@ -161,7 +161,6 @@ def test_row_18_a_slow_network_slows_the_worker_down_and_nothing_else(harness: H
     assert harness.finish().checked == 500
 
 
-@pytest.mark.smoke
 def test_row_18_results_that_trickle_out_do_not_trip_the_watchdog(harness: Harness, proxied: Proxied) -> None:
     """Delivery may take half of the poll interval: within it, a slow link is not mistaken for a hang."""
     # Given results of a first poll that take longer on a slow link than a turn of the loop may

@@ -165,7 +165,6 @@ def test_row_30_a_partition_that_is_never_read_again_ends_the_worker(harness: Ha
     assert harness.finish().checked == 200
 
 
-@pytest.mark.smoke
 def test_row_30_a_partition_that_is_never_read_again_is_noticed_under_load(harness: Harness) -> None:
     """A backlog in the other partitions, which keeps the worker busy for hours, does not hide it."""
     # Given a client with that fault, and more to read than it can within the time of a stall

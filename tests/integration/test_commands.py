@@ -29,7 +29,7 @@ SMALLEST = {
     "tests.bench.commit_path": ("--rounds 1 --records 64 --sizes 16", "| 16 | "),
     "tests.bench.bookkeeping": ("", "| 1024 | "),
     "tests.bench.recovery": (
-        "--times 1 --only 'session 6 s$|rebalance'",
+        "--times 1 --only 'rebalance'",
         "| rebalance: a worker joins, partitions that move | 1 | ",
     ),
     "tests.bench.engines": (

@@ -45,6 +45,10 @@ class Saved:
     note: str
 
 
+#: Another process has taken over the transactional id.
+FENCES = (ProducerFencedError, InvalidProducerEpochError)
+
+
 class Sending:
     """One piece of work. Used by one thread."""
 
@@ -133,9 +137,10 @@ class Sending:
             raise
 
     def _failure(self, error: Exception, delivery: Delivery) -> ReviewsError:
-        if isinstance(error, ProducerFencedError | InvalidProducerEpochError):
-            return GaveUp("the same work was started again elsewhere, and goes on there")
         cause = delivery.cause(error) if isinstance(error, KafkaError) else reason_of(error)
+        # The fence may reach the call, or only a record that was on its way.
+        if any(fence.__name__ in cause or isinstance(error, fence) for fence in FENCES):
+            return GaveUp("the same work was started again elsewhere, and continues there")
         if isinstance(error, AuthorizationError) or "Authorization" in cause:
             return KafkaUnusable(self._needs_rights(cause))
         return GaveUp(f"Kafka failed: {cause}")
