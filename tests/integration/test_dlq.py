@@ -3,11 +3,7 @@
 import csv
 import gc
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +19,7 @@ from consumer.records.record import Record as Input
 from tests import foreign_reader
 from tests.faults.secure import PASSWORD, USER, SecureBroker, replay_rights
 from tests.kafka_helpers import Record, Topics, internal, produce, read_all
+from tests.terminal import on_a_terminal
 
 pytestmark = [
     pytest.mark.broker,
@@ -153,7 +150,7 @@ def test_a_terminal_is_not_steered(topics: Topics, words: tuple[str, ...]) -> No
     letter = dead(topics, 7, TRUNCATED, value=HOSTILE, headers=(("a\x1b[2J", HOSTILE),))
     (made,) = produce(topics.bootstrap, topics.dead_letter, [Record(letter.value, HOSTILE, letter.headers, 1)])
     place = (f"1:{made.offset}", "--key", "--headers") if words[0] == "show" else ()
-    output = on_a_terminal("dlq", *words, *place, *connected(topics))
+    output = on_a_terminal("dlq", *words, *place, *connected(topics), columns=200)
     assert "not_json" in output
     assert "\\x1b" in output or "1b 5b 32 4a" in output
     assert not re.search(r"\x1b\[2J|[\u202e\u200b]", output)
@@ -162,24 +159,6 @@ def test_a_terminal_is_not_steered(topics: Topics, words: tuple[str, ...]) -> No
 def connected(topics: Topics) -> tuple[str, ...]:
     """The flags that name the broker and the topic."""
     return ("--bootstrap-servers", topics.bootstrap, "--dead-letter-topic", topics.dead_letter)
-
-
-def on_a_terminal(*words: str) -> str:
-    """What a command prints on a terminal of 200 columns; it has to succeed."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "consumer", *words], stdout=theirs, stderr=theirs, env={**os.environ, "COLUMNS": "200"}
-    )
-    os.close(theirs)
-    output = b""
-    while True:
-        try:
-            output += os.read(ours, 65536)
-        except OSError:  # the other side is closed
-            break
-    os.close(ours)
-    assert process.wait(60) == 0, output
-    return output.decode()
 
 
 def test_export_writes_each_format(topics: Topics, tool: Tool, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 import gc
 import json
-import os
-import pty
 import signal
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from consumer.records.fault import Detail, Fault, Reason
 from consumer.records.messages import dead_letter_headers
 from consumer.records.record import Record as Input
 from tests.kafka_helpers import Record, Topics, produce, transaction
+from tests.terminal import on_a_terminal
 from tests.worker_process import wait_until
 
 pytestmark = [pytest.mark.broker]
@@ -184,7 +183,7 @@ def test_a_terminal_shows_lines_that_cannot_steer_it(topics: Topics) -> None:
     source = Input(topics.input, 0, 9, 5, None, HOSTILE.encode())
     marks = [("trace", HOSTILE.encode()), *dead_letter_headers(source, Fault(Reason.NOT_JSON, Detail.SYNTAX, 0))]
     produce(topics.bootstrap, topics.dead_letter, [Record(source.value, None, marks, 0)])
-    good, dead = (on_a_terminal(topics, *words) for words in ((), ("--dead-letters",)))
+    good, dead = (shown_to_people(topics, *words) for words in ((), ("--dead-letters",)))
     assert "pos\\x1b[2J" in good
     assert "█████████▌ 0.95" in good
     assert "Good\\x1b[2J" in good
@@ -197,21 +196,9 @@ def test_a_terminal_shows_lines_that_cannot_steer_it(topics: Topics) -> None:
         assert len(output.strip().splitlines()) == 1
 
 
-def on_a_terminal(topics: Topics, *words: str) -> str:
+def shown_to_people(topics: Topics, *words: str) -> str:
     """What is shown from the beginning, on a terminal of 120 columns."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "consumer", "tail", "--from", "beginning", "--no-follow", *words, *flags(topics)]
-    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env={**os.environ, "COLUMNS": "120"})
-    os.close(theirs)
-    output = b""
-    while True:
-        try:
-            output += os.read(ours, 65536)
-        except OSError:  # the other side is closed
-            break
-    os.close(ours)
-    assert process.wait(60) == 0, output
-    return output.decode()
+    return on_a_terminal("tail", "--from", "beginning", "--no-follow", *words, *flags(topics), columns=120)
 
 
 @pytest.mark.parametrize(
