@@ -8,6 +8,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError, UnknownError
 
 from consumer.kafka.client import reason_of
 from consumer.kafka.fixes import refusals
+from consumer.records.outgoing import Outgoing
 
 #: Between two signs of life while results are being delivered.
 SIGN_SECONDS = 1.0
@@ -45,6 +46,21 @@ class Delivery:
         if now >= self._next_sign:
             self._alive()
             self._next_sign = now + SIGN_SECONDS
+
+    def put(self, record: Outgoing, send: Callable[[Outgoing], Any]) -> None:
+        """Give `record` to the client with `send`, which returns its future; it may wait for room in the buffer.
+
+        Raises:
+            KafkaError: the client did not take it, or the time is over.
+        """
+        self.check()
+        try:
+            future = send(record)
+        except KafkaError as error:
+            self.unsent = record.topic, error
+            raise
+        self.sent.append(future)
+        self.topics.append(record.topic)
 
     def cause(self, error: KafkaError) -> str:
         """Why the delivery failed: topic and reason of the record that is to blame, else `error`."""

@@ -163,14 +163,7 @@ class Publisher:
 
     def _send(self, outgoing: Sequence[Outgoing], delivery: Delivery) -> None:
         for record in outgoing:
-            delivery.check()  # each send may wait for room in the producer's buffer
-            try:
-                future = self._send_one(record)
-            except KafkaError as error:
-                delivery.unsent = record.topic, error
-                raise
-            delivery.sent.append(future)
-            delivery.topics.append(record.topic)
+            delivery.put(record, self._send_one)
 
     def _send_one(self, record: Outgoing) -> Any:
         value = NULL if record.value is None else record.value

@@ -109,9 +109,7 @@ class Sending:
         try:
             self._producer.begin_transaction()
             for record in records:
-                delivery.check()
-                delivery.sent.append(self._put(record, delivery))
-                delivery.topics.append(record.topic)
+                delivery.put(record, self._put)
             offsets = {self._place: OffsetAndMetadata(progress.position, progress.note, -1)}
             transactions.send_offsets(self._producer, offsets, self._group, waiting, SIGN_SECONDS)
             delivery.wait(self._producer)
@@ -127,14 +125,10 @@ class Sending:
         with suppress(KafkaError, RuntimeError):
             transactions.end_transaction(self._producer, SIGN_SECONDS, commit=False)
 
-    def _put(self, record: Outgoing, delivery: Delivery) -> Any:
-        try:
-            return self._producer.send(
-                record.topic, record.value, record.key, record.headers, record.partition, record.timestamp_ms
-            )
-        except KafkaError as error:
-            delivery.unsent = record.topic, error
-            raise
+    def _put(self, record: Outgoing) -> Any:
+        return self._producer.send(
+            record.topic, record.value, record.key, record.headers, record.partition, record.timestamp_ms
+        )
 
     def _failure(self, error: Exception, delivery: Delivery) -> ReviewsError:
         cause = delivery.cause(error) if isinstance(error, KafkaError) else reason_of(error)
