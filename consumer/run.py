@@ -11,12 +11,9 @@ from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
 from consumer.kafka.publisher import Step
 from consumer.kafka.start import Start
-from consumer.model.cache import Cache
-from consumer.model.cascade.bundle import CascadeBundle, load
 from consumer.model.engines.cores import available_cores
 from consumer.model.labeller import Labeller
 from consumer.model.opening import AnyBundle, open_labeller
-from consumer.records.messages import Model
 from consumer.records.poll import Obstacle
 from consumer.service import logs
 from consumer.service.health import Health
@@ -24,8 +21,11 @@ from consumer.service.metrics import Metrics
 from consumer.service.page.page import Page
 from consumer.service.page.recent import RecentLines
 from consumer.service.server import HealthServer
-from consumer.service.signals import Stop
+from consumer.service.signals import Stop, on_reload
 from consumer.service.watchdog import Watchdog
+from consumer.serving.canary import read_canary
+from consumer.serving.served import Opener, OpenModel
+from consumer.serving.swap import Swap
 from consumer.settings import WorkerSettings
 from consumer.settings.sources import read_settings
 from consumer.settings.worker import MOST_THREADS
@@ -88,7 +88,7 @@ def open_classifier(settings: WorkerSettings, bundle: AnyBundle) -> Labeller:
 
 def serve(
     settings: WorkerSettings,
-    open_model: Callable[[AnyBundle], Labeller],
+    open_model: OpenModel,
     at: Callable[[Step], None] = lambda _: None,
 ) -> int:
     """Open the parts in the order in which they can fail, run the loop, close them in reverse order.
@@ -109,21 +109,9 @@ def serve(
         log.info("metrics, /live, /ready and a page for people on %s", server.url)
 
         health.starting("loading the model")
-        bundle = load(settings.bundle, settings.bundle_digest)
-        classifier = open_model(bundle)
-        closing.callback(classifier.close)
-        if settings.cache_texts:
-            classifier = Cache(classifier, settings.cache_texts, metrics.note_lookups)
-        model = Model(
-            name=bundle.manifest.name,
-            version=bundle.manifest.version,
-            digest=bundle.digest,
-            variant=classifier.variant,
-        )
-        metrics.note_model(model, classifier.labels)
-        if isinstance(bundle, CascadeBundle):
-            metrics.note_members(bundle.manifest)
-        log.info("model %s %s (%s) is ready, digest %s", model.name, model.version, model.variant, model.digest[:12])
+        opener = Opener(settings, open_model, read_canary(settings), metrics.note_lookups)
+        swap = Swap(settings, opener, threads_of(settings), metrics)
+        closing.callback(swap.close)
 
         watchdog = Watchdog(settings.watchdog_seconds)
         closing.callback(watchdog.close)
@@ -137,6 +125,7 @@ def serve(
                 log.warning("waiting: %s", what)
 
         stop.on_signals()
+        on_reload(swap.ask)
         if not settings.security_protocol.endswith("SSL") and not settings.on_this_machine:
             log.warning("the connection to Kafka is not encrypted; set security_protocol to SASL_SSL or SSL")
         health.starting(f"connecting to {settings.bootstrap_servers}")
@@ -149,15 +138,17 @@ def serve(
         worker = Worker(
             settings,
             Broker(settings, connection, at=at, alive=alive, events=metrics),
-            classifier,
-            model=model,
+            swap.served.labeller,
+            model=swap.served.model,
             metrics=metrics,
             health=health,
             alive=alive,
+            between_polls=swap.between_polls,
             stopping=stop.is_requested,
         )
         health.answered(Obstacle.OUTSIDE)
         log.info("ready: %s from %s", settings.delivery.value, settings.input_topic)
+        swap.start()
         is_drained = worker.run()
         log.info(
             "%s: %s labelled, %s dead-lettered",

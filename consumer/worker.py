@@ -39,6 +39,7 @@ class Worker:
         metrics: updated with each poll.
         health: updated with what the broker returns.
         alive: called at least once in each turn of the loop, and during waits that are long and yet no hang.
+        between_polls: called before each poll with what makes another model label from then on.
         stopping: whether to return after the current poll.
 
     Attributes:
@@ -55,6 +56,7 @@ class Worker:
         metrics: Metrics,
         health: Health,
         alive: Callable[[], None],
+        between_polls: Callable[[Callable[[Labeller, Model], None]], None] = lambda _serve: None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
@@ -62,6 +64,7 @@ class Worker:
         self._metrics = metrics
         self._health = health
         self._alive = alive
+        self._between_polls = between_polls
         self._stopping = stopping
         self._stopwatch = Stopwatch()
         self._labelling = Labelling(
@@ -97,6 +100,7 @@ class Worker:
         """One poll, from its records to their commit; True when drained."""
         self._alive()
         self._dead_letters.write_if_due()
+        self._between_polls(self._labelling.serve)
         limit = self._labelling.pace.records
         poll = self._poll(limit)
         if not poll.records:

@@ -8,10 +8,10 @@ from consumer.errors import BundleError
 from consumer.model.bundle import Bundle
 from consumer.model.cascade.bundle import load, models
 from consumer.model.engines.cores import available_cores
+from consumer.model.memory import granted_bytes, needed_bytes, recommended_bytes
 from consumer.model.opening import AnyBundle
 from consumer.run import open_classifier, threads_of
 from consumer.settings import WorkerSettings
-from consumer.tools.check.memory import granted_bytes, needed_bytes, recommended_bytes
 from consumer.tools.check.row import Row, failed, ok, unknown, warning
 
 SETTINGS, PORT = "settings", "metrics port"
