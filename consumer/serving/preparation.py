@@ -83,9 +83,9 @@ class Preparation:
             return None
         log.info("another bundle is at %s, digest %s: preparing it", settings.bundle, digest[:12])
         bundle = load(settings.bundle, digest)
-        self._go_on()
         _check_labels(before.labeller.labels, bundle.manifest.labels)
         self._check_memory(bundle)
+        self._go_on()
         return self._opener(bundle, self._go_on)
 
     def _check_memory(self, bundle: AnyBundle) -> None:
