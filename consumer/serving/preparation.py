@@ -7,7 +7,7 @@ from consumer.errors import BundleError
 from consumer.model.bundle import Bundle
 from consumer.model.cascade.bundle import load, models
 from consumer.model.files import read_manifest
-from consumer.model.memory import free_bytes, models_bytes
+from consumer.model.memory import free_bytes, opening_bytes
 from consumer.model.opening import AnyBundle
 from consumer.service.table import SwapEnd
 from consumer.serving.canary import differing
@@ -90,7 +90,7 @@ class Preparation:
 
     def _check_memory(self, bundle: AnyBundle) -> None:
         variant = self._settings.variant if isinstance(bundle, Bundle) else None
-        needed = models_bytes(((each, each.variant(variant)[0]) for each in models(bundle)), self._threads)
+        needed = opening_bytes(((each, each.variant(variant)[0]) for each in models(bundle)), self._threads)
         free = free_bytes()
         if free is not None and free < needed:
             raise RefusedError(

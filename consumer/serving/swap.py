@@ -5,7 +5,7 @@
     switch    by the loop, between two polls: labeller, results, cache, metrics
 
 Whatever is wrong with a bundle, the old one goes on serving. At most two are in memory: the next one is not opened
-before this one is switched to, or given up because the path holds yet another one.
+before this one is switched to and the old one is freed, or this one is given up because the path holds yet another.
 """
 
 import logging
@@ -57,10 +57,12 @@ class Swap:
         self._found: Fingerprint | None = self._judged
         self._retry_at, self._retry_seconds = math.inf, RETRY_SECONDS
         self._last_warning = ""
-        self._asked: SimpleQueue[None] = SimpleQueue()  # can be written in a signal handler
+        #: Wakes the thread; whether it was asked to look. It can be written in a signal handler.
+        self._asked: SimpleQueue[bool] = SimpleQueue()
         self._is_closed = threading.Event()
         self._lock = threading.Lock()
         self._next: Served | None = None
+        self._before: Served | None = None
         self._preparation = Preparation(settings, opener, threads, self._is_closed.is_set)
         self._served = self._preparation.first()
         self._report()
@@ -78,7 +80,7 @@ class Swap:
 
     def ask(self) -> None:
         """Look at once. For signal handlers."""
-        self._asked.put(None)
+        self._asked.put(True)
 
     def between_polls(self, serve: Callable[[Labeller, Model], None]) -> None:
         """Switch to another model if one is ready. Called by the loop's thread, the only one that uses the served one.
@@ -93,10 +95,10 @@ class Swap:
                 return
             before, self._served = self._served, served
             serve(served.labeller, served.model)
-            before.labeller.close()
             self._report()
             self._metrics.note_swap(SwapEnd.SWITCHED)
-            self._next = None  # only now may another one be opened: there are never three
+            self._next, self._before = None, before
+            self._asked.put(False)
         log.info("%s", _moment(before, served))
 
     def close(self) -> None:
@@ -106,6 +108,7 @@ class Swap:
         if self._thread.is_alive():
             self._thread.join(self._settings.stop_timeout_seconds)
         self._withdraw()
+        self._free_the_one_before()
         self._served.labeller.close()
 
     def look(self, asked: bool = False) -> None:
@@ -114,6 +117,7 @@ class Swap:
         Args:
             asked: whether to take it even if it was refused, or may still be changing.
         """
+        self._free_the_one_before()
         found = fingerprint(self._settings.bundle)
         is_settled, self._found = asked or found == self._found, found
         is_known = found == self._judged
@@ -133,13 +137,14 @@ class Swap:
             is_at_it = self._next is not None or self._judged is None
             looks = is_at_it or self._settings.reload_bundle is Reload.WATCH
             try:
-                self._asked.get(timeout=WATCH_SECONDS if looks else None)
-                asked = True
+                asked, looks = self._asked.get(timeout=WATCH_SECONDS if looks else None), False
             except Empty:
                 asked = False
             if self._is_closed.is_set():
                 return
-            if self._settings.reload_bundle is Reload.OFF:
+            if not asked and not looks:
+                self._free_the_one_before()
+            elif self._settings.reload_bundle is Reload.OFF:
                 log.warning("SIGUSR2 is ignored, because reload_bundle is off; restart the worker for another bundle")
             else:
                 self.look(asked)
@@ -182,6 +187,13 @@ class Swap:
     def _accept(self) -> None:
         self._metrics.bundle_refused.set(0)
         self._last_warning = ""
+
+    def _free_the_one_before(self) -> None:
+        """Here, because it takes a few tenths of a second with a large model; the loop uses it no longer."""
+        with self._lock:
+            before, self._before = self._before, None
+        if before is not None:
+            before.labeller.close()
 
     def _withdraw(self) -> bool:
         """Give up what is ready, unless the loop has taken it; whether that was so."""

@@ -8,9 +8,10 @@ import pytest
 
 from consumer.cli import main
 from consumer.kafka.tools.check.transactions import Clock
+from consumer.model import memory
 from consumer.model.bundle import load_bundle
 from consumer.settings import WorkerSettings
-from consumer.tools.check import machine, memory, transactions
+from consumer.tools.check import machine, transactions
 from consumer.tools.check.row import Row
 from tests.check_rows import Checker
 from tests.tiny_bundle import seal, write_tiny_bundle

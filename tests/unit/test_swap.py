@@ -101,7 +101,7 @@ class Rig:
 
     def models(self) -> list[str]:
         """The digests that the metrics report."""
-        return [sample.labels["digest"] for sample in self.metrics.model.collect()[0].samples]
+        return [sample.labels["digest"] for sample in next(iter(self.metrics.model.collect())).samples]
 
 
 def link(path: Path, target: Path) -> None:
@@ -151,6 +151,7 @@ def test_a_link_that_is_switched_switches_the_model(rig: Rig, bundles: Path, cap
     page = Page(rig.settings, Health(60), rig.metrics.registry, RecentLines()).render().decode()
     assert rig.model.digest in page
     assert first not in page
+    rig.swap.look()
     assert (rig.open.now, rig.open.most) == (1, 2)
 
 
@@ -431,7 +432,7 @@ def test_a_cascade_is_switched_as_a_whole(tmp_path: Path, bundles: Path) -> None
     link(rig.path, bundles / "3")
     assert rig.look() == "3"
     for metric in (rig.metrics.member_texts, rig.metrics.member_seconds, rig.metrics.member_expected):
-        assert metric.collect()[0].samples == []
+        assert next(iter(metric.collect())).samples == []
     # A member that was changed is found out, although the manifest of the cascade is the same
     changed(tmp_path / "two/thorough")
     link(rig.path, tmp_path / "two/cascade")
@@ -452,6 +453,8 @@ def test_the_memory_is_that_of_one_model_however_often_it_is_switched(rig: Rig, 
         link(rig.path, bundles / ("2" if number % 2 == 0 else "3"))
         rig.look()
         assert len(rig.labels()) == 3
+        rig.swap.look()
+        assert rig.open.now == 1
         gc.collect()
         sizes.append(resident_bytes())
     assert rig.count(SwapEnd.SWITCHED) == 25

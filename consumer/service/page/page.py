@@ -162,15 +162,14 @@ class Page:
             return tag("p", "Not loaded yet.")
         names = ("name", "version", "variant", "digest")
         since = datetime.fromtimestamp(readings.total("reviews_model_since_timestamp_seconds"), UTC)
-        rows = [(name, tag("code", labels.get(name, ""))) for name in names]
-        rows.append(("since", tag("span", since.strftime("%Y-%m-%d %H:%M:%S UTC"))))
-        parts = [table(("", "served"), rows)]
+        served = ((name, tag("code", labels.get(name, ""))) for name in names)
+        parts = [table(("", "served"), (*served, ("since", f"{since:%Y-%m-%d %H:%M:%S} UTC")))]
         if readings.total("reviews_bundle_refused"):
             parts.append(tag("p", f"The bundle at {self._settings.bundle} was refused; the log says why."))
         passed_on = readings.by("reviews_member_passed_on_total", "member")
         if members := readings.by("reviews_member_texts_total", "member"):
-            counts = ((name, number(texts), number(passed_on.get(name, 0.0))) for name, texts in members.items())
-            parts.append(table(("member of the cascade", "#texts", "#passed on to the next"), counts))
+            rows = ((name, number(texts), number(passed_on.get(name, 0.0))) for name, texts in members.items())
+            parts.append(table(("member of the cascade", "#texts", "#passed on to the next"), rows))
         return joined(parts)
 
     def _log(self) -> Raw:
