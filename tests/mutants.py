@@ -611,7 +611,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the old model stays in memory after a switch",
-        (Change(SWAP, "            before.labeller.close()\n", ""),),
+        (Change(SWAP, "            before.labeller.close()\n", "            del before\n"),),
         "tests/unit/test_swap.py::test_a_link_that_is_switched_switches_the_model",
     ),
     Mutation(
