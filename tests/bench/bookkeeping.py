@@ -120,8 +120,8 @@ class Encoded(SpanExporter):
 def tracing(size: int, traced: bool) -> float:
     """Seconds that the spans of one poll of `size` records take, in all threads."""
     values = [header_value(number, number, 1) for number in range(1, size + 1)]
-    headers = [((HEADER, value),) if traced else () for value in values]
-    broker, rounds = FakeBroker([b""] * size, polls=10**9, headers=headers), max(5, 2000 // size)
+    own = [((HEADER, value),) if traced else () for value in values]
+    broker, rounds = FakeBroker([b""] * size, polls=10**9, headers=own), max(5, 2000 // size)
     made = Tracing(WorkerSettings(), Export(Encoded(), Metrics().spans, most=(size + 9) * rounds))
 
     def turns(channel: Channel, watch: Stopwatch) -> float:
@@ -130,9 +130,8 @@ def tracing(size: int, traced: bool) -> float:
             poll = channel.poll(size)
             for stage in (Stage.PARSE, Stage.INFER, Stage.SERIALISE, Stage.PUBLISH):
                 watch.begin(stage)
-            channel.publish(
-                poll, [Outgoing("reviews.labeled", 0, None, b"", list(each.headers)) for each in poll.records]
-            )
+            headers = [[(name, value or b"") for name, value in each.headers] for each in poll.records]
+            channel.publish(poll, [Outgoing("reviews.labeled", 0, None, b"", each) for each in headers])
         if channel is not broker:
             made.close()
         return (time.process_time() - began) / rounds

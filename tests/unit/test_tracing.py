@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 from opentelemetry.semconv._incubating.attributes import messaging_attributes as messaging
 from opentelemetry.semconv.attributes import error_attributes
 from opentelemetry.semconv.schemas import Schemas
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from consumer.errors import GaveUp
@@ -278,8 +278,7 @@ def test_every_sequence_of_bytes_has_one_outcome(headers: list[tuple[str, bytes 
         return
     assert own == [header_value(found.trace_id, found.span_id, found.flags)]
     assert headers[found.place] == (HEADER, own[0])
-    (span,) = TraceContextTextMapPropagator().extract({HEADER: own[0].decode()}).values()
-    theirs = span.get_span_context()  # type: ignore[attr-defined]
+    theirs = get_current_span(TraceContextTextMapPropagator().extract({HEADER: own[0].decode()})).get_span_context()
     assert (theirs.trace_id, theirs.span_id, theirs.trace_flags) == (found.trace_id, found.span_id, found.flags)
 
 
