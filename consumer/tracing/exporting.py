@@ -36,7 +36,7 @@ _FILES = [
     for name in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")
     for signal in ("TRACES_", "")
 ]
-_QUEUE, _BATCH = "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
+_QUEUE, _BATCH, _DELAY = "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_SCHEDULE_DELAY"
 
 
 class Export(SpanProcessor):
@@ -142,8 +142,12 @@ def open_export(spans: Counter) -> Export:
     host = _collector()
     for library in ("opentelemetry", "urllib3"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    _number(_DELAY)  # OpenTelemetry reads it itself
     most = _number(_QUEUE) or QUEUE_SPANS
-    export = Export(_exporter(), spans, most, _number(_BATCH) or min(most, BATCH_SPANS))
+    at_once = _number(_BATCH) or min(most, BATCH_SPANS)
+    if at_once > most:
+        raise UsageError(f"{_BATCH} must be at most {_QUEUE} ({QUEUE_SPANS} by default)")
+    export = Export(_exporter(), spans, most, at_once)
     log.info("tracing: spans are sent to %s", host)
     return export
 

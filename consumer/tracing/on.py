@@ -1,12 +1,14 @@
 """Tracing that is on."""
 
 import logging
+import re
 import threading
 import time
 from typing import Self
 
 from opentelemetry.sdk.trace import TracerProvider
 
+from consumer.errors import UsageError
 from consumer.flags import version
 from consumer.records.poll import Channel
 from consumer.service.metrics import Metrics
@@ -51,7 +53,12 @@ class Tracing(Off):
         Raises:
             UsageError: a variable asks for what it cannot do.
         """
-        return cls(settings, open_export(metrics.spans))
+        try:
+            return cls(settings, open_export(metrics.spans))
+        except (ValueError, RuntimeError) as error:  # of OpenTelemetry, with the value of the variable
+            named = re.search(r"OTEL_[A-Z_]+", str(error))
+            what = named[0] if named else "an OTEL_* variable"
+            raise UsageError(f"OpenTelemetry does not accept {what}; see docs/tracing.md") from None
 
     def channel(self, channel: Channel) -> Channel:
         """See `Off`."""

@@ -170,26 +170,29 @@ def test_an_exit_before_the_loop_waits_for_nothing() -> None:
     assert isinstance(tracing, Tracing)
 
 
-REFUSED = {
-    "OTEL_TRACES_EXPORTER": "zipkin",
-    "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
-    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json",
-    "OTEL_EXPORTER_OTLP_ENDPOINT": "user:secret@collector:4317",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://secret:secret",
-    "OTEL_EXPORTER_OTLP_CERTIFICATE": "/secret/ca.pem",
-    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY": "/secret/key.pem",
-    "OTEL_EXPORTER_OTLP_HEADERS": "secret",
-    "OTEL_BSP_MAX_QUEUE_SIZE": "secret",
-    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "0",
-}
+REFUSED = (
+    ("OTEL_TRACES_EXPORTER", "secret"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+    ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "user:secret@collector:4317"),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://secret:secret"),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/secret/ca.pem"),
+    ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/secret/key.pem"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "secret"),
+    ("OTEL_BSP_MAX_QUEUE_SIZE", "secret"),
+    ("OTEL_BSP_SCHEDULE_DELAY", "-1"),
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2049"),
+    ("OTEL_SPAN_LINK_COUNT_LIMIT", "secret"),
+)
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize(("name", "value"), REFUSED)
 def test_what_cannot_be_followed_is_refused_at_start(
-    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With the variable and what it may be; its value, which may be a secret, is in no message."""
-    monkeypatch.setenv(name, REFUSED[name])
+    monkeypatch.setenv(name, value)
     caplog.set_level(logging.DEBUG)
     with pytest.raises(UsageError, match=name) as refusal:
         open_tracing(SETTINGS, Metrics())
