@@ -429,8 +429,10 @@ def everything(traced: Traced) -> dict[str, set[str]]:
     for span in traced.spans:
         names = found.setdefault(span.name.partition(" ")[0], set())
         names.update(attributes(span))
-        for part in (*span.events, *span.links):
-            names.update(part.attributes or {})
+        for event in span.events:
+            names.update(event.attributes or {})
+        for link in span.links:
+            names.update(link.attributes or {})
     return found
 
 
