@@ -29,6 +29,7 @@ from consumer.serving.swap import Swap
 from consumer.settings import WorkerSettings
 from consumer.settings.sources import read_settings
 from consumer.settings.worker import MOST_THREADS
+from consumer.tracing.opening import open_tracing
 from consumer.worker import Worker
 
 log = logging.getLogger("consumer")
@@ -103,6 +104,8 @@ def serve(
     stop = Stop(lambda line: logs.write_unlocked(logging.INFO, line))
     metrics.ready.set_function(lambda: health.ready)
     with ExitStack() as closing:
+        tracing = open_tracing(settings, metrics)
+        closing.callback(tracing.close)
         page = Page(settings, health, metrics.registry, closing.enter_context(RecentLines()))
         server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry, page.render)
         closing.callback(server.close)
@@ -137,7 +140,7 @@ def serve(
 
         worker = Worker(
             settings,
-            Broker(settings, connection, at=at, alive=alive, events=metrics),
+            tracing.channel(Broker(settings, connection, at=at, alive=alive, events=metrics)),
             swap.served.labeller,
             model=swap.served.model,
             metrics=metrics,
@@ -145,7 +148,9 @@ def serve(
             alive=alive,
             between_polls=swap.between_polls,
             stopping=stop.is_requested,
+            stopwatch=tracing.stopwatch,
         )
+        closing.callback(tracing.flush)  # before the worker leaves its group, so that both take their time at once
         health.answered(Obstacle.OUTSIDE)
         log.info("ready: %s from %s", settings.delivery.value, settings.input_topic)
         swap.start()

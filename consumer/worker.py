@@ -41,6 +41,7 @@ class Worker:
         alive: called at least once in each turn of the loop, and during waits that are long and yet no hang.
         between_polls: called before each poll with what makes another model label from then on.
         stopping: whether to return after the current poll.
+        stopwatch: notes where the time goes.
 
     Attributes:
         counts: outcomes that were committed, "labelled" and "dead_lettered".
@@ -58,6 +59,7 @@ class Worker:
         alive: Callable[[], None],
         between_polls: Callable[[Callable[[Labeller, Model], None]], None] = lambda _serve: None,
         stopping: Callable[[], bool] = lambda: False,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self._settings = settings
         self._broker = broker
@@ -66,7 +68,7 @@ class Worker:
         self._alive = alive
         self._between_polls = between_polls
         self._stopping = stopping
-        self._stopwatch = Stopwatch()
+        self._stopwatch = stopwatch or Stopwatch()
         self._labelling = Labelling(
             settings, classifier, model=model, metrics=metrics, stopwatch=self._stopwatch, alive=alive
         )
