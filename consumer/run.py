@@ -4,6 +4,7 @@ import argparse
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from consumer.errors import GaveUp
 from consumer.flags import add_settings, version
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         threads_of(settings),
     )
     log.info("settings from %s", sourced.origins)
-    return serve(settings, lambda bundle: open_classifier(settings, bundle))
+    return serve(settings, partial(open_classifier, settings))
 
 
 def threads_of(settings: WorkerSettings) -> int:
@@ -76,14 +77,21 @@ def threads_of(settings: WorkerSettings) -> int:
     return settings.threads or min(available_cores(), MOST_THREADS)
 
 
-def open_classifier(settings: WorkerSettings, bundle: AnyBundle) -> Labeller:
-    """Open the models of `bundle`, check them on the golden texts and warm up.
+def open_classifier(
+    settings: WorkerSettings, bundle: AnyBundle, at_work: Callable[[], None] = lambda: None
+) -> Labeller:
+    """Open the models of `bundle`, check them on the golden texts and warm up; `at_work` is called between the steps.
 
     Raises:
         BundleError: the model does not answer as it did when it was packaged.
     """
     classifier = open_labeller(bundle, settings.variant, threads_of(settings), settings.token_budget)
-    classifier.self_check()
+    try:
+        at_work()
+        classifier.self_check(at_work)
+    except BaseException:
+        classifier.close()
+        raise
     return classifier
 
 

@@ -163,10 +163,10 @@ def main() -> int:
         settings = read_settings(parser.parse_args()).settings
         logs.set_up(settings.log_format, settings.log_level)
 
-        def open_model(bundle: AnyBundle) -> Classifier:
+        def open_model(bundle: AnyBundle, at_work: Callable[[], None]) -> Classifier:
             assert isinstance(bundle, Bundle)
             classifier = Classifier(bundle, FakeEngine(script))
-            classifier.self_check()
+            classifier.self_check(at_work)
             return classifier
 
         return serve(settings, open_model, hook(script))

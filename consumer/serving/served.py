@@ -12,8 +12,9 @@ from consumer.records.messages import Model
 from consumer.serving.canary import Answers, Canary
 from consumer.settings import WorkerSettings
 
-#: Opens the models of a bundle and checks them; raises `BundleError` if they must not serve.
-OpenModel = Callable[[AnyBundle], Labeller]
+#: Opens the models of a bundle and checks them; raises `BundleError` if they must not serve. It calls its second argument
+#: between the steps; what that raises ends the work.
+OpenModel = Callable[[AnyBundle, Callable[[], None]], Labeller]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,8 @@ class Opener:
         Raises:
             BundleError: it must not serve.
         """
-        labeller = self._open_model(bundle)
+        labeller = self._open_model(bundle, at_work)
         try:
-            at_work()
             answers = self._canary.ask(labeller, at_work)
         except BaseException:
             labeller.close()

@@ -1,6 +1,7 @@
 """Another bundle takes the place of the one that is served, and a bad one never does."""
 
 import gc
+import itertools
 import json
 import logging
 import os
@@ -56,8 +57,8 @@ class Rig:
         self.labeller: Labeller = self.swap.served.labeller
         self.model: Model = self.swap.served.model
 
-    def _open(self, bundle: AnyBundle) -> Labeller:
-        labeller = open_classifier(self.settings, bundle)
+    def _open(self, bundle: AnyBundle, at_work: Callable[[], None]) -> Labeller:
+        labeller = open_classifier(self.settings, bundle, at_work)
         self.open.now += 1
         self.open.most = max(self.open.most, self.open.now)
         close = labeller.close
@@ -535,6 +536,18 @@ def test_a_worker_that_stops_does_not_wait_for_a_bundle_to_be_prepared(
     assert not rig.swap._thread.is_alive()
     assert rig.count(SwapEnd.SWITCHED) == 0
     assert (rig.open.now, rig.open.most) == (0, 1)
+
+
+def test_a_worker_that_stops_does_not_wait_for_the_golden_texts(
+    rig: Rig, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a large model they take seconds, so the worker gives up between two of them."""
+    asked = itertools.count(1)
+    monkeypatch.setattr(rig.swap._preparation, "_is_closed", lambda: next(asked) > 4)
+    link(rig.path, bundles / "2")
+    assert rig.look() == "1"
+    assert next(asked) == 6, "it was asked again after it had given up, or never in between"
+    assert (rig.open.now, rig.open.most) == (1, 1)
 
 
 def test_a_signal_to_a_worker_that_keeps_its_bundle_is_answered(
