@@ -12,8 +12,8 @@ from consumer.records.messages import Model
 from consumer.serving.canary import Answers, Canary
 from consumer.settings import WorkerSettings
 
-#: Opens the models of a bundle and checks them; raises `BundleError` if they must not serve. It calls its second argument
-#: between the steps; what that raises ends the work.
+#: Opens the models of a bundle and checks them; raises `BundleError` if they must not serve. Its second argument is
+#: called between the steps; what that raises ends the work.
 OpenModel = Callable[[AnyBundle, Callable[[], None]], Labeller]
 
 
