@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
+from prometheus_client import Gauge
+
 from consumer.model.labeller import Labeller, Scored
 from consumer.model.language import language_of
 from consumer.model.profile import Answered, Feature, Profile
@@ -50,16 +52,13 @@ def looks(profile: Profile, window: int, reviews: Sequence[Answered]) -> Iterato
     for start in range(0, len(reviews), STEP):
         some = reviews[start : start + STEP]
         drift.note(map(outcome, some))
-        yield Look(start + len(some), by_feature(table, "reviews_drift"), by_feature(table, "reviews_drift_limit"))
+        yield Look(start + len(some), by_feature(table.drift), by_feature(table.drift_limit))
 
 
-def by_feature(table: MetricTable, name: str) -> dict[Feature, float]:
-    """The values of a gauge."""
+def by_feature(gauge: Gauge) -> dict[Feature, float]:
+    """The series of a gauge of features."""
     return {
-        Feature(sample.labels["feature"]): sample.value
-        for family in table.registry.collect()
-        for sample in family.samples
-        if sample.name == name
+        Feature(sample.labels["feature"]): sample.value for (family,) in [gauge.collect()] for sample in family.samples
     }
 
 

@@ -28,6 +28,10 @@ PAGES = [
 SMALLEST = {
     "tests.bench.commit_path": ("--rounds 1 --records 64 --sizes 16", "| 16 | "),
     "tests.bench.bookkeeping": ("", "| 1024 | "),
+    "tests.bench.drift": (
+        "--rows 4 --complaints 110 --german 110 --window 100 --data {reviews} --bundle bundles/student-imdb",
+        "| German film reviews | language 100",
+    ),
     "tests.bench.recovery": (
         "--times 1 --only 'rebalance'",
         "| rebalance: a worker joins, partitions that move | 1 | ",
