@@ -99,7 +99,7 @@ class Metrics(MetricTable, Events):
     def note_lag(self, progress: Mapping[int, Progress]) -> None:
         """Record the lag of each partition whose position is known, and since when records wait."""
         self._waiting.seen(progress)
-        self._drift.compare_if_due()  # this is called every few seconds, also if no more reviews come
+        self._drift.compare_if_due()  # for what came last before a silence
         for partition, seen in progress.items():
             if seen.lag is not None:
                 self.lag.labels(str(partition)).set(seen.lag)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.spatial.distance import jensenshannon
+from scipy.spatial.distance import jensenshannon  # type: ignore[import-untyped]
 
 from consumer.errors import BundleError
 from consumer.model.bundle import load_bundle
