@@ -138,7 +138,7 @@ def metrics() -> str:
             rows.append(f"| `{shown}` | {family.type} | {labels} | {family.documentation} |\n")
     return (
         f"{GENERATED}{METRICS}\n## All metrics\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
-        + "".join(sorted(rows))
+        + "".join(sorted(rows, key=lambda row: row.split("`")[1]))
     )
 
 
