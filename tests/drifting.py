@@ -66,9 +66,9 @@ def loud_after(profile: Profile, window: int, usual: Sequence[Answered], new: Se
     """For each feature that becomes loud, after how many of the `new` reviews that follow `usual` ones it does."""
     found: dict[Feature, int] = {}
     for look in looks(profile, window, [*usual, *new]):
-        for feature in look.loud - found.keys():
-            if look.reviews > len(usual):
-                found[feature] = look.reviews - len(usual)
+        if look.reviews > len(usual):
+            new_ones = (feature for feature in Feature if feature in look.loud and feature not in found)
+            found |= dict.fromkeys(new_ones, look.reviews - len(usual))
     return found
 
 
