@@ -87,7 +87,7 @@ def test_the_golden_texts_tell_by_which_rules_they_are_cleaned() -> None:
     classifier.close()
 
 
-@pytest.mark.parametrize("name", (*PROMISED, *MOST_LOST))
+@pytest.mark.parametrize("name", [*PROMISED, *MOST_LOST])
 def test_a_shipped_bundle_has_a_profile(name: str) -> None:
     """Of half of the rows that measured it, none of which trained it."""
     bundle = load(BUNDLES / name)
