@@ -7,7 +7,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: help env env-training env-dev demo test lint docs faults faults-smoke mutants bench bench-training soak clean
+.PHONY: help env env-training env-dev demo test lint sbom docs faults faults-smoke mutants bench bench-training soak clean
 
 # For `make soak`.
 MINUTES ?= 45
@@ -68,6 +68,11 @@ lint: env-dev  ## run ruff, mypy and the check of generated pages
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
+
+sbom: env-dev  ## write bills of materials (CycloneDX) into dist/, and check the licence of every dependency
+	$(BIN)/python -m deploy.licences
+	$(BIN)/python -m deploy.sbom packages -o dist/review-consumer.cdx.json
+	$(BIN)/python -m deploy.sbom packages --all-extras -o dist/review-consumer-all-extras.cdx.json
 
 docs: env-dev  ## regenerate the pages and pictures that are made from code; runs the demo
 	$(BIN)/python docs/generate.py
