@@ -63,11 +63,12 @@ bench-training: env-dev  ## compare the speed of training with peers: make bench
 soak: env-dev  ## kill workers at random for a long time: make soak MINUTES=45 SEED=7
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
 
-lint: env-dev  ## run ruff, mypy and the check of generated pages
+lint: env-dev  ## run ruff, mypy, hadolint and the check of generated pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/hadolint -c deploy/docker/hadolint.yaml deploy/docker/Dockerfile
 
 sbom: env-dev  ## write bills of materials (CycloneDX) into dist/, and check the licence of every dependency
 	$(BIN)/python -m deploy.licences

@@ -49,6 +49,7 @@ def slim(site: Path) -> dict[str, int]:
     for record in site.glob("*.dist-info/RECORD"):
         with record.open(newline="", encoding="utf-8") as lines:
             rows = [row for row in csv.reader(lines) if (site / row[0]).exists()]
+        record.unlink()  # the installer may have linked it to its cache
         with record.open("w", newline="", encoding="utf-8") as lines:
             csv.writer(lines, lineterminator="\n").writerows(rows)
     return freed
