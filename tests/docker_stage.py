@@ -83,6 +83,7 @@ class Stage:
     def _here(self, text: str) -> str:
         """Paths of the image as paths below the directory, and uv for pip, because its cache is warm."""
         text = text.replace("/build/tools/bin/pip install --no-cache-dir", "uv pip install --python /build/tools")
+        text = text.replace("python -m venv", "uv venv --quiet")
         text = text.replace("/usr/local/bin/python", sys.executable).replace('" / /opt', f'" {self._root}/base /opt')
         return re.sub(r"(?<![\w./-])/(opt|build)\b", rf"{self._root}/\1", text)
 

@@ -67,4 +67,4 @@ def _remove(path: Path) -> int:
 if __name__ == "__main__":
     (packages,) = Path(sys.argv[1]).glob("lib/python3*/site-packages")
     for removed, bytes_ in slim(packages).items():
-        print(f"{bytes_ / 1e6:8.1f} MB  {removed}")
+        print(f"{bytes_:12,} bytes  {removed}")
