@@ -89,9 +89,10 @@ def load(path: Path = POLICY) -> Policy:
 
 def statement(package: Distribution) -> str:
     """What a package says about its licence, in the field that says it best; empty if it says nothing."""
-    expression = package.metadata.get("License-Expression", "")
-    free = " ".join(package.metadata.get("License", "").split())
-    classifiers = [each for each in package.metadata.get_all("Classifier", []) if each.startswith("License ::")]
+    metadata = package.metadata
+    expression = metadata.get("License-Expression", "")
+    free = " ".join(metadata.get("License", "").split())
+    classifiers = [each for each in metadata.get_all("Classifier", []) if each.startswith("License ::")]
     choices = (expression, free if spdx(free) else "", " ".join(sorted(classifiers)), free)
     return next(filter(None, choices), "")
 
@@ -131,14 +132,15 @@ def _normal(component: lock.Part) -> lock.Part:
         for each in component.get("licenses", [])
     ]
     licence = said[0] if len(said) == 1 else " AND ".join(f"({each})" for each in said)
-    return kept | {"licenses": choice(spdx(licence) or licence)} if said else kept
+    return kept | {"licenses": choice(licence)} if said else kept
 
 
 def choice(licence: str) -> list[lock.Part]:
     """A licence as CycloneDX writes it: one of SPDX by its id, several as an expression, others by name."""
-    if not spdx(licence) or licence.startswith("LicenseRef-"):
+    known = spdx(licence)
+    if not known or known.startswith("LicenseRef-"):
         return [{"license": {"name": licence}}]
-    return [{"expression": licence}] if " " in licence else [{"license": {"id": licence}}]
+    return [{"expression": known}] if " " in known else [{"license": {"id": known}}]
 
 
 def stated(component: lock.Part) -> str:

@@ -126,7 +126,10 @@ def _with_models(bill: Part, bundles: list[Path], kind: str) -> Part:
 
 
 def _python() -> Part:
+    """The base image's Python, and what is installed into it, such as pip."""
     version = platform.python_version()
+    site = Path(sys.base_prefix, f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages")
+    own = {licences.name_of(each): each for each in Distribution.discover(path=[str(site)])}
     return {
         "type": "application",
         "bom-ref": "python",
@@ -135,6 +138,16 @@ def _python() -> Part:
         "purl": f"pkg:generic/python@{version}",
         "cpe": f"cpe:2.3:a:python:python:{version}:*:*:*:*:*:*:*",
         "licenses": licences.choice("PSF-2.0"),
+        "components": [
+            {
+                "type": "library",
+                "name": name,
+                "version": each.version,
+                "purl": f"pkg:pypi/{name}@{each.version}",
+                "licenses": licences.choice(licences.statement(each) or "not stated"),
+            }
+            for name, each in sorted(own.items())
+        ],
     }
 
 
