@@ -52,7 +52,7 @@ class Policy(NamedTuple):
         """
         said = statement(package)
         if read := self.read.get(name_of(package)):
-            if read["says"] != said:
+            if said not in (read["says"], read["licence"]):
                 raise UnknownLicenceError(f"says {said!r} and no longer {read['says']!r}: read its licence again")
             return read["licence"]
         if found := spdx(said):

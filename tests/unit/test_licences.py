@@ -60,6 +60,7 @@ def test_a_licence_is_allowed_or_objected_to(tmp_path: Path, fields: str, scope:
 def test_what_a_person_read_holds_until_the_package_says_something_else(tmp_path: Path) -> None:
     """A package that changes its licence has to be read again."""
     assert POLICY.licence(package(tmp_path / "1", "lz4", f"Classifier: {BSD}")) == "BSD-3-Clause"
+    assert POLICY.licence(package(tmp_path / "3", "lz4", "License-Expression: BSD-3-Clause")) == "BSD-3-Clause"
     with pytest.raises(licences.UnknownLicenceError, match=r"and no longer .* read its licence again"):
         POLICY.licence(package(tmp_path / "2", "lz4", "License-Expression: MIT"))
 
