@@ -21,7 +21,11 @@ from deploy import lock
 
 POLICY = Path(__file__).with_suffix(".toml")
 #: Where a dependency ends up, and the options of `uv export` that list what ends up there or in one before it.
-SCOPES = {"worker": ("--no-dev",), "extras": ("--no-dev", "--all-extras"), "development": ("--all-extras",)}
+SCOPES = {
+    "image": ("--no-dev", "--extra", "tracing"),  # as the Dockerfile installs
+    "extras": ("--no-dev", "--all-extras"),
+    "development": ("--all-extras",),
+}
 #: Classifiers that leave no doubt which licence is meant.
 CLASSIFIERS = {
     "License :: OSI Approved :: Apache Software License": "Apache-2.0",
@@ -159,7 +163,7 @@ def objections(packages: Iterable[Distribution], scope: str, policy: Policy) -> 
             found = str(error)
         if found:
             yield f"{name} {package.version}: {found}"
-        if scope != "worker":
+        if scope != "image":
             continue
         # The image ships it, with everything that is compiled into it.
         if not has_text(package) and name not in policy.without_text:

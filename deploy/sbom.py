@@ -67,7 +67,7 @@ def of_image(environment: Path, bundles: Path, root: Path = Path("/")) -> Part:
     (site,) = environment.glob("lib/python3*/site-packages")
     installed = {licences.name_of(each): each for each in Distribution.discover(path=[str(site)])}
     del installed[NAME]  # the subject
-    locked = lock.export("--no-dev")
+    locked = lock.export(*licences.SCOPES["image"])
     here = [each for each in locked["components"] if _is(each, installed.get(each["name"]))]
     if unknown := installed.keys() - {each["name"] for each in here}:
         raise SystemExit(f"not as in uv.lock: {', '.join(sorted(unknown))}")

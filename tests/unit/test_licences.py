@@ -31,19 +31,19 @@ LICENSED = {"licenses/LICENSE": "Do as you like."}
 @pytest.mark.parametrize(
     ("fields", "scope", "expected"),
     [
-        ("License-Expression: MIT", "worker", ""),
-        ("License: Apache-2.0", "worker", ""),
-        ("Classifier: License :: OSI Approved :: MIT License", "worker", ""),
-        ("License-Expression: GPL-3.0-only OR MIT", "worker", ""),
-        ("License-Expression: MIT AND GPL-3.0-only", "worker", "GPL-3.0-only is not allowed for worker"),
+        ("License-Expression: MIT", "image", ""),
+        ("License: Apache-2.0", "image", ""),
+        ("Classifier: License :: OSI Approved :: MIT License", "image", ""),
+        ("License-Expression: GPL-3.0-only OR MIT", "image", ""),
+        ("License-Expression: MIT AND GPL-3.0-only", "image", "GPL-3.0-only is not allowed for image"),
         ("License-Expression: AGPL-3.0-or-later", "development", "AGPL-3.0-or-later is not allowed for development"),
-        ("License-Expression: LGPL-2.1-or-later", "worker", "LGPL-2.1-or-later is not allowed for worker"),
-        ("License-Expression: MIT-CMU", "worker", "MIT-CMU is not allowed for worker"),
+        ("License-Expression: LGPL-2.1-or-later", "image", "LGPL-2.1-or-later is not allowed for image"),
+        ("License-Expression: MIT-CMU", "image", "MIT-CMU is not allowed for image"),
         ("License-Expression: MIT-CMU", "extras", ""),
-        ("License-Expression: LicenseRef-NVIDIA-Proprietary", "worker", "NVIDIA-Proprietary is not allowed"),
+        ("License-Expression: LicenseRef-NVIDIA-Proprietary", "image", "NVIDIA-Proprietary is not allowed"),
         ("", "development", "says '', which is no SPDX expression"),
         ("License: Free for all", "extras", "says 'Free for all', which is no SPDX expression"),
-        (f"Classifier: {BSD}", "worker", f"says '{BSD}', which is no SPDX expression"),
+        (f"Classifier: {BSD}", "image", f"says '{BSD}', which is no SPDX expression"),
     ],
 )
 def test_a_licence_is_allowed_or_objected_to(tmp_path: Path, fields: str, scope: str, expected: str) -> None:
@@ -68,14 +68,14 @@ def test_what_a_person_read_holds_until_the_package_says_something_else(tmp_path
 def test_an_exception_is_for_one_package(tmp_path: Path) -> None:
     """The LGPL of crc32c is the LGPL of no other."""
     lesser = "License-Expression: LGPL-2.1-or-later"
-    assert not list(licences.objections([package(tmp_path, "crc32c", lesser, LICENSED)], "worker", POLICY))
-    assert list(licences.objections([package(tmp_path, "crc33c", lesser, LICENSED)], "worker", POLICY))
+    assert not list(licences.objections([package(tmp_path, "crc32c", lesser, LICENSED)], "image", POLICY))
+    assert list(licences.objections([package(tmp_path, "crc33c", lesser, LICENSED)], "image", POLICY))
 
 
 def test_the_image_ships_the_text_of_each_licence(tmp_path: Path) -> None:
     """A package without one is objected to, unless only developers or users install it."""
     bare = package(tmp_path, "bare", "License-Expression: MIT")
-    (found,) = licences.objections([bare], "worker", POLICY)
+    (found,) = licences.objections([bare], "image", POLICY)
     assert "its licence is not installed with it" in found
     assert not list(licences.objections([bare], "extras", POLICY))
 
@@ -90,7 +90,7 @@ def test_what_is_compiled_into_a_package_is_judged(tmp_path: Path) -> None:
         {"type": "library", "name": "silent"},
     ]
     files = LICENSED | {"sboms/parts.cdx.json": json.dumps({"components": components})}
-    found = list(licences.objections([package(tmp_path, "mixed", "License-Expression: MIT", files)], "worker", POLICY))
+    found = list(licences.objections([package(tmp_path, "mixed", "License-Expression: MIT", files)], "image", POLICY))
     assert [line.partition(": ")[2].partition(" is ")[0] for line in found] == [
         "AGPL-3.0-only",
         "see the (website",
