@@ -32,10 +32,8 @@ def test_the_commands_of_a_release_run(tmp_path: Path) -> None:
     assert len(local) >= 12
     checkout = tmp_path / "checkout"
     _copy_to(checkout)
-    environment = os.environ | {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"), "HOME": os.environ["HOME"]}
-    (tmp_path / "gitconfig").write_text(
-        "[user]\nname = Release\nemail = release@example.com\n[core]\ncompression = 0\n"
-    )
+    settings = tmp_path / "gitconfig"
+    settings.write_text("[user]\nname = Release\nemail = release@example.com\n[core]\ncompression = 0\n")
     link = f"ln -s {ROOT}/.uv {ROOT}/.venv ."
     script = ["git init --quiet . && git add --all && git commit --quiet --message first", link]
     for command in local:
@@ -47,7 +45,7 @@ def test_the_commands_of_a_release_run(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", "\n".join(script)],
         cwd=checkout,
-        env=environment,
+        env=os.environ | {"GIT_CONFIG_GLOBAL": str(settings)},
         capture_output=True,
         text=True,
         check=False,
