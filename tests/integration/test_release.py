@@ -10,6 +10,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/release.md"
 #: What a person runs beside, by the words that its command starts with.
@@ -24,6 +26,7 @@ def commands() -> list[str]:
     return [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 
 
+@pytest.mark.timeout(300)
 def test_the_commands_of_a_release_run(tmp_path: Path) -> None:
     """From the version to the checksums, in a repository of its own; each file says the new version."""
     every = commands()

@@ -25,6 +25,8 @@ from tests.docker_stage import BASE, Stage
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 600
+#: It installs the worker as the image does.
+pytestmark = pytest.mark.timeout(300)
 Part = dict[str, Any]
 
 
