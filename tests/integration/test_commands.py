@@ -65,6 +65,7 @@ TARGETS = {
     "env-training": "env-dev is more",
     "env-dev": "test",
     "help": "below",
+    "sbom": "tests/integration/test_release.py",
     "clean": "removes what the others made",
 }
 
