@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from consumer.model.cascade.manifest import CascadeManifest
-from consumer.model.labeller import Stats
+from consumer.model.labeller import Scored, Stats
+from consumer.model.profile import Profile
 from consumer.records.events import Events
 from consumer.records.fault import Fault
 from consumer.records.messages import Model
 from consumer.records.outcomes import Outcome
 from consumer.records.progress import Progress
 from consumer.records.record import Record
+from consumer.service.drift import Drift
 from consumer.service.histograms import observe_all
 from consumer.service.stopwatch import Stage
 from consumer.service.table import MetricTable, SwapEnd
@@ -26,6 +28,7 @@ class Metrics(MetricTable, Events):
         super().__init__()
         self._waiting = Waiting()
         self._members: frozenset[str] = frozenset()
+        self._drift = Drift(self.drift, self.drift_limit, self.drift_window)
 
     def note_model(self, model: Model, labels: Sequence[str], cascade: CascadeManifest | None = None) -> None:
         """Report the model that is served from now on, and begin to count each of its `labels` and its members."""
@@ -35,6 +38,10 @@ class Metrics(MetricTable, Events):
         for label in labels:
             self.labelled.labels(label)
         self._note_members(cascade)
+
+    def note_profile(self, profile: Profile | None, window: int) -> None:
+        """Compare the last `window` reviews that are labelled from now on with `profile`; see `Drift.restart`."""
+        self._drift.restart(profile, window)
 
     def _note_members(self, cascade: CascadeManifest | None) -> None:
         """Count the work of the members of `cascade`, and forget those of the model before it."""
@@ -108,6 +115,7 @@ class Metrics(MetricTable, Events):
     def note_lag(self, progress: Mapping[int, Progress]) -> None:
         """Record the lag of each partition whose position is known, and since when records wait."""
         self._waiting.seen(progress)
+        self._drift.compare_if_due()  # for what came last before a silence
         for partition, seen in progress.items():
             if seen.lag is not None:
                 self.lag.labels(str(partition)).set(seen.lag)
@@ -128,6 +136,9 @@ class Metrics(MetricTable, Events):
         self.unsure.inc(sum(bool(each.unsure) for each in scored))
         observe_all(self.score, (each.score for each in scored))
         observe_all(self.text_characters, (each.characters for each in outcomes if each.characters))
+        for language, count in Counter(each.language for each in outcomes if isinstance(each.result, Scored)).items():
+            self.languages.labels(language).inc(count)
+        self._drift.note(outcomes)
         # A producer's clock may be ahead of ours.
         dated = (each.source.timestamp_ms / 1000 for each in outcomes if each.source.timestamp_ms >= 0)
         observe_all(self.record_age, (max(0.0, now - timestamp) for timestamp in dated))

@@ -8,6 +8,7 @@ from consumer.model.cascade.bundle import CascadeBundle
 from consumer.model.cascade.manifest import CascadeManifest
 from consumer.model.labeller import Labeller
 from consumer.model.opening import AnyBundle
+from consumer.model.profile import Profile
 from consumer.records.messages import Model
 from consumer.serving.canary import Answers, Canary
 from consumer.settings import WorkerSettings
@@ -25,12 +26,14 @@ class Served:
         labeller: labels texts; whoever serves it closes it.
         model: for results.
         cascade: the manifest, if it is one.
+        profile: what live reviews are compared with; None if the bundle has none.
         answers: its labels of the canary texts.
     """
 
     labeller: Labeller
     model: Model
     cascade: CascadeManifest | None
+    profile: Profile | None
     answers: Answers
 
     @property
@@ -78,4 +81,4 @@ class Opener:
         if self._cache_texts:  # an empty one for each bundle
             labeller = Cache(labeller, self._cache_texts, self._on_lookup)
         cascade = bundle.manifest if isinstance(bundle, CascadeBundle) else None
-        return Served(labeller, model, cascade, answers)
+        return Served(labeller, model, cascade, bundle.profile, answers)

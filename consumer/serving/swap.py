@@ -205,7 +205,9 @@ class Swap:
         return True
 
     def _report(self) -> None:
-        self._metrics.note_model(self._served.model, self._served.labeller.labels, self._served.cascade)
+        served = self._served
+        self._metrics.note_model(served.model, served.labeller.labels, served.cascade)
+        self._metrics.note_profile(served.profile, self._settings.drift_window)
 
 
 def _moment(before: Served, served: Served) -> str:
