@@ -4,7 +4,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.parts import Panel, Row, assembled, over_time
 
-STEPS = 'sum by (stage, le) (rate(reviews_stage_seconds_bucket{@, stage=~"tokenise|infer|publish"}[$__rate_interval]))'
+STEPS = 'reviews_stage_seconds_bucket{@, stage=~"tokenise|infer|publish"}'
 REBALANCES = "increase(reviews_rebalance_seconds_%s{@}[15m])"
 
 
