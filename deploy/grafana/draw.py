@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -35,6 +36,7 @@ class Drawing:
         rows = max(panel.y + panel.height for panel in board.panels)
         self._size = (COLUMNS * COLUMN + 4 * GAP, rows * ROW + HEAD + 2 * GAP)
         self._figure = Figure(figsize=self._size, facecolor=PAGE)
+        FigureCanvasAgg(self._figure)  # it measures texts
         self._events = {
             name: [moment for _, points in self._answers(query) for moment in self._moments(name, points)]
             for name, query in board.events.items()
@@ -92,7 +94,7 @@ class Drawing:
 
     def _width(self, words: Any) -> float:
         """Of a text, in inches."""
-        return float(words.get_window_extent(self._figure.canvas.get_renderer()).width / self._figure.dpi)  # type: ignore[attr-defined]
+        return float(words.get_window_extent().width / self._figure.dpi)
 
     def _card(self, panel: Panel) -> None:
         left, top, across, down = self._box(panel)

@@ -3,18 +3,20 @@
 import json
 import math
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from consumer.local.broker import LocalBroker
+from deploy.grafana import picture
 from deploy.grafana.figures import named
 from deploy.grafana.queries import Board, Panel, Prometheus, boards
+from tests.dashboard_pictures import Traffic
 from tests.fake_bundle import write_bundle
 from tests.fake_worker import Script
 from tests.harness import FakeWorker
@@ -60,27 +62,7 @@ def batch(number: int) -> list[Record]:
     late = int(time.time() * 1000) - HOUR_MS
     return [
         Record(value, b"key %d" % place, timestamp_ms=late if place < 3 else None) for place, value in enumerate(values)
-    ]
-
-
-class Traffic(threading.Thread):
-    """Produces a batch every third of a second until it is stopped."""
-
-    def __init__(self, topics: Topics) -> None:
-        super().__init__(daemon=True)
-        self._topics, self._stopped = topics, threading.Event()
-
-    def run(self) -> None:
-        """Produce."""
-        number = 0
-        while not self._stopped.wait(0.3):
-            number += 1
-            produce(self._topics.bootstrap, self._topics.input, batch(number) * 4)
-
-    def stop(self) -> None:
-        """End it."""
-        self._stopped.set()
-        self.join()
+    ] * 4
 
 
 def make_topics(kafka: LocalBroker, name: str) -> Topics:
@@ -117,7 +99,7 @@ def scene(kafka: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> Itera
             )
         )
         one = ending.enter_context(WorkerProcess(flags(first, models[0], topics), directory / "one"))
-        traffic = Traffic(topics)
+        traffic = Traffic(topics, map(batch, count()), every_s=0.3)
         traffic.start()
         ending.callback(traffic.stop)
         one.wait_ready()
@@ -276,3 +258,17 @@ def test_each_panel_is_described_and_leads_to_the_runbook() -> None:
             assert link.startswith("${runbook:raw}#")
             assert link.partition("#")[2] in sections, panel.title
             assert panel.kind != "stat" or panel.steps
+
+
+def test_a_picture_of_each_dashboard_is_drawn_from_any_prometheus(
+    scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`python -m deploy.grafana.picture` needs an address alone; one that does not answer is named, without a stack."""
+    assert picture.main([scene.prometheus.url, "--out", str(tmp_path / "new"), "--minutes", "1", "--scrape", "1"]) == 0
+    drawn = sorted((tmp_path / "new").iterdir())
+    assert [path.name for path in drawn] == [f"dashboard-{board.name}.png" for board in BOARDS]
+    assert all(path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 40_000 for path in drawn)
+    assert capsys.readouterr().out.split() == [str(path) for path in drawn]
+    (port,) = free_ports(1)
+    assert picture.main([f"http://127.0.0.1:{port}", "--out", str(tmp_path)]) == 1
+    assert f"http://127.0.0.1:{port} cannot be asked: " in capsys.readouterr().err
