@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, MultipleLocator
 
 from deploy.grafana.figures import figure, named
 from deploy.grafana.parts import COLUMNS
@@ -75,7 +75,7 @@ class Drawing:
 
     def _text(self, x: float, y: float, words: str, **look: Any) -> Any:
         width, height = self._size
-        look = {"size": NORMAL, "color": INK, "va": "baseline"} | look
+        look: dict[str, Any] = {"size": NORMAL, "color": INK, "va": "baseline", **look}
         return self._figure.text(x / width, 1 - y / height, words, **look)
 
     def _axes(self, left: float, top: float, across: float, down: float) -> Any:
@@ -88,7 +88,7 @@ class Drawing:
         chosen = "   ".join(f"{name.capitalize()}: All" for name in self._known)
         self._text(2 * GAP, 0.6, f"{chosen}   {first} to {last} UTC", color=FAINT)
         x = self._size[0] - 2 * GAP
-        for name in reversed(self._board.events):
+        for name in reversed(list(self._board.events)):
             words = self._text(x, 0.6, f"┊ {name}", color=NAMED[EVENTS[name]], ha="right")
             x -= self._width(words) + 0.25
 
@@ -108,10 +108,11 @@ class Drawing:
             facecolor=CARD,
             edgecolor=EDGE,
             linewidth=0.8,
+            zorder=-1,  # axes come on top of it
             transform=self._figure.transFigure,
         )
         self._figure.add_artist(card)
-        self._text(left + 0.12, top + 0.24, panel.title, size=9.5, weight="semibold")
+        self._text(left + 0.12, top + 0.24, panel.title, size=9.5, weight="bold")
 
     def _stat(self, panel: Panel) -> None:
         left, top, across, down = self._box(panel)
@@ -180,7 +181,7 @@ class Drawing:
         for value, colour in panel.steps:
             if value is not None and value <= axes.get_ylim()[1]:
                 axes.axhline(value, color=NAMED[colour], linewidth=1, linestyle="--")
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=panel.unit == "short" and high > 3))
+        axes.yaxis.set_major_locator(_ticks(panel.unit, high))
         # The legend says what is counted.
         unit = "short" if panel.unit.startswith("suffix:") else panel.unit
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: figure(value, unit)))
@@ -211,6 +212,14 @@ class Drawing:
             words.set_position(((left + 0.3 + x) / self._size[0], 1 - y / self._size[1]))
             self._text(left + 0.14 + x, y, "■", size=SMALL, color=colour)
         return lines
+
+
+def _ticks(unit: str, high: float) -> Locator:
+    """At most five ticks at round figures: minutes have sixty seconds, and a MiB is not a million."""
+    sizes = {"s": (15, 30, 60, 120, 300, 900, 1800, 3600, 14_400), "bytes": [2**n for n in range(20, 40)]}
+    if high > 45 and unit in sizes:
+        return MultipleLocator(next((size for size in sizes[unit] if high / size <= 5), sizes[unit][-1]))
+    return MaxNLocator(nbins=4, integer=unit == "short")
 
 
 def _colour(panel: Panel, value: float) -> str:

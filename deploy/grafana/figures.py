@@ -1,13 +1,14 @@
 """Figures and names of series as people read them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 def figure(value: float, unit: str) -> str:
     """`value` in about three digits, with what it counts; `unit` is that of a panel."""
     if unit == "percentunit":
         return f"{_digits(100 * value)}%"
+    sizes: Sequence[tuple[float, str]]
     if unit == "s":
         sizes = ((3600.0, " h"), (60.0, " min"), (1.0, " s"), (0.0, " ms"))
     elif unit == "bytes":

@@ -2,13 +2,11 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.grafana.parts import Panel, Row, above, assembled, listed, over_time
+from deploy.grafana.parts import TABLE_ROWS, Panel, Row, above, assembled, listed, over_time
 
 SCORES = "sum by (le) (rate(reviews_score_bucket{@}[$__rate_interval]))"
 LENGTHS = "sum by (le) (rate(reviews_text_characters_bucket{@}[$__rate_interval]))"
 LABELLED = "(sum(rate(reviews_labelled_total{@}[$__rate_interval])) > 0)"
-#: The share of doubtful, unsure or truncated reviews from which a person should look.
-MANY = 0.2
 
 
 def model() -> Dashboard:
@@ -35,6 +33,7 @@ def served() -> list[Panel]:
             "count by (name, version, variant, digest) (reviews_model_info{@} == 1)",
             {"name": "Model", "version": "Version", "variant": "Variant", "digest": "Digest", "Value": "Workers"},
             "reviewsmixedmodels",
+            height=TABLE_ROWS,
         ),
         listed(
             "Build of the worker",
@@ -42,6 +41,7 @@ def served() -> list[Panel]:
             "count by (version, python) (reviews_build_info{@})",
             {"version": "Version", "python": "Python", "Value": "Workers"},
             "reviewsmixedmodels",
+            height=TABLE_ROWS,
         ),
     ]
 
@@ -76,7 +76,6 @@ def answers() -> list[Panel]:
                 "unsure": f"sum(rate(reviews_unsure_total{{@}}[$__rate_interval])) / {LABELLED}",
                 "truncated": f"sum(rate(reviews_truncated_total{{@}}[$__rate_interval])) / {LABELLED}",
             },
-            steps=above(MANY),
         ),
     ]
 
@@ -117,7 +116,9 @@ def cascade() -> list[Panel]:
             "percentunit",
             "Share of the reviews that a model passes on to the next one, and the range in which it was measured.",
             {
-                "{{member}}": f"{of_members % 'passed_on'} / ({of_members % 'texts'} > 0)",
+                # The last one cannot pass anything on, and has no range.
+                "{{member}}": f"{of_members % 'passed_on'} / ({of_members % 'texts'} > 0) "
+                "and on (member) reviews_member_expected_share{@}",
                 "{{member}}, measured {{end}}": "max by (member, end) (reviews_member_expected_share{@})",
             },
             "reviewspassedonshare",

@@ -10,13 +10,14 @@ from typing import TypeVar
 from grafana_foundation_sdk.builders import common as look
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import prometheus, stat, table, timeseries
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 CHOSEN = 'job=~"$job", instance=~"$instance"'
 #: Columns of Grafana's grid, and the rows of it that a panel takes.
-COLUMNS, STAT_ROWS, PANEL_ROWS = 24, 4, 8
+COLUMNS, STAT_ROWS, TABLE_ROWS, PANEL_ROWS = 24, 4, 5, 8
 #: Reviews are to be labelled within this many seconds of their timestamp; the alerts have the same figure.
 TARGET_SECONDS = 300
 GREEN, YELLOW, RED = "green", "orange", "red"
@@ -81,9 +82,11 @@ def over_time(
     return _described(panel, title, unit, about, runbook)
 
 
-def listed(title: str, about: str, expression: str, columns: Mapping[str, str], runbook: str) -> table.Panel:
+def listed(
+    title: str, about: str, expression: str, columns: Mapping[str, str], runbook: str, *, height: int = PANEL_ROWS
+) -> table.Panel:
     """A row for each series of this moment; `columns` are their titles by label, and `Value` is the value."""
-    panel = table.Panel().height(PANEL_ROWS).no_value("none").thresholds(_thresholds([(None, GREEN)]))
+    panel = table.Panel().height(height).no_value("none").thresholds(_thresholds([(None, GREEN)]))
     query = prometheus.Dataquery().ref_id("A").expr(chosen(expression)).legend_format("").instant()
     panel.with_target(query.format(PromQueryFormat.TABLE))
     order = {label: place for place, label in enumerate(columns)}
@@ -134,7 +137,7 @@ def assembled(uid: str, title: str, about: str, rows: Sequence[Row]) -> dashboar
     return board.build()
 
 
-def _variables() -> list[build.DatasourceVariable | build.QueryVariable | build.TextBoxVariable]:
+def _variables() -> list[Builder[dashboard.VariableModel]]:
     every = dashboard.VariableOption(selected=True, text="All", value="$__all")
     source = build.DatasourceVariable("datasource").label("Data source").type("prometheus")
     job = build.QueryVariable("job").label("Job").query("label_values(reviews_ready, job)")
@@ -154,7 +157,7 @@ def _variables() -> list[build.DatasourceVariable | build.QueryVariable | build.
 RUNBOOK = "http://localhost:9100/docs/runbook"
 
 
-def _annotations() -> list[build.AnnotationQuery]:
+def _annotations() -> list[Builder[dashboard.AnnotationQuery]]:
     # A new digest, not a new worker with the one that another served five minutes ago.
     kinds = "name, version, digest"
     served = f"count by ({kinds}) (reviews_model_info{{@}} == 1)"
@@ -176,7 +179,7 @@ def _event(name: str, colour: str, expression: str) -> build.AnnotationQuery:
     return query.expr(chosen(expression))
 
 
-def _links() -> list[build.DashboardLink]:
+def _links() -> list[Builder[dashboard.DashboardLink]]:
     others = build.DashboardLink("The other dashboards").type(dashboard.DashboardLinkType.DASHBOARDS)
     others.tags(["review-consumer"]).include_vars(True).keep_time(True).as_dropdown(False)
     runbook = build.DashboardLink("Runbook").type(dashboard.DashboardLinkType.LINK).url("${runbook:raw}")

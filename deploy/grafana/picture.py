@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         url=chosen.prometheus.rstrip("/"),
         start=now - 60 * chosen.minutes,
         end=now,
-        step=max(chosen.scrape, round(60 * chosen.minutes / 300)),
+        step=max(1, round(60 * chosen.minutes / 300)),
         scrape=chosen.scrape,
     )
     chosen.out.mkdir(parents=True, exist_ok=True)

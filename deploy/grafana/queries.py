@@ -75,7 +75,12 @@ def _board(path: Path) -> Board:
 def _panel(plain: dict[str, Any]) -> Panel:
     place = plain["gridPos"]
     defaults = plain.get("fieldConfig", {}).get("defaults", {})
-    renamed = [each["options"]["renameByName"] for each in plain.get("transformations", ())]
+    organised = [each["options"] for each in plain.get("transformations", ())]
+    columns = {
+        label: options["renameByName"][label]
+        for options in organised
+        for label in sorted(options["indexByName"], key=options["indexByName"].__getitem__)
+    }
     return Panel(
         kind=plain["type"],
         title=plain["title"],
@@ -92,7 +97,7 @@ def _panel(plain: dict[str, Any]) -> Panel:
         ),
         stacked=defaults.get("custom", {}).get("stacking", {}).get("mode") == "normal",
         steps=tuple((each["value"], each["color"]) for each in defaults.get("thresholds", {}).get("steps", ())),
-        columns=renamed[0] if renamed else {},
+        columns=columns,
     )
 
 
