@@ -75,8 +75,8 @@ class Drawing:
 
     def _text(self, x: float, y: float, words: str, **look: Any) -> Any:
         width, height = self._size
-        look: dict[str, Any] = {"size": NORMAL, "color": INK, "va": "baseline", **look}
-        return self._figure.text(x / width, 1 - y / height, words, **look)
+        full: dict[str, Any] = {"size": NORMAL, "color": INK, "va": "baseline", **look}
+        return self._figure.text(x / width, 1 - y / height, words, **full)
 
     def _axes(self, left: float, top: float, across: float, down: float) -> Any:
         width, height = self._size

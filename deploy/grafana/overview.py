@@ -144,6 +144,7 @@ def trouble() -> list[Panel]:
             "A few aborted transactions are normal when workers come and go, or a broker restarts.",
             {
                 "aborted and redone": "sum(increase(reviews_not_published_total{@}[$__rate_interval]))",
+                "spans of traces dropped": 'sum(increase(reviews_spans_total{@, result="dropped"}[$__rate_interval]))',
                 "restarts in 15 minutes": "sum(changes(process_start_time_seconds{@}[15m]))",
                 "deleted unread, within an hour": "sum(increase(reviews_deleted_unread_total{@}[1h])) > 0 "
                 f"or sum(reviews_deleted_unread_total{{@}} {recent})",
