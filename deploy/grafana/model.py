@@ -18,7 +18,7 @@ def model() -> Dashboard:
         [
             Row("Which model answers?", served(), per_line=2),
             Row("Are its answers what they were?", answers()),
-            Row("Are the reviews what they were?", texts()),
+            Row("Are the reviews what they were?", texts(), per_line=2),
             Row("Does the cascade pass on as much as was measured?", cascade()),
         ],
     )
@@ -103,6 +103,23 @@ def texts() -> list[Panel]:
             "reviewsdeadletters",
             steps=above(0.05),
             stacked=True,
+        ),
+        over_time(
+            "Languages",
+            "suffix: reviews/s",
+            "Language of the committed texts, or their script; und: too short to tell.",
+            {"{{language}}": "sum by (language) (rate(reviews_languages_total{@}[$__rate_interval])) > 0"},
+            "reviewsdrift",
+            stacked=True,
+        ),
+        over_time(
+            "Drift, of its limit",
+            "percentunit",
+            "How far the last reviews are from the profile of the model, as a share of what chance may make of it; "
+            "above the line they are not alike. Empty without a profile.",
+            {"{{feature}}": "max by (feature) (reviews_drift{@} / reviews_drift_limit{@})"},
+            "reviewsdrift",
+            steps=above(1),
         ),
     ]
 

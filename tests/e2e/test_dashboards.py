@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from tests.fake_worker import Script
 from tests.harness import FakeWorker
 from tests.kafka_helpers import Record, Topics, produce
 from tests.observed import RULES, PrometheusProcess, free_ports, quickened
-from tests.tiny_cascade import write_tiny_cascade
+from tests.tiny_cascade import seal, write_tiny_cascade
 from tests.worker_process import WorkerProcess, wait_until
 
 pytestmark = pytest.mark.broker
@@ -37,11 +38,13 @@ EXPECTED = {
     ("ReviewsLabelledLate", "ticket", JOB),
     ("ReviewsRecordAgeHigh", "ticket", JOB),
     ("ReviewsMixedModels", "ticket", JOB),
+    ("ReviewsDrift", "ticket", JOB),
     ("ReviewsWaitingTooLong", "page", STUCK),
     ("ReviewsCommitsStale", "ticket", STUCK),
 }
 NEVER = {"ReviewsModelErrors", "ReviewsDeletedUnread", "ReviewsCommitsLost"}
 HOUR_MS = 3_600_000
+PROFILE = Path(__file__).parents[2] / "bundles/student-imdb/profile.json"
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,10 @@ def scene(kafka: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> Itera
     topics, other = make_topics(kafka, f"d-{directory.name}"), make_topics(kafka, f"s-{directory.name}")
     first, second, stuck = free_ports(3)
     models = [write_tiny_cascade(directory / version / "cascade", version=version) for version in ("1", "2")]
+    for model in models:
+        # These texts are not like the film reviews of a shipped model.
+        shutil.copy(PROFILE, model)
+        seal(model)
     fake = write_bundle(directory / "fake")
 
     def flags(port: int, bundle: Path, of: Topics) -> list[str]:
@@ -140,7 +147,7 @@ UNITS = (
     # Seconds per second are a share of the time, but those of a processor are cores.
     (r"rate\(process_cpu_seconds_total", "suffix: cores"),
     (r"avg.*rate\(\w+_seconds_(total|sum)", "percentunit"),
-    (r"rate\(reviews_(consumed|labelled)_total", "suffix: reviews/s"),
+    (r"rate\(reviews_(consumed|labelled|languages)_total", "suffix: reviews/s"),
     (r"rate\(reviews_dead_lettered_total", "suffix: records/s"),
     (r"rate\(reviews_poll_ends_total", "suffix: polls/s"),
     (r"rate\(reviews_model_tokens_total", "suffix: tokens/s"),
@@ -183,6 +190,8 @@ PLAUSIBLE = {
     "Quality of the answers": (0, 1, 0.1),
     "Length of a review": (1, 1000, 100),
     "Records that cannot be labelled": (0, 0.5, 0.05),
+    "Languages": (0, 2000, 5),
+    "Drift, of its limit": (0, 60, 1),
     "Passed on": (0, 1, 0.2),
     "Texts of each model": (0, 1000, 1),
     "Time of each model": (0, 1, 0.0001),
