@@ -168,7 +168,7 @@ PLAUSIBLE = {
     "Records waiting, by partition": (0, 5000, 1),
     "Oldest record waiting, by partition": (0, 3900, 3600),
     "Record age": (0, 14_400, 3600),
-    "Alerts that fire": (1, 3, 1),
+    "Alerts that fire": (1, 10, 1),
     "Dead letters, by reason": (0, 500, 1),
     "Events that should be rare": (0, 20, 1),
     "Idle, waiting, computing": (0, 1.5, 0.2),
