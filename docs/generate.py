@@ -1,6 +1,7 @@
 """Write the references that are made from code: `python docs/generate.py`; `--check` only compares (CI).
 
-docs/settings.md, docs/metrics.md and the JSON Schemas of the three contracts in docs/schemas/.
+docs/settings.md, docs/metrics.md, the JSON Schemas of the three contracts in docs/schemas/, and the dashboards in
+deploy/grafana/dashboards/.
 """
 
 import sys
@@ -26,6 +27,8 @@ from consumer.settings.sources import CONFIG_VARIABLE, PREFIX, SECRETS_VARIABLE
 from consumer.tools.schema import schema
 
 HERE = Path(__file__).parent
+# This script stands outside the packages, and so does the generator of the dashboards.
+sys.path.insert(0, str(HERE.parent))
 GENERATED = "<!-- made by docs/generate.py; edit the code, then run `make docs` -->\n"
 
 SETTINGS = f"""
@@ -154,12 +157,15 @@ def metrics() -> str:
 
 def main() -> int:
     """Write the files, or compare them."""
+    from deploy.grafana.generate import dashboards
+
     files = {
         HERE / "settings.md": settings(),
         HERE / "metrics.md": metrics(),
         HERE / "schemas/review.schema.json": schema("review"),
         HERE / "schemas/prediction.schema.json": schema("prediction"),
         HERE / "schemas/dead-letter.schema.json": schema("dead-letter"),
+        **dashboards(),
     }
     stale = [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
     if "--check" in sys.argv:

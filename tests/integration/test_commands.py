@@ -50,6 +50,8 @@ ELSEWHERE = {
     "tests.bench.training": "tests/training/test_bench.py",
     "tests.mutants": "tests/unit/test_mutants.py",
     "tests.fake_worker": "tests/harness.py",
+    "tests.dashboard_pictures": "tests/e2e/test_dashboards.py",
+    "deploy.grafana.picture": "tests/e2e/test_dashboards.py",
     "training.cli": "tests/training_run.py",
 }
 #: Make targets beside those that `.ci/run` makes, and what covers them.

@@ -1,6 +1,5 @@
 """What stands in deploy/ and docker-compose.yml is valid, hardened, and speaks of metrics that exist."""
 
-import json
 import os
 import re
 import subprocess
@@ -17,6 +16,7 @@ from consumer.errors import ReviewsError
 from consumer.model.cascade.bundle import load
 from consumer.service.metrics import Metrics
 from consumer.settings import WorkerSettings
+from deploy.grafana.queries import Prometheus, boards
 from tests.external import find
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_cascade import write_tiny_cascade
@@ -28,12 +28,21 @@ OURS = ("worker", "producer")
 #: A script outside the packages finds them as it would if they were installed.
 HERE = {**os.environ, "PYTHONPATH": str(ROOT)}
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana/dashboards/reviews.json").read_text())
-ALERTS: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"][0]["rules"]
+BOARDS = boards()
+RULES: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"] for rule in group["rules"]
+]
+ALERTS = [rule for rule in RULES if "alert" in rule]
+RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 EXPRESSIONS = {
-    **{f"panel {panel['title']}": t["expr"] for panel in DASHBOARD["panels"] for t in panel["targets"]},
-    **{f"alert {alert['alert']}": alert["expr"] for alert in ALERTS},
-}
+    f"{board.name}, {where}, {number}": query.expression
+    for board in BOARDS
+    for where, queries in [
+        *((panel.title, panel.queries) for panel in board.panels),
+        *((name, [query]) for name, query in board.events.items()),
+    ]
+    for number, query in enumerate(queries)
+} | {f"rule {number}, {rule.get('alert', rule.get('record'))}": rule["expr"] for number, rule in enumerate(RULES)}
 
 
 def promtool(*arguments: str | Path) -> str:
@@ -46,25 +55,28 @@ def promtool(*arguments: str | Path) -> str:
 
 def test_prometheus_accepts_its_configuration_and_the_alerts() -> None:
     """Prometheus would start with these files."""
-    assert f"{len(ALERTS)} rules found" in promtool("check", "config", "prometheus.yml")
+    assert f"{len(RULES)} rules found" in promtool("check", "config", "prometheus.yml")
 
 
 def test_each_alert_fires_when_it_should_and_not_before() -> None:
     """The unit tests of the alerts pass, and no alert is without one."""
-    promtool("test", "rules", "alerts.test.yml")
+    files = sorted(PROMETHEUS.glob("*.test.yml"))
+    promtool("test", "rules", *files)
     fired = {
-        case["alertname"]
-        for test in yaml.safe_load((PROMETHEUS / "alerts.test.yml").read_text())["tests"]
+        (case["alertname"], expected["exp_labels"]["severity"])
+        for file in files
+        for test in yaml.safe_load(file.read_text())["tests"]
         for case in test["alert_rule_test"]
-        if case.get("exp_alerts")
+        for expected in case.get("exp_alerts", ())
     }
-    assert fired == {alert["alert"] for alert in ALERTS}
+    assert fired == {(alert["alert"], alert["labels"]["severity"]) for alert in ALERTS}
 
 
 def test_each_panel_asks_something_that_prometheus_can_answer(tmp_path: Path) -> None:
-    """Every expression of the dashboard is valid PromQL."""
+    """Every expression of the dashboards is valid PromQL."""
+    nowhere = Prometheus("", start=0, end=900, step=15, scrape=15)
     rules = [
-        {"record": f"panel:{number}", "expr": expression.replace("$__rate_interval", "1m")}
+        {"record": f"panel:{number}", "expr": nowhere.filled(expression, {"job": "a", "instance": "b"})}
         for number, expression in enumerate(EXPRESSIONS.values())
     ]
     file = tmp_path / "panels.yml"
@@ -80,10 +92,10 @@ def _exported() -> Iterator[str]:
 
 @pytest.mark.parametrize("where", EXPRESSIONS)
 def test_each_metric_that_is_asked_for_exists(where: str) -> None:
-    """Dashboard and alerts name metrics that the worker exports."""
-    asked = set(re.findall(r"\b(?:reviews|process)_\w+", EXPRESSIONS[where]))
-    assert asked or "up{" in EXPRESSIONS[where]
-    assert asked <= set(_exported())
+    """Dashboards and alerts name metrics that the worker exports, or that a rule records."""
+    asked = set(re.findall(r"(?<!\$)\b(?:job:)?(?:reviews|process)_[\w:]+", EXPRESSIONS[where]))
+    assert asked or re.search(r"\b(up|ALERTS){", EXPRESSIONS[where])
+    assert asked <= {*_exported(), *RECORDED}
 
 
 def _anchors() -> set[str]:

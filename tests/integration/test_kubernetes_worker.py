@@ -149,11 +149,12 @@ def test_the_alerts_know_the_job_that_each_way_of_scraping_gives(source: str) ->
         assert re.fullmatch(pattern if operator == "=~" else re.escape(pattern), _jobs()[source])
 
 
-def test_the_dashboard_knows_the_job_that_the_pod_monitor_gives() -> None:
-    """The panels about processes show workers in Kubernetes as well."""
-    jobs = re.findall(r'job=\\"([^\\]+)\\"', (ROOT / "deploy/grafana/dashboards/reviews.json").read_text())
-    assert jobs
-    assert set(jobs) == {_jobs()["PodMonitor"]}
+def test_the_dashboards_know_every_job() -> None:
+    """Panels show the jobs that the reader chose, of those that Prometheus has: in Kubernetes as well."""
+    for path in sorted((ROOT / "deploy/grafana/dashboards").glob("*.json")):
+        assert set(re.findall(r'job=~\\"([^\\]+)\\"', path.read_text())) == {"$job", "$job|"} - (
+            set() if path.stem == "overview" else {"$job|"}
+        )
 
 
 def test_prometheus_accepts_the_scrape_job_of_the_page(tmp_path: Path) -> None:
