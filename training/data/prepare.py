@@ -79,7 +79,8 @@ def prepare(train_file: Path, test_file: Path, options: DataOptions, say: Callab
     Raises:
         UsageError: a file cannot be used, their labels differ, or they overlap by more than allowed.
     """
-    return prepare_rows(*(read_and_report(file, say, options) for file in (train_file, test_file)), options, say)
+    train, test = (read_and_report(file, say, options) for file in (train_file, test_file))
+    return prepare_rows(train, test, options, say)
 
 
 def prepare_rows(train: Reviews, test: Reviews, options: DataOptions, say: Callable[[str], None]) -> Prepared:

@@ -135,12 +135,12 @@ class AnswerFiles:
         }
         for number, label in enumerate(header.labels[1:], start=1):
             columns[_column(label)] = pa.array(above_first[:, number], type=pa.from_numpy_dtype(kind))
-        told = {KEY: header.model_dump_json().encode()}
-        table = pa.table(columns).replace_schema_metadata(told)
-        with whole(self.path(start)) as partial:  # always the same name: a kill leaves one file, which is overwritten
-            pq.write_table(
-                table, partial, compression="none", use_dictionary=False, write_statistics=False, store_schema=False
-            )
+        table = pa.table(columns)
+        plain = {"compression": "none", "use_dictionary": False, "write_statistics": False, "store_schema": False}
+        # Always the same name beside it: a kill leaves one file, which is overwritten.
+        with whole(self.path(start)) as partial, pq.ParquetWriter(partial, table.schema, **plain) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({KEY: header.model_dump_json()})
 
     def size_in_bytes(self) -> int:
         """Of all shards together."""
