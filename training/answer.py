@@ -89,17 +89,18 @@ def answer(questions: Questions, teacher_path: Path, settings: AnswerSettings, o
     parts, tests = _texts(questions, teacher, settings)
     texts = [text for part in parts for text in part.texts]
     with the_only_run("--out", out), joined(best_device()) as ranks:
-        teacher = teacher.of_run(_decided(teacher, settings, out, ranks))
-        header = _header(teacher, parts, tests, settings)
-        files = AnswerFiles(out, header, digests(texts))
         try:
+            teacher = teacher.of_run(_decided(teacher, settings, out, ranks))
+            files = AnswerFiles(out, _header(teacher, parts, tests, settings), digests(texts))
             with within_memory(settings.of_student, ranks):
                 shards = ask_missing(teacher, texts, files, ranks)
         except KeyboardInterrupt:
             raise Interrupted("stopped while the teacher is asked; the same command resumes there") from None
+        finally:
+            if ranks.first:
+                (out / LOCK).unlink(missing_ok=True)  # what is left are answers alone
         if not ranks.first:
             return None
-        (out / LOCK).unlink(missing_ok=True)  # what is left are answers alone
     failed = sum(int(np.isnan(shard.logits).any(axis=1).sum()) for shard in shards)
     return Answered(len(texts), failed, len(shards), files.size_in_bytes())
 
@@ -129,7 +130,8 @@ def _texts(questions: Questions, teacher: Teacher, settings: AnswerSettings) -> 
     for part in without_repeats(parts, [rows.texts for rows in whole], say):
         left = without_tests(part, tests, options, say)
         asked.append(unlike_held_out(left, held, options.near, say) if len(left) else left)
-    found = [part for part in without_repeats(asked, [], say) if len(part)]
+    # Rows that one training file holds out may be in another one.
+    found = [part for part in without_repeats(asked, [rows.texts for rows in held], say) if len(part)]
     if not found:
         raise UsageError("no text is left to ask the teacher for: give other files with --data")
     for part in found:

@@ -175,7 +175,12 @@ def test_a_killed_call_ends_in_the_same_bytes(
 
     def counting(*given: Any) -> Any:
         ask = build(*given)
-        return lambda texts: asked.extend(texts) or ask(texts)
+
+        def counted(texts: Sequence[str]) -> Any:
+            asked.extend(texts)
+            return ask(texts)
+
+        return counted
 
     with monkeypatch.context() as patched:
         patched.setattr(teacher, "_classifier", counting)
@@ -208,7 +213,7 @@ def test_another_teacher_setting_or_text_does_not_resume(
         line = refusal(capsys, arguments(workplace, answers, **changed))
         assert words in line
         assert line.endswith("to resume it, or name another --out")
-    assert {path: path.read_bytes() for path in answers.iterdir() if path.suffix == ".parquet"} == before
+    assert {path: path.read_bytes() for path in answers.iterdir()} == before
 
 
 def test_texts_that_measure_are_refused(workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,7 +225,8 @@ def test_texts_that_measure_are_refused(workplace: Path, tmp_path: Path, capsys:
         ({"data": "", "unlabeled": str(tmp_path / "other.xlsx")}, "is the test file"),
         ({"max-overlap": ""}, "5.0% of the test texts occur in more.txt, more than 2.0%"),
         ({"data": ""}, "there are no texts to ask the teacher for"),
-        ({"teacher": str(tmp_path)}, "is not a bundle, and as a checkpoint it lacks"),
+        ({"teacher": str(workplace / "base")}, "is not a sequence classifier"),
+        ({"teacher": str(tmp_path / "none")}, "does not exist: give --teacher"),
         ({"window-overlap": "0.2"}, "window_overlap and max_windows need windows"),
     ):
         assert words in refusal(capsys, arguments(workplace, out, **changed))
@@ -300,7 +306,11 @@ def test_several_teachers_are_averaged_and_each_is_named(
     workplace: Path, answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files of one teacher belong together; a second one answers with its own labels in its own order."""
-    write_tiny_bundle(tmp_path / "other", labels=("pos", "neg"), scale=3.0, flipped=True)
+    from training.data.duplicates import digests
+    from training.teachers.answer_files import read_header
+    from training.teachers.answered import AbsentTeacher
+
+    write_tiny_bundle(tmp_path / "other", scale=3.0)
     assert main(arguments(workplace, tmp_path / "answers", teacher=str(tmp_path / "other"))) == 0
     _, one, _ = lesson_of(distil(workplace, answers=str(answers)), monkeypatch)
     _, other, _ = lesson_of(distil(workplace, answers=str(tmp_path / "answers")), monkeypatch)
@@ -308,6 +318,16 @@ def test_several_teachers_are_averaged_and_each_is_named(
     assert both == pytest.approx((one + other) / 2, abs=1e-4)
     assert np.abs(one - other).max() > 1
     assert len(identity["teachers"]) == 2
+    # Labels in another order are put into that of the student
+    header = read_header(answers / "part-00001.parquet")
+    assert header is not None
+    known = digests(["a film", "a plot"])
+    order = np.argsort(known)
+    logits = np.array([[0, 3], [0, -1]], dtype=np.float32)[order]
+    teacher = AbsentTeacher(header.model_copy(update={"labels": ("pos", "neg")}), known[order], logits)
+    found = teacher.answers(digests(["A  plot", "nothing", "a film"]), ("neg", "pos"))
+    assert found[[0, 2]].tolist() == [[-1, 0], [3, 0]]
+    assert np.isnan(found[1]).all()
 
 
 def test_rows_without_an_answer_are_counted_and_refused_or_learned_by_their_label(
@@ -359,7 +379,8 @@ def test_answers_to_rows_that_measure_the_student_are_refused(
     """With other rows held out, or another test file, than those that were left out when the teacher was asked."""
     line = refusal(capsys, distil(workplace, answers=str(answers), seed="7"))
     assert "rows that are held out here; it was asked with --seed 42 --calibration-share 0.45" in line
-    more = [("Reviews", "Sentiment"), *((text, "pos") for text in texts_of(workplace / "more.xlsx")[:40])]
+    rows = enumerate(texts_of(workplace / "more.xlsx")[:40])
+    more = [("Reviews", "Sentiment"), *((text, ("neg", "pos")[row % 2]) for row, text in rows)]
     write_table(tmp_path / "test.xlsx", more)
     line = refusal(capsys, distil(workplace, answers=str(answers), test=str(tmp_path / "test.xlsx"), unlabeled=""))
     assert "include 40 of the 40 texts of test.xlsx, which measures the student: ask again with --test" in line
@@ -370,11 +391,11 @@ def test_what_files_of_answers_cannot_give_is_refused(
 ) -> None:
     """Layers, hidden states, other labels; damaged or foreign files; a student without any teacher."""
     damaged = tmp_path / "part-00001.parquet"
-    damaged.write_bytes(next(answers.iterdir()).read_bytes()[:-9])
+    damaged.write_bytes((answers / "part-00001.parquet").read_bytes()[:-9])
     (tmp_path / "empty").mkdir()
     given = str(answers)
     foreign = tmp_path / "foreign.parquet"
-    pq.write_table(pq.read_table(next(answers.iterdir())).replace_schema_metadata({}), foreign)
+    pq.write_table(pq.read_table(answers / "part-00001.parquet").replace_schema_metadata({}), foreign)
     for changed, words in (
         ({}, "a student needs a teacher: give --teacher a model, or --answers"),
         ({"answers": given, "base": ""}, "a file of answers has no layers that a student could start from"),

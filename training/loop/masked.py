@@ -151,8 +151,9 @@ def head_at(model: Any, chosen: torch.Tensor) -> Iterator[None]:
 
 def first_of_head(model: Any) -> nn.Module:
     """The module of the head that gets the states of the encoder: the first with weights, in these families."""
-    return next(
+    found: nn.Module = next(
         module
         for module in model.children()
         if module is not model.base_model and any(True for _ in module.parameters())
     )
+    return found
