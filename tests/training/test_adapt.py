@@ -66,7 +66,7 @@ def write_texts(path: Path, count: int, seed: int = 1) -> Path:
 
 
 SETTINGS = {
-    "epochs": "3",
+    "epochs": "2",
     "batch-size": "16",
     "micro-batch-tokens": "256",
     "learning-rate": "0.01",
@@ -74,7 +74,7 @@ SETTINGS = {
     "precision": "fp32",
     "checkpoint-minutes": "0",
 }
-STEPS = 61  # 3 epochs of 324 texts in batches of 16
+STEPS = 41  # 2 epochs of 324 texts in batches of 16
 
 
 def arguments(directory: Path, name: str, /, **changed: str) -> list[str]:
