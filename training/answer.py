@@ -92,6 +92,8 @@ def answer(questions: Questions, teacher_path: Path, settings: AnswerSettings, o
         try:
             teacher = teacher.of_run(_decided(teacher, settings, out, ranks))
             files = AnswerFiles(out, _header(teacher, parts, tests, settings), digests(texts))
+            if there := files.count():
+                say(f"{there} files of answers are there: the teacher is asked for the other texts")
             with within_memory(settings.of_student, ranks):
                 shards = ask_missing(teacher, texts, files, ranks)
         except KeyboardInterrupt:

@@ -142,6 +142,10 @@ class AnswerFiles:
             writer.write_table(table)
             writer.add_key_value_metadata({KEY: header.model_dump_json()})
 
+    def count(self) -> int:
+        """The number of shards that are there, whole."""
+        return sum(self.read(start) is not None for start in range(0, len(self._digests), self.size))
+
     def size_in_bytes(self) -> int:
         """Of all shards together."""
         return sum(path.stat().st_size for path in self._directory.glob(SHARDS))
