@@ -117,7 +117,6 @@ def _texts(questions: Questions, teacher: Teacher, settings: AnswerSettings) -> 
     labelled = [path for path in questions.data if is_labelled(path, options)]
     plain = [path for path in questions.data if path not in labelled]
     asked: list[Reviews] = []
-    whole: list[Reviews] = []
     held: list[Reviews] = []
     for path in labelled:
         rows = read_and_report(path, say, options)
@@ -126,11 +125,9 @@ def _texts(questions: Questions, teacher: Teacher, settings: AnswerSettings) -> 
             check_no_test_file(rows, test)
         left, held_out = _without_held_out(rows, tests, settings, options)
         asked.append(left)
-        whole.append(rows)
         held += held_out
-    parts = [read_corpus(path, options, say) for path in (*plain, *questions.unlabeled)]
-    for part in without_repeats(parts, [rows.texts for rows in whole], say):
-        left = without_tests(part, tests, options, say)
+    for path in (*plain, *questions.unlabeled):
+        left = without_tests(read_corpus(path, options, say), tests, options, say)
         asked.append(unlike_held_out(left, held, options.near, say) if len(left) else left)
     # Rows that one training file holds out may be in another one.
     found = [part for part in without_repeats(asked, [rows.texts for rows in held], say) if len(part)]

@@ -95,7 +95,10 @@ def stored(directory: Path) -> dict[int, float]:
     found: dict[int, float] = {}
     for path in sorted(directory.glob("part-*.parquet")):
         digests, logits = read_columns(path, ("neg", "pos"))
-        found |= dict(zip(digests.tolist(), logits[:, 1].tolist(), strict=True))
+        of_file = dict(zip(digests.tolist(), logits[:, 1].tolist(), strict=True))
+        assert len(of_file) == len(digests)
+        assert not found.keys() & of_file.keys(), "a text is answered twice"
+        found |= of_file
     return found
 
 
