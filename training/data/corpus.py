@@ -15,7 +15,7 @@ from training.data.duplicates import normalised_all
 from training.data.folders import files_sha256, has_class_folders
 from training.data.prepare import DataOptions, check_leaks, read_and_report
 from training.data.reviews import Reviews
-from training.data.unlabeled import NONE, read_plain
+from training.data.unlabeled import NONE, read_only_texts
 
 
 def is_labelled(path: Path, options: DataOptions) -> bool:
@@ -42,7 +42,7 @@ def read_corpus(path: Path, options: DataOptions, say: Callable[[str], None]) ->
         return replace(found, labels=(NONE,) * len(found))
     if path.is_dir():
         return _folder(path, options, say)
-    return read_plain(path, options.columns.text, options, say, option="--text-column")
+    return read_only_texts(path, options.columns.text, options, say)
 
 
 def without_repeats(

@@ -31,7 +31,10 @@ def read_unlabeled(
     Raises:
         UsageError: the file cannot be read, lacks the column, or holds more of the test texts than `options` allow.
     """
-    reviews = read_plain(path, column, options, say)
+    try:
+        reviews = read_only_texts(path, column, options, lambda line: say(_renamed(line)))
+    except UsageError as error:
+        raise UsageError(_renamed(str(error))) from None
     first: dict[str, int] = {}
     for row, key in enumerate(normalised_all(reviews.texts)):
         first.setdefault(key, row)
@@ -60,40 +63,28 @@ def unlike_held_out(
     return texts.only(row for row in range(len(texts)) if row not in known)
 
 
-def read_plain(
-    path: Path,
-    column: str | None,
-    options: DataOptions,
-    say: Callable[[str], None],
-    option: str = "--unlabeled-column",
-) -> Reviews:
-    """The texts of `path`, as they are; how many rows are left out, and why, is reported.
+def read_only_texts(path: Path, column: str | None, options: DataOptions, say: Callable[[str], None]) -> Reviews:
+    """The texts of `path`, each with the label `NONE`; rows without a text are left out and reported.
 
     Args:
         path: one of the files that `read_texts` reads.
         column: see `read_texts`.
         options: how tables are read.
-        say: receives what was guessed and what is left out.
-        option: that names the column; the reader names one that may belong to other files.
+        say: receives what was guessed, and what is left out.
 
     Raises:
-        UsageError: the file cannot be read, lacks the column, or has no text.
+        UsageError: the file cannot be read, lacks the column, or holds no text.
     """
     texts: list[str] = []
     places: list[int | str] = []
     bad: Counter[str] = Counter()
-    try:
-        for row in read_texts(
-            str(path), column, lambda line: say(_renamed(line, option)), options.table, with_others=False
-        ):
-            text, reason = text_or_reason(row.text)
-            if text is None:
-                bad[row.reason or str(reason)] += 1
-            else:
-                texts.append(text)
-                places.append(row.row)
-    except UsageError as error:
-        raise UsageError(_renamed(str(error), option)) from None
+    for row in read_texts(str(path), column, say, options.table, with_others=False):
+        text, reason = text_or_reason(row.text)
+        if text is None:
+            bad[row.reason or str(reason)] += 1
+        else:
+            texts.append(text)
+            places.append(row.row)
     if not texts:
         raise UsageError(f"{path} has no usable text" + (f" ({next(iter(bad))})" if bad else ": it is empty"))
     for reason, count in bad.items():
@@ -101,6 +92,6 @@ def read_plain(
     return Reviews(path, file_sha256(path), tuple(texts), (NONE,) * len(texts), places=tuple(places))
 
 
-def _renamed(line: str, option: str) -> str:
-    """What the reader says, with the `option` of this file."""
-    return line.replace("--text-column", option)
+def _renamed(line: str) -> str:
+    """What the reader says, with the option of this file; the one that it names belongs to the labelled files."""
+    return line.replace("--text-column", "--unlabeled-column")

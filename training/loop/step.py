@@ -209,15 +209,10 @@ def _rows_of_gradient(table: nn.Embedding) -> Iterator[None]:
 
 
 def _token_table(model: Any) -> nn.Embedding | None:
-    """The token embeddings of `model` if they are trained and accept a gradient of single rows.
-
-    A head that predicts tokens with the same table gives all its rows a gradient anyway.
-    """
+    """The token embeddings of `model` if they are trained and accept a gradient of single rows."""
     try:
         table = model.get_input_embeddings()
     except NotImplementedError:
-        return None
-    if model.get_output_embeddings() is not None:
         return None
     usable = isinstance(table, nn.Embedding) and not table.scale_grad_by_freq and table.weight.requires_grad
     return table if usable else None

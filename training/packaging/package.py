@@ -22,6 +22,7 @@ from training.measure.gate import REFERENCE, choose_served
 from training.packaging import export
 from training.packaging.card import CARD, model_card
 from training.packaging.golden import nothing_to_replay, record_golden
+from training.packaging.profile import write_profile
 from training.packaging.record import BUNDLE_RECORD, DataPart, RunRecord
 from training.packaging.sealing import replacing, seal, write_golden
 from training.settings import FitSettings, PackageSettings
@@ -97,6 +98,8 @@ def package(
         _remove_all_but(bundle, facts["variants"])
         seal(bundle, facts)
         write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), data.train))
+        encoder = Encoder(base.tokenizer_json, settings.reading)
+        write_profile(bundle, test, measured[served].answers, encoder, labels)
         manifest = seal(bundle, facts)
         write_text(bundle / CARD, model_card(manifest, evaluations[served], record))
         record.measured(evaluations).write(bundle / BUNDLE_RECORD)
