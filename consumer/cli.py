@@ -6,13 +6,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from consumer.errors import GaveUp, ReviewsError
-from consumer.flags import Parser, Version
+from consumer.flags import Version
 from consumer.service.signals import stop_before_it_begins
+from consumer.usage import Parser, add_commands
 
 #: Command: the module with its `add_arguments` and `run`, and what it does.
 COMMANDS = {
@@ -73,14 +72,8 @@ def _run(arguments: Sequence[str]) -> int:
         "4 Kafka cannot be used as configured; 5 failed while running, restart it; 130 Ctrl-C",
     )
     parser.add_argument("--version", action=Version)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    modules: dict[str, Any] = {}
-    for name, (module, text) in COMMANDS.items():
-        command = commands.add_parser(name, help=text)
-        # Import only the command that was asked for: help and usage errors stay quick. Completion is of all commands.
-        if arguments[:1] in ([name], ["completion"]):
-            modules[name] = import_module(module)
-            modules[name].add_arguments(command)
+    first = arguments[:1]
+    modules = add_commands(parser, COMMANDS, list(COMMANDS) if first == ["completion"] else first)
     parsed = parser.parse_args(arguments)
     parsed.parser = parser
     return int(modules[parsed.command].run(parsed))

@@ -1,16 +1,15 @@
-"""Command-line flags from settings models, for the worker and for training; and a parser that repeats no value.
+"""Command-line flags from settings models, for the worker and for training.
 
 Every field of a model becomes one flag, and its help comes from the model: description, unit, default, environment
 variable. Values are passed on as text; pydantic checks them.
 """
 
 import argparse
-import difflib
 import re
 from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -36,47 +35,6 @@ _UNITS = {
     "_command": "COMMAND",
     "_digest": "SHA256",
 }
-_FLAG = re.compile(r"--[a-z][a-z0-9-]*|-[a-zA-Z]")
-#: What argparse repeats of a value that it refuses, and what to say instead.
-_ECHOES = (
-    (re.compile(r"invalid choice: .* \(choose from (.*)\)$", re.DOTALL), r"invalid choice (choose from \1)"),
-    (re.compile(r"invalid (\w+) value: .*$", re.DOTALL), r"invalid \1 value"),
-    (re.compile(r"ignored explicit argument .*$", re.DOTALL), "takes no value"),
-)
-
-
-class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` without abbreviated flags, whose errors never repeat a value: it may be a secret."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **{"allow_abbrev": False} | options)
-
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """As `ArgumentParser.parse_known_args`, but nothing may be unknown: a subcommand reports its own flags."""
-        parsed, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            self._refuse(unknown)
-        return parsed, unknown
-
-    def error(self, message: str) -> NoReturn:
-        """End with exit code 2 and `message`, without the value that argparse puts into it."""
-        for echo, instead in _ECHOES:
-            message = echo.sub(instead, message)
-        super().error(message)
-
-    def _refuse(self, unknown: Sequence[str]) -> NoReturn:
-        """Report the first of `unknown`; whatever comes after it may be its value."""
-        flag = unknown[0].partition("=")[0]
-        if not _FLAG.fullmatch(flag):
-            self.error("unexpected argument; its text is not repeated here, it may be a secret")
-        if re.search("password|secret|token$", flag):
-            self.error(
-                f"there is no flag {flag}: every user of this machine can read command lines; secrets come from "
-                "environment variables such as REVIEWS_SASL_PASSWORD, or from files (REVIEWS_SECRETS_DIR)"
-            )
-        known = [option for action in self._actions for option in action.option_strings]
-        similar = difflib.get_close_matches(flag, known, n=1)
-        self.error(f"unknown flag {flag}" + (f"; did you mean {similar[0]}?" if similar else ""))
 
 
 class Version(argparse.Action):

@@ -4,11 +4,10 @@ import errno
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Any
 
 from consumer.errors import GaveUp, ReviewsError, UsageError
-from consumer.flags import Parser, Version
+from consumer.flags import Version
+from consumer.usage import Parser, add_commands
 from training.io.terminal import (
     discard_output,
     escape_what_cannot_be_shown,
@@ -97,17 +96,11 @@ def _run(arguments: Sequence[str]) -> None:
         "5 failed while running, run it again; 130 Ctrl-C; 141 the pipe that read its output was closed",
     )
     parser.add_argument("--version", action=Version)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    chosen: Any = None
-    for name, (module, text) in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        if [name] == arguments[:1]:
-            chosen = import_module(module)
-            chosen.add_arguments(command)
+    modules = add_commands(parser, COMMANDS, arguments[:1], described=True)
     parsed = parser.parse_args(arguments)
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
         raise UsageError("training is not installed: run make env-training or pip install 'review-consumer[training]'")
-    chosen.run(parsed)
+    modules[parsed.command].run(parsed)
 
 
 if __name__ == "__main__":

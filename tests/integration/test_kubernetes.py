@@ -8,8 +8,8 @@ import kubernetes_validate
 import pytest
 
 from consumer.errors import BundleError, UsageError
-from consumer.flags import Parser
 from consumer.tools.check.command import add_arguments
+from consumer.usage import Parser
 from tests.integration.custom_resources import CUSTOM
 from tests.integration.kubernetes_objects import (
     KUBERNETES,

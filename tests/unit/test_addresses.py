@@ -4,11 +4,11 @@ import pytest
 from kafka.cluster import collect_hosts
 
 from consumer.errors import UsageError
-from consumer.flags import Parser
 from consumer.run import add_arguments
 from consumer.settings import WorkerSettings
 from consumer.settings.addresses import is_loopback, split_address
 from consumer.settings.sources import read_settings
+from consumer.usage import Parser
 
 TAKEN = {
     "127.0.0.1:9092, 127.0.0.1:9093": "127.0.0.1:9092,127.0.0.1:9093",

@@ -10,7 +10,8 @@ import pytest
 from pydantic import BaseModel, Field, SecretStr
 
 from consumer import cli
-from consumer.flags import Parser, add_settings, given
+from consumer.flags import add_settings, given
+from consumer.usage import Parser
 from training import cli as training_cli
 
 SECRET = "hunter2"
@@ -111,6 +112,47 @@ def test_a_usage_error_says_what_to_do(arguments: list[str], says: str, capsys: 
     """The flag that was meant, or where a secret belongs; no flag has abbreviations."""
     with pytest.raises(SystemExit):
         cli.main(arguments)
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+#: Wrong usage of training and of the worker, and what its message has to name.
+MISSPELLED = (
+    (training_cli.main, "fit --lerning-rate 1e-5", "did you mean --learning-rate?"),
+    (training_cli.main, "fit --learning_rate 1e-5", "did you mean --learning-rate?"),
+    (training_cli.main, "fit --learning-rat=1e-5", "did you mean --learning-rate?"),
+    (training_cli.main, "fit --Learning-Rate 1e-5", "did you mean --learning-rate?"),
+    (training_cli.main, "fit --learn 1e-5", "did you mean --learning-rate?"),
+    (training_cli.main, "fit --lr 1e-5", "did you mean --learning-rate?"),
+    (training_cli.main, "fit --epoch 3", "did you mean --epochs?"),
+    (training_cli.main, "fit -epochs 3", "did you mean --epochs?"),
+    (training_cli.main, "fit \u2014epochs 3", "did you mean --epochs?"),
+    (training_cli.main, "fit --num_train_epochs 3", "did you mean --epochs?"),
+    (training_cli.main, "fit --per_device_train_batch_size 8", "did you mean --batch-size?"),
+    (training_cli.main, "fit --tain a.xlsx --test b.xlsx --out c", "unknown flag --tain; did you mean --train?"),
+    (training_cli.main, "fit --train a --test b --out evaluate --epoch 3", "did you mean --epochs?"),
+    (training_cli.main, "evaluate --epochs 3", "compare have it, evaluate does not"),
+    (training_cli.main, "--epochs 3 fit", "flags come after the command, as in review-training fit --epochs"),
+    (training_cli.main, "lr_find", "did you mean lr-find?"),
+    (training_cli.main, "evalute", "did you mean evaluate?"),
+    (training_cli.main, "distill --train a", "did you mean distil?"),
+    (cli.main, "run --topic-in t", "unknown flag --topic-in"),
+    (cli.main, "run --bootstrap_servers h:1", "did you mean --bootstrap-servers?"),
+    (cli.main, "run --bootstrap-server h:1", "did you mean --bootstrap-servers?"),
+    (cli.main, "rnu", "did you mean run?"),
+    (cli.main, "dlq lst", "did you mean list?"),
+    (cli.main, "dlq list --drain", "run and check have it, dlq list does not"),
+    (cli.main, "completion bsh", "did you mean bash?"),
+)
+
+
+@pytest.mark.parametrize(("main", "line", "says"), MISSPELLED, ids=[line for _, line, _ in MISSPELLED])
+def test_wrong_usage_names_what_was_meant(
+    main: Callable[[list[str]], int], line: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A misspelled flag or command, or one of another command, whatever else is missing; nothing is abbreviated."""
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == 2
     assert says in capsys.readouterr().err.splitlines()[-1]
 
 

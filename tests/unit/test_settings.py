@@ -19,11 +19,12 @@ from kafka.producer.record_accumulator import RecordAccumulator
 
 from consumer import run
 from consumer.errors import UsageError
-from consumer.flags import Parser, described, groups, is_secret
+from consumer.flags import described, groups, is_secret
 from consumer.service import logs
 from consumer.settings import WorkerSettings
 from consumer.settings.sources import Sourced, read_settings
 from consumer.settings.times import LINGER_SECONDS
+from consumer.usage import Parser
 
 SECRET = "hunter2-secret"
 
