@@ -63,6 +63,11 @@ class Classifier:
         return self.bundle.digest
 
     @property
+    def engine(self) -> Engine:
+        """What computes its batches."""
+        return self._engine
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Names of the logits."""
         return self._labels

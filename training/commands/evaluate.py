@@ -4,8 +4,12 @@ import argparse
 import json
 from pathlib import Path
 
+from consumer.errors import UsageError
 from consumer.tables.options import count
 from training.commands.options import DATA_HELP, add_data_options, amount, read_data_options
+
+#: Rows on which ways of reading are compared: accuracy is then known to about a point, and differences better.
+CURVE_ROWS = 2000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="also write everything as one HTML page")
     parser.add_argument(
+        "--reading-curve",
+        action="store_true",
+        help="also compare ways of reading, head, head and tail and windows at 128 to 512 tokens: accuracy over "
+        "reviews/s. This asks the model about 15 times; a cascade is refused",
+    )
+    parser.add_argument(
+        "--curve-rows",
+        type=count,
+        metavar="N",
+        help="compare them on N of the rows (default: 2000; needs --reading-curve)",
+    )
+    parser.add_argument(
         "--top-losses",
         type=amount,
         default=5,
@@ -37,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure and print."""
+    if arguments.curve_rows and not arguments.reading_curve:
+        raise UsageError("--curve-rows needs --reading-curve: add it, or leave --curve-rows out")
     from training.io.output import check_directory, check_file, check_not_read, writing
     from training.io.progress import say
     from training.measure.html import as_html
@@ -58,6 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
         train_file=arguments.train,
         options=read_data_options(arguments),
         keep=arguments.keep_answers,
+        curve_rows=(arguments.curve_rows or CURVE_ROWS) if arguments.reading_curve else None,
     )
     try:  # the page first: the reader of stdout may be gone
         if page:

@@ -88,13 +88,17 @@ def score_all(
     answers = kept.read(CHUNK, len(texts)) if kept else []
     with ProgressBar(title, len(texts), len(answers)) as bar:
         for start in range(len(answers), len(texts), CHUNK):
-            results = classifier.classify(texts[start : start + CHUNK]).results
-            new = [result if isinstance(result, Scored) else None for result in results]
+            new = score(classifier, texts[start : start + CHUNK])
             if kept:
                 kept.append(new)
             answers += new
             bar.update(len(answers))
     return answers
+
+
+def score(classifier: Classifier | Cascade, texts: Sequence[str]) -> list[Scored | None]:
+    """The answer of the classifier to each of a few texts; None if it failed."""
+    return [result if isinstance(result, Scored) else None for result in classifier.classify(texts).results]
 
 
 def classify_all(

@@ -2,6 +2,7 @@
 
 from importlib.resources import files
 
+from training.measure.curve_plot import drawn
 from training.measure.evaluate import wilson_interval
 from training.measure.report import Report
 
@@ -18,7 +19,8 @@ def as_html(report: Report) -> str:
     )
     environment.filters["share"] = lambda share: f"{share:.2%}"
     template = environment.from_string(files("training.measure").joinpath("report.html.j2").read_text(encoding="utf-8"))
-    return template.render(report=report, diagram=_diagram(report), side=SIDE)
+    curve = report.curve and drawn(report.curve)
+    return template.render(report=report, diagram=_diagram(report), side=SIDE, curve=curve)
 
 
 def _diagram(report: Report) -> dict[str, object]:

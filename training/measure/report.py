@@ -14,6 +14,7 @@ from training.data.reviews import draw
 from training.io.progress import say
 from training.io.terminal import printable
 from training.measure.answers import Answers, Bin, as_arrays, reliability
+from training.measure.curve import ReadingCurve
 from training.measure.evaluate import (
     Evaluation,
     check_known_labels,
@@ -24,6 +25,7 @@ from training.measure.evaluate import (
     score_all,
 )
 from training.measure.metrics import Metric, Metrics, measure
+from training.measure.reading_curve import measure_readings, single_model
 from training.measure.slices import Loss, Slice, mostly_unknown, slices, top_losses
 
 #: Characters of a top loss shown on the terminal; HTML and JSON have the whole text.
@@ -54,7 +56,7 @@ class Report:
 
     `known`: the bundle was trained on the same file. `calibrated_on`: it was calibrated on it. `drawn`: the file has
     more rows than --limit. `dropped` rows were left out because their text is in the training file. A cascade has no
-    `calibration` of its own; its members have.
+    `calibration` of its own; its members have. `curve`: accuracy over cost, if it was asked for.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Report:
     bins: list[Bin]
     slices: list[Slice]
     top_losses: list[Loss]
+    curve: ReadingCurve | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The fields of the evaluation, and beside them everything else, ready for `json.dumps`."""
@@ -95,6 +98,7 @@ class Report:
             "reliability": [asdict(each) | {"accuracy": each.accuracy} for each in self.bins],
             "slices": [asdict(each) for each in self.slices],
             "top_losses": [asdict(each) for each in self.top_losses],
+            **({"reading_curve": self.curve.as_json()} if self.curve else {}),
         }
 
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
@@ -132,6 +136,7 @@ class Report:
                 f"{f'{each.by} {each.name}':<{width}}  {each.rows:>6} rows  {each.accuracy:>7.2%}  "
                 f"({low:.2%} to {high:.2%})"
             )
+        lines += ["", *self.curve.as_lines()] if self.curve else []
         for loss in self.top_losses:
             head = f"{loss.truth}, but predicted {loss.predicted}: probability of {loss.truth} {loss.probability:.4f}"
             lines += ["", head, printable(" ".join(loss.text.split())[:EXCERPT])]
@@ -148,18 +153,21 @@ def evaluate_file(
     train_file: Path | None = None,
     options: DataOptions = DEFAULTS,
     keep: Path | None = None,
+    curve_rows: int | None = None,
 ) -> Report:
     """Measure `variant` (None: the served one) of `bundle` on `limit` rows drawn of `file`, always the same.
 
     With `train_file`, what the bundle was trained on, the rows are checked for leaks as `options` say. `keep` is
-    that of `score_all`.
+    that of `score_all`. With `curve_rows`, ways of reading are compared on that many of the same rows.
 
     Raises:
-        UsageError: the file cannot be used, has labels that the bundle does not know, or has leaked too much.
+        UsageError: the file cannot be used, has labels that the bundle does not know, or has leaked too much; or ways
+            of reading are to be compared for a cascade.
         BundleError: the bundle is refused.
     """
     loaded = load(bundle)
     manifest = loaded.manifest
+    single = None if curve_rows is None else single_model(loaded)
     reviews, dropped = prepare_test(file, train_file, options, say)
     check_known_labels(reviews, manifest.labels)
     manifests = [model.manifest for model in models(loaded)]
@@ -176,6 +184,8 @@ def evaluate_file(
         classifier.self_check()
         served = classifier.variant
         scored = score_all(classifier, reviews.texts, "measuring", keep)
+    compared = draw(reviews, curve_rows, LIMIT_SEED)
+    curve = measure_readings(single, variant, compared, keep) if single else None
     probabilities = probabilities_of(scored)
     threshold = calibrations[0].threshold if calibrations else None  # members of a cascade have the same one
     answers = Answers(*as_arrays(probabilities, reviews.labels, manifest.labels), threshold, mostly_unknown(scored))
@@ -198,6 +208,7 @@ def evaluate_file(
         bins=reliability(answers),
         slices=slices(scored, reviews, answers),
         top_losses=top_losses(scored, reviews, answers, manifest.labels, losses),
+        curve=curve,
     )
 
 

@@ -50,13 +50,7 @@ def time_cascade(
         threads: that it was opened with.
     """
     engines: list[Labeller] = [*cascade.members.values(), *(_with(cascade, below) for below in points)]
-    seconds: list[list[float]] = [[] for _ in engines]
-    with ProgressBar("timing", ROUNDS * len(engines) * len(texts)) as bar:
-        for number in range(ROUNDS):
-            for place, engine in enumerate(engines):
-                seconds[place].append(_seconds(engine, texts))
-                bar.update((number * len(engines) + place + 1) * len(texts))
-    rates = [len(texts) / statistics.median(each) for each in seconds]
+    rates = time_in_turns(engines, texts)
     count = len(cascade.members)
     return Speed(
         rows=len(texts),
@@ -67,6 +61,17 @@ def time_cascade(
         members=tuple(rates[:count]),
         points=tuple(rates[count:]),
     )
+
+
+def time_in_turns(engines: Sequence[Labeller], texts: Sequence[str]) -> list[float]:
+    """Reviews per second of each of `engines` on `texts`, at least one: the median of `ROUNDS` rounds."""
+    seconds: list[list[float]] = [[] for _ in engines]
+    with ProgressBar("timing", ROUNDS * len(engines) * len(texts)) as bar:
+        for number in range(ROUNDS):
+            for place, engine in enumerate(engines):
+                seconds[place].append(_seconds(engine, texts))
+                bar.update((number * len(engines) + place + 1) * len(texts))
+    return [len(texts) / statistics.median(each) for each in seconds]
 
 
 def _seconds(engine: Labeller, texts: Sequence[str], clock: Callable[[], float] = time.perf_counter) -> float:
