@@ -12,6 +12,7 @@ from training.encoders.base import Base, find_base, load_classifier, local_direc
 from training.encoders.device import best_device
 from training.encoders.parallel import joined, the_only_run
 from training.io.progress import say
+from training.loop.few_steps import few_steps
 from training.loop.run import Lesson, begin, train
 from training.measure.calibrate import hold_out
 from training.measure.evaluate import Evaluation
@@ -52,6 +53,8 @@ def fit_prepared(prepared: Prepared, base: Base, settings: FitSettings, job: Job
     inherited = check_unseen([base.directory], prepared, say)
     rows = split(prepared, settings, job.data_options.near)
     say(f"base {base.name}, seed {settings.seed}")
+    if warning := few_steps(len(rows.data.train), settings):
+        say(warning)
     model = load_classifier(base, rows.data.train.label_names, settings.seed)
     plan = Plan.checked(model, base, rows, settings, job, inherited=inherited)
     with the_only_run("--checkpoints", job.directory):

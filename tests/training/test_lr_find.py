@@ -51,6 +51,52 @@ def test_a_loss_that_falls_by_less_than_it_varies_suggests_nothing() -> None:
     assert None not in suggestions(rates, quiet.tolist(), smoothed)
 
 
+def curve(fall: float, rise: float, depth: float, noise: float, steps: int = 100, *, seed: int = 1) -> Any:
+    """A range test from 1e-6 to 1 whose loss falls by `depth` around `fall` and rises from `rise`, in decades."""
+    from training.loop.lr_find import RateTest, _running_mean, suggestions
+
+    decades = np.linspace(-6, 0, steps)
+    losses = 0.7 - depth / (1 + np.exp(-4 * (decades - fall))) + 3 * np.clip(decades - rise, 0, None)
+    losses = losses + np.random.default_rng(seed).normal(0, noise, steps)
+    smoothed = [_running_mean(losses[: step + 1].tolist()) for step in range(steps)]
+    rates = (10**decades).tolist()
+    return RateTest(tuple(rates), tuple(losses), tuple(smoothed), *suggestions(rates, losses, smoothed), False)
+
+
+def test_one_rate_is_recommended_if_the_curve_has_one() -> None:
+    """The lower of the two suggestions, with and without a little noise, near where the loss falls."""
+    for noise in (0.0, 0.02, 0.05):
+        test = curve(-3.5, -2, 0.4, noise)
+        assert test.recommended == min(test.steepest, test.tenth_of_lowest)
+        assert 10**-4.2 < test.recommended < 10**-2.5
+        assert test.as_text().splitlines()[1] == f"recommended: --learning-rate {test.recommended:.1e}"
+
+
+def test_noise_alone_is_hardly_ever_recommended() -> None:
+    """A loss that does not depend on the rate falls somewhere by chance: in 100 tests at most two are taken in."""
+    found = [curve(-3.5, -2, 0.0, 0.1, seed=seed).recommended for seed in range(100)]
+    assert sum(rate is not None for rate in found) <= 2
+
+
+@pytest.mark.parametrize(
+    ("drawn", "why"),
+    [
+        ((-3.5, -2, 0.01, 0.2), "too noisy"),
+        ((-3.5, -6, 0.0, 0.0), "never falls"),
+        ((-3.5, 1, 0.4, 0.0), "still falls at the highest rate"),
+        ((-4.5, -4, 0.4, 0.0, 30), "too few steps"),
+        ((-5.5, -1, 0.4, 0.0), "too noisy: the steepest descent"),
+    ],
+)
+def test_no_rate_is_recommended_without_saying_why(drawn: tuple[Any, ...], why: str) -> None:
+    """Noise, no fall, an end too early and too few steps are told apart, each with flags to try."""
+    test = curve(*drawn)
+    assert test.recommended is None
+    line = test.as_text().splitlines()[1]
+    assert line.startswith(f"no recommendation: {why}") or why in line
+    assert "--" in line or "never falls" in line
+
+
 def rate_test(tmp_path: Path, settings: RateTestSettings, break_it: bool = False) -> tuple[Any, Any, dict[str, Any]]:
     """A range test of a tiny encoder on two reviews; the model after it, and its weights before."""
     import torch
@@ -106,8 +152,10 @@ def test_the_command_prints_rates_and_draws_them(
     assert (tmp_path / "plot.png").read_bytes().startswith(PNG)
     assert main([*command, "--json"]) == 0
     numbers = json.loads(capsys.readouterr().out)
-    assert f"steepest descent at {numbers['steepest']:.1e}: --learning-rate {numbers['steepest']:.1e}" in text
-    assert f"--learning-rate {numbers['tenth_of_lowest']:.1e}" in text
+    assert f"steepest descent at {numbers['steepest']:.1e}\n" in text
+    assert f"a tenth of the rate of the lowest loss: {numbers['tenth_of_lowest']:.1e}" in text
+    assert text.count("--learning-rate") == (numbers["recommended"] is not None)
+    assert (numbers["recommended"] is None) == (numbers["why_none"] is not None)
     assert len(numbers["rates"]) == len(numbers["losses"])
 
 

@@ -27,6 +27,15 @@ DIVERGED = 4.0
 #: Share of the old value in the smoothed loss.
 SMOOTHING = 0.9
 
+#: The two suggestions may differ by this factor; else the curve says too little for one rate.
+AGREEING = 10.0
+
+#: The smoothed loss has to fall by this multiple of its own deviation: 99 % of 150 drawn tests of pure noise fall less.
+RELIABLE = 6.0
+
+#: Fewest steps up to the lowest loss from which a rate is recommended.
+LEAST_STEPS = 15
+
 #: First steps whose slopes are ignored: their smoothed loss is the mean of too few values.
 UNSETTLED = 5
 
@@ -37,6 +46,7 @@ class RateTest:
 
     `steepest` is the rate at which the smoothed loss falls fastest per decade, `tenth_of_lowest` a tenth of the rate of
     its lowest value. Both are None if the loss hardly fell. `diverged`: the test ended before the highest rate.
+    `recommended` is the one rate to use, the lower of the two; None: `why_none` says why there is none.
     """
 
     rates: tuple[float, ...]
@@ -46,20 +56,35 @@ class RateTest:
     tenth_of_lowest: float | None
     diverged: bool
 
+    @property
+    def why_none(self) -> str | None:
+        """Why no rate is recommended, and what to try; None if one is."""
+        return why_not(self.rates, self.losses, self.smoothed)
+
+    @property
+    def recommended(self) -> float | None:
+        """The rate for `--learning-rate`."""
+        if self.steepest is None or self.tenth_of_lowest is None or self.why_none:
+            return None
+        return min(self.steepest, self.tenth_of_lowest)
+
     def as_json(self) -> dict[str, Any]:
         """The fields, ready for `json.dumps`."""
-        return asdict(self)
+        return asdict(self) | {"recommended": self.recommended, "why_none": self.why_none}
 
     def as_text(self) -> str:
         """The same for people: the rates that were tried, and the suggested ones."""
         end = "where the loss diverged" if self.diverged else "the highest one"
         tried = f"{len(self.rates)} steps, rates from {self.rates[0]:.1e} to {self.rates[-1]:.1e}, {end}"
-        if self.steepest is None:
-            return f"{tried}\nno suggestion: the loss hardly fell; try a higher --highest-rate or more --steps"
-        return (
-            f"{tried}\nsteepest descent at {self.steepest:.1e}: --learning-rate {self.steepest:.1e}\n"
-            f"a tenth of the rate of the lowest loss: --learning-rate {self.tenth_of_lowest:.1e}"
-        )
+        lines = [tried]
+        if self.recommended is None:
+            lines.append(f"no recommendation: {self.why_none}")
+        else:
+            lines.append(f"recommended: --learning-rate {self.recommended:.1e}")
+        if self.steepest is not None:
+            lines.append(f"steepest descent at {self.steepest:.1e}")
+            lines.append(f"a tenth of the rate of the lowest loss: {self.tenth_of_lowest:.1e}")
+        return "\n".join(lines)
 
 
 def find_rate(
@@ -138,15 +163,44 @@ def suggestions(
     the first `UNSETTLED` steps, or fell by no more than the standard deviation of the smoothed loss.
     """
     lowest = int(np.argmin(smoothed))
-    if lowest <= UNSETTLED:
-        return None, None
-    # The difference of two steps has sqrt(2) times the deviation of one; that of an exponential mean is smaller.
-    of_step = float(np.std(np.diff(losses[: lowest + 1]))) / math.sqrt(2)
-    if smoothed[UNSETTLED] - smoothed[lowest] <= of_step * math.sqrt((1 - SMOOTHING) / (1 + SMOOTHING)):
+    if lowest <= UNSETTLED or smoothed[UNSETTLED] - smoothed[lowest] <= _noise(losses[: lowest + 1]):
         return None, None
     slopes = np.gradient(np.asarray(smoothed), np.log10(rates))
     steepest = UNSETTLED + int(np.argmin(slopes[UNSETTLED : lowest + 1]))
     return rates[steepest], rates[lowest] / 10
+
+
+def why_not(rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float]) -> str | None:
+    """Why these steps recommend no rate, and what to try; None if they do."""
+    lowest = int(np.argmin(smoothed))
+    steepest, tenth = suggestions(rates, losses, smoothed)
+    if lowest <= UNSETTLED and len(rates) <= LEAST_STEPS:
+        return "too few steps before the loss diverged; try a lower --highest-rate or more --steps"
+    if lowest <= UNSETTLED:
+        return "the loss never falls; check that the labels say something about the texts, or try a lower --lowest-rate"
+    fall = smoothed[UNSETTLED] - smoothed[lowest]
+    if steepest is None or tenth is None or fall < RELIABLE * _noise(losses[: lowest + 1]):
+        return (
+            "too noisy: the loss falls hardly more than chance makes it vary from step to step; try a larger "
+            "--batch-size, more --steps or a higher --highest-rate"
+        )
+    if lowest < LEAST_STEPS:
+        return f"too few steps: the loss is lowest after {lowest + 1}; try more --steps or a lower --lowest-rate"
+    if lowest == len(smoothed) - 1:
+        return "the loss still falls at the highest rate, so that the best one is not known; raise --highest-rate"
+    if max(steepest, tenth) > AGREEING * min(steepest, tenth):
+        return (
+            f"too noisy: the steepest descent ({steepest:.1e}) and a tenth of the rate of the lowest loss "
+            f"({tenth:.1e}) differ by more than {AGREEING:.0f} times; try a larger --batch-size or more --steps"
+        )
+    return None
+
+
+def _noise(losses: Sequence[float]) -> float:
+    """Standard deviation of the smoothed loss that is due to the differences between steps."""
+    # The difference of two steps has sqrt(2) times the deviation of one; that of an exponential mean is smaller.
+    of_step = float(np.std(np.diff(losses))) / math.sqrt(2)
+    return of_step * math.sqrt((1 - SMOOTHING) / (1 + SMOOTHING))
 
 
 def _running_mean(losses: Sequence[float]) -> float:
