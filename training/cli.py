@@ -38,6 +38,7 @@ COMMANDS = {
     "profile": ("training.commands.profile", "measure what is usual for a bundle, so that the worker notices drift"),
     "predict": ("training.commands.predict", "label the texts of files or standard input"),
     "explain": ("training.commands.explain", "show which words decided the label of a text"),
+    "clean": ("training.commands.clean", "show what finished runs keep beside their bundles, and remove it"),
     "compare": (
         "training.commands.compare",
         "train small models, BERT and DistilBERT on the same rows, and measure them",

@@ -1,12 +1,9 @@
 """A run that is too short to learn says so before it begins, with flags that make it long enough."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-from tests.tiny_encoder import make_base, write_reviews
-from training.cli import main
 from training.loop.batches import total_steps
 from training.loop.few_steps import few_steps
 from training.settings import FitSettings
@@ -49,17 +46,3 @@ def test_800_rows_at_the_defaults_are_warned_about_and_a_usual_file_is_not() -> 
     assert "compare --models logreg" in warning
     assert few_steps(800, defaults.model_copy(update={"learning_rate": 2e-4})) is None
     assert few_steps(25_000, defaults) is None
-
-
-def test_fit_says_it_before_it_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Before the first step, on stderr; the run goes on."""
-    base, train = make_base(tmp_path / "base"), write_reviews(tmp_path / "train.xlsx", 40, seed=1)
-    test = write_reviews(tmp_path / "test.xlsx", 16, seed=2)
-    files = ["--train", str(train), "--test", str(test), "--base", str(base), "--out", str(tmp_path / "out")]
-    assert main(["fit", *files, "--max-length", "48", "--train-max-length", "24", "--name", "a b"]) == 2
-    assert "WARNING" not in capsys.readouterr().err  # refused before
-    main(["fit", *files, "--max-length", "48", "--train-max-length", "24", "--calibration-share", "0"])
-    lines = capsys.readouterr().err.splitlines()
-    places = [place for place, line in enumerate(lines) if line.startswith(("WARNING: 2 optimiser", "training starts"))]
-    assert len(places) == 2
-    assert lines[places[0]].startswith("WARNING")

@@ -60,7 +60,7 @@ def curve(fall: float, rise: float, depth: float, noise: float, steps: int = 100
     losses = losses + np.random.default_rng(seed).normal(0, noise, steps)
     smoothed = [_running_mean(losses[: step + 1].tolist()) for step in range(steps)]
     rates = (10**decades).tolist()
-    return RateTest(tuple(rates), tuple(losses), tuple(smoothed), *suggestions(rates, losses, smoothed), False)
+    return RateTest(tuple(rates), tuple(losses), tuple(smoothed), *suggestions(rates, losses.tolist(), smoothed), False)
 
 
 def test_one_rate_is_recommended_if_the_curve_has_one() -> None:

@@ -1,6 +1,7 @@
 """What `fit` and `distil` share on the command line, besides their options."""
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 from training.commands.options import read_data_options
@@ -33,3 +34,18 @@ def show(arguments: argparse.Namespace, made: "tuple[Manifest, Evaluation] | Non
         manifest, evaluation = made
         print(as_text(evaluation))  # noqa: T201
         print(f"{arguments.out}: {manifest.name} {manifest.version}, serves {manifest.served}")  # noqa: T201
+        _tell_leftovers(arguments)
+
+
+def _tell_leftovers(arguments: argparse.Namespace) -> None:
+    """Say what the run keeps, for a resume or another packaging, and how to remove it."""
+    from training.commands.leftovers import in_units, leftovers_of
+    from training.io.progress import say
+
+    elsewhere = [arguments.checkpoints, getattr(arguments, "teacher_cache", None)]
+    paths = [arguments.out, *(path for path in elsewhere if path)]
+    found = {left.directory: left for path in paths for left in leftovers_of(path)}
+    for left in found.values():
+        say(f"{left.directory} keeps {in_units(left.size)}: {left.what}")
+    if found:
+        say(f"remove it with: review-training clean --yes {shlex.join(map(str, paths))}")
