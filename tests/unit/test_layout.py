@@ -17,7 +17,7 @@ ORDER = {
     ),
     "training": (
         *("io", "settings", "data", "predictor", "encoders", "loop", "measure", "packaging", "baselines", "teachers"),
-        *("plan", "fit", "distil", "cascade", "comparison", "compare", "commands", "cli"),
+        *("plan", "fit", "distil", "cascade", "adoption", "adopt", "comparison", "compare", "commands", "cli"),
     ),
 }
 MODULES_BESIDE_ROOMS = 12
