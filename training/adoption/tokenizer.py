@@ -1,5 +1,6 @@
 """The tokenizer of a checkpoint as one `tokenizer.json`: what the worker reads with it is what transformers reads."""
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ def load_tokenizer(name: str, directory: Path) -> Any:
     """
     if not any((directory / file).is_file() for file in FILES):
         raise UsageError(f"{name} has no tokenizer.json and no vocabulary: save its tokenizer into the same directory")
+    if not (directory / TOKENIZER).is_file() and any(directory.glob("*.model")) and not _reads_sentencepiece():
+        raise UsageError(
+            f"the tokenizer of {name} is a model of sentencepiece: install what converts it (pip install sentencepiece "
+            "protobuf) and run the command again, or add a tokenizer.json to the checkpoint"
+        )
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
@@ -41,6 +47,10 @@ def load_tokenizer(name: str, directory: Path) -> Any:
             "tokenizer.json: it cannot be served"
         )
     return tokenizer
+
+
+def _reads_sentencepiece() -> bool:
+    return all(importlib.util.find_spec(package) for package in ("sentencepiece", "google.protobuf"))
 
 
 def as_json(name: str, directory: Path, tokenizer: Any, embedded: int) -> str:
