@@ -56,9 +56,8 @@ _FAMILIES: dict[str, dict[str, Any]] = {
     "modernbert": _SIZES
     | {
         "max_position_embeddings": POSITIONS,
-        "num_hidden_layers": 4,
         "local_attention": 8,
-        "global_attn_every_n_layers": 3,
+        "global_attn_every_n_layers": 2,
         "classifier_pooling": "mean",
     },
 }

@@ -1,7 +1,7 @@
 """Each family that can be adopted: a checkpoint of random weights answers in its bundle as it does in transformers."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import pytest
 
 from consumer.model.batching import pad
 from consumer.model.bundle import load_bundle
-from consumer.model.encoder import Encoder
+from consumer.model.encoder import Encoder, bare_tokenizer
 from consumer.model.engines import open_engine
 from consumer.model.labeller import Scored
 from tests.tiny_checkpoints import POSITIONS, write_checkpoint
@@ -23,6 +23,9 @@ from training.measure.evaluate import open_classifier
 
 # Exporting and quantising take their time on a busy machine, however small the model.
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
+
+#: The others have the layers of BERT, and quantising takes seconds.
+QUANTISED = {"distilbert", "bert", "mpnet", "deberta-v2", "modernbert"}
 
 #: The first output is the positive one: an order that nobody would guess.
 LABELS = ("POSITIVE", "NEGATIVE")
@@ -57,9 +60,20 @@ def answers_of_transformers(checkpoint: Path, texts: tuple[str, ...]) -> npt.NDA
         return np.concatenate([model.eval()(**inputs).logits.numpy() for inputs in asked])
 
 
+def untied(checkpoint: Path, bundle: Path, texts: Sequence[str]) -> tuple[str, ...]:
+    """`texts` without those of which two orders of the same tokens are equally probable to a Unigram model."""
+    from transformers import AutoTokenizer
+
+    theirs: Any = AutoTokenizer.from_pretrained(checkpoint)
+    ours = bare_tokenizer((bundle / "tokenizer.json").read_text("utf-8"))
+    pairs = [(theirs(text)["input_ids"], ours.encode(text).ids) for text in texts]
+    assert all(sorted(expected) == sorted(found) for expected, found in pairs)
+    return tuple(text for text, (expected, found) in zip(texts, pairs, strict=True) if expected == found)
+
+
 @pytest.fixture(scope="module", params=FAMILIES)
 def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopted]:
-    """A bundle of the family with int8 scales from texts."""
+    """A bundle of the family, with int8 if that differs from others."""
     import torch
 
     from training.encoders.base import quiet_transformers
@@ -71,8 +85,10 @@ def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     checkpoint = write_checkpoint(directory / "checkpoint", request.param, LABELS)
     (directory / "texts.txt").write_text("\n".join(sentences(130)), encoding="utf-8")
     options = ["--texts", str(directory / "texts.txt"), "--calibration-texts", "24", "--min-agreement", "0.5"]
+    options = options if request.param in QUANTISED else []
     assert main(["adopt", str(checkpoint), "--out", str(directory / "bundle"), *options]) == 0
-    texts = (*PROBES, *sentences(POSITIONS + 8, seed=2))
+    texts = untied(checkpoint, directory / "bundle", (*PROBES, *sentences(POSITIONS + 8, seed=2)))
+    assert len(texts) > 80
     yield Adopted(checkpoint, directory / "bundle", texts, answers_of_transformers(checkpoint, texts))
     torch.set_num_threads(threads)
 
@@ -96,15 +112,16 @@ def test_logits_are_those_of_transformers(adopted: Adopted) -> None:
 
 
 def test_labels_are_those_of_transformers(adopted: Adopted) -> None:
-    """The worker gives each text the label that the outputs have in the configuration, in int8 nearly always."""
+    """The worker gives each text the label that its output has in the configuration, in int8 nearly always."""
     manifest = load_bundle(adopted.bundle).manifest
     assert manifest.labels == LABELS
-    assert set(manifest.variants) == {"int8", "bf16", "fp32", "torch"}
+    int8 = {"int8"} if adopted.bundle.parent.name.rstrip("0") in QUANTISED else set()
+    assert set(manifest.variants) == {"bf16", "fp32", "torch"} | int8
     wanted = [LABELS[output] for output in adopted.expected.argmax(axis=1)]
     least = {"int8": 0.7, "fp32": 1.0, "torch": 1.0}
-    for variant, share in least.items():
+    for variant in manifest.variants.keys() & least.keys():
         with open_classifier(adopted.bundle, variant) as classifier:
             results = classifier.classify(adopted.texts).results
         same = [isinstance(each, Scored) and each.label == label for each, label in zip(results, wanted, strict=True)]
         assert len(same) > 80
-        assert np.mean(same) >= share, variant
+        assert np.mean(same) >= least[variant], variant

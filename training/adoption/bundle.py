@@ -17,7 +17,7 @@ from training.adoption.order import check_order
 from training.adoption.origin import Origin
 from training.adoption.probes import PROBES
 from training.adoption.record import AdoptionRecord, Compared
-from training.adoption.reference import check_alike, reference_logits
+from training.adoption.reference import ask_transformers, check_alike
 from training.adoption.rows import Rows
 from training.io.output import write_text
 from training.io.progress import say
@@ -73,7 +73,9 @@ def write_bundle(adopted: Adopted, rows: Rows, settings: AdoptSettings, out: Pat
         GaveUp: it cannot be written, for example because the disk is full.
     """
     probes = (*PROBES, *rows.samples[:COMPARED])
-    expected = reference_logits(adopted.model, adopted.tokenizer, probes, adopted.reading.max_length)
+    expected = ask_transformers(
+        adopted.model, adopted.tokenizer, adopted.tokenizer_json, probes, adopted.reading.max_length
+    )
     with replacing(out) as bundle:
         say("exporting: torch, OpenVINO fp32")
         export.export_tokenizer(adopted.tokenizer_json, bundle)
@@ -83,7 +85,7 @@ def write_bundle(adopted: Adopted, rows: Rows, settings: AdoptSettings, out: Pat
         variants = {name: variant for name, variant in export.VARIANTS.items() if name != FAST}
         write_golden(bundle, nothing_to_replay())
         seal(bundle, facts | {"variants": variants, "served": REFERENCE})
-        largest, compared = check_alike(bundle, expected, adopted.labels, probes, adopted.reading)
+        largest, compared = check_alike(bundle, expected, adopted.labels, adopted.reading)
         say(f"{REFERENCE} answers {compared} texts as transformers does: logits differ by at most {largest:.1e}")
         if rows.deciding:
             check_order(bundle, rows.deciding, adopted.labels)

@@ -6,7 +6,6 @@ from typing import Any
 
 from consumer.errors import UsageError
 from training.adoption.config import outputs
-from training.io.terminal import printable
 
 #: What transformers calls an output that nobody named.
 _UNNAMED = re.compile(r"LABEL_\d+", re.IGNORECASE)
@@ -75,7 +74,7 @@ def _advice(count: int) -> str:
 
 
 def _check(labels: Sequence[str]) -> None:
-    if any(not label.strip() or printable(label) != label for label in labels):
+    if any(not label.strip() or not label.isprintable() for label in labels):
         raise UsageError("a label is empty or holds control characters: rename the outputs, as in --labels 0=neg,1=pos")
     if len({label.casefold() for label in labels}) != len(labels):
         raise UsageError(

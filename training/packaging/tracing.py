@@ -46,7 +46,9 @@ def _by_table(original: Any, config: Any) -> Any:
     """`original`, looked up: computed here, for what is computed in a trace is computed again by OpenVINO."""
     most = config.max_relative_positions
     most = config.max_position_embeddings if most < 1 else most
-    table = original(torch.arange(-MAX_LENGTH, MAX_LENGTH + 1), getattr(config, "position_buckets", -1), most).to(torch.long)
+    table = original(torch.arange(-MAX_LENGTH, MAX_LENGTH + 1), getattr(config, "position_buckets", -1), most).to(
+        torch.long
+    )
 
     def bucket(relative_pos: torch.Tensor, *_: int) -> torch.Tensor:
         found: torch.Tensor = table[relative_pos + MAX_LENGTH]
