@@ -85,6 +85,8 @@ def _answer(hub: FakeHub, path: str) -> tuple[int, bytes, dict[str, str]]:
                 {"type": "file", "path": file.name, "oid": _etag(file), "size": file.stat().st_size} for file in files
             ]
         return 200, json.dumps(facts).encode(), {"Content-Type": "application/json"}
+    if len(parts) != 5:
+        return 404, b"", {}
     name, revision, file = "/".join(parts[:2]), parts[3], parts[4]
     directory = hub.directory(name, revision)
     if directory is None or not (directory / file).is_file():

@@ -161,7 +161,7 @@ def test_exchanged_labels_are_not_what_transformers_answers(workplace: Path, ado
 
     bundle = load_bundle(adopted)
     model: Any = AutoModelForSequenceClassification.from_pretrained(workplace / "checkpoint").eval()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(workplace / "checkpoint/tokenizer.json"), pad_token="[PAD]")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(workplace / "checkpoint/tokenizer.json"))
     expected = ask_transformers(model, tokenizer, bundle.tokenizer_json, PROBES, bundle.manifest.max_length)
     uncalibrated = Path(shutil.copytree(adopted, workplace / "uncalibrated"))
     seal(uncalibrated, **bundle.manifest.model_dump(exclude={"files", "calibration"}))
@@ -235,5 +235,6 @@ def test_a_checkpoint_is_downloaded_from_the_hub_at_a_pinned_revision(
         ):
             with pytest.raises(UsageError, match=words):
                 find_checkpoint(name, revision)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
     with pytest.raises(UsageError, match=r"could not be downloaded from the hub .* `hf download me/other`"):
         find_checkpoint("me/other")

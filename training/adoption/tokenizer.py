@@ -1,7 +1,6 @@
 """The tokenizer of a checkpoint as one `tokenizer.json`: what the worker reads with it is what transformers reads."""
 
 import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +96,7 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def token_ids(tokenizer: Any, texts: Sequence[str], max_length: int) -> Any:
-    """`texts` as transformers gives them to the model: tensors of shape (texts, tokens), the end of long ones cut."""
+def token_ids(tokenizer: Any, text: str, max_length: int) -> Any:
+    """`text` as transformers gives it to the model: tensors of shape (1, tokens), the end of a long one cut."""
     tokenizer.truncation_side = "right"
-    return tokenizer(list(texts), truncation=True, max_length=max_length, padding=True, return_tensors="pt")
+    return tokenizer(text, truncation=True, max_length=max_length, return_tensors="pt")
