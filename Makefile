@@ -12,6 +12,9 @@ export UV_PROJECT_ENVIRONMENT := .venv
 # For `make soak`.
 MINUTES ?= 45
 SEED ?= 7
+# How many tests run side by side. Those of one file stay together: they share what is slow to make.
+PROCESSES ?= 2
+SIDE_BY_SIDE := -n $(PROCESSES) --dist loadfile
 # For `make mutants`: numbers to run (all by default), and how many at a time.
 ONLY ?=
 JOBS ?= 1
@@ -43,7 +46,7 @@ demo: env  ## run a real Kafka, a sample of reviews and the worker on this machi
 	$(BIN)/review-consumer demo
 
 test: env-dev  ## run the tests, including those on a real broker
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 faults: env-dev  ## run every row of the failure table on real brokers (docs/delivery.md)
 	$(BIN)/pytest tests/faults

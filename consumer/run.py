@@ -29,6 +29,7 @@ from consumer.service.watchdog import Watchdog
 from consumer.settings import WorkerSettings
 from consumer.settings.sources import read_settings
 from consumer.settings.worker import MOST_THREADS
+from consumer.tracing.opening import open_tracing
 from consumer.worker import Worker
 
 log = logging.getLogger("consumer")
@@ -103,6 +104,8 @@ def serve(
     stop = Stop(lambda line: logs.write_unlocked(logging.INFO, line))
     metrics.ready.set_function(lambda: health.ready)
     with ExitStack() as closing:
+        tracing = open_tracing(settings, metrics)
+        closing.callback(tracing.close)
         page = Page(settings, health, metrics.registry, closing.enter_context(RecentLines()))
         server = HealthServer(settings.metrics_host, settings.metrics_port, health, metrics.registry, page.render)
         closing.callback(server.close)
@@ -148,14 +151,16 @@ def serve(
 
         worker = Worker(
             settings,
-            Broker(settings, connection, at=at, alive=alive, events=metrics),
+            tracing.channel(Broker(settings, connection, at=at, alive=alive, events=metrics)),
             classifier,
             model=model,
             metrics=metrics,
             health=health,
             alive=alive,
             stopping=stop.is_requested,
+            stopwatch=tracing.stopwatch,
         )
+        closing.callback(tracing.flush)  # before the worker leaves its group, so that both take their time at once
         health.answered(Obstacle.OUTSIDE)
         log.info("ready: %s from %s", settings.delivery.value, settings.input_topic)
         is_drained = worker.run()

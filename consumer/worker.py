@@ -40,6 +40,7 @@ class Worker:
         health: updated with what the broker returns.
         alive: called at least once in each turn of the loop, and during waits that are long and yet no hang.
         stopping: whether to return after the current poll.
+        stopwatch: notes where the time goes.
 
     Attributes:
         counts: outcomes that were committed, "labelled" and "dead_lettered".
@@ -56,6 +57,7 @@ class Worker:
         health: Health,
         alive: Callable[[], None],
         stopping: Callable[[], bool] = lambda: False,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self._settings = settings
         self._broker = broker
@@ -63,7 +65,7 @@ class Worker:
         self._health = health
         self._alive = alive
         self._stopping = stopping
-        self._stopwatch = Stopwatch()
+        self._stopwatch = stopwatch or Stopwatch()
         self._labelling = Labelling(
             settings, classifier, model=model, metrics=metrics, stopwatch=self._stopwatch, alive=alive
         )

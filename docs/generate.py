@@ -10,7 +10,7 @@ from pathlib import Path
 from consumer.flags import described, groups, is_secret
 from consumer.records.fault import Reason
 from consumer.service.stopwatch import Activity, Stage
-from consumer.service.table import LOOKUP_RESULTS, TOKEN_KINDS, TRANSACTION_RESULTS, MetricTable, PollEnd
+from consumer.service.table import LOOKUP_RESULTS, SPAN_RESULTS, TOKEN_KINDS, TRANSACTION_RESULTS, MetricTable, PollEnd
 from consumer.settings import WorkerSettings
 from consumer.settings.sources import CONFIG_VARIABLE, PREFIX, SECRETS_VARIABLE
 from consumer.tools.schema import schema
@@ -74,7 +74,8 @@ Labels have these values. Each series exists from the start, at 0; those of `lab
 - `cause`: {values(PollEnd)}
 - `kind`: {values(TOKEN_KINDS)}
 - `member`: the models of the cascade; `end`: `low` and `high`
-- `result` of transactions: {values(TRANSACTION_RESULTS)}; of cache lookups: {values(LOOKUP_RESULTS)}
+- `result` of transactions: {values(TRANSACTION_RESULTS)}; of cache lookups: {values(LOOKUP_RESULTS)};
+  of [spans](tracing.md): {values(SPAN_RESULTS)}
 
 ## Where the time goes
 

@@ -26,6 +26,7 @@ class FakeBroker:
         lag: records from the position to the end.
         obstacle: what keeps the worker from reading.
         answers: whether it tells how far there is to go.
+        headers: of each record; none if empty.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class FakeBroker:
         lag: int = 0,
         obstacle: Obstacle | None = None,
         answers: bool = True,
+        headers: Sequence[tuple[tuple[str, bytes | None], ...]] = (),
     ) -> None:
         self.turns = 0
         self.obstacle = obstacle
@@ -46,7 +48,9 @@ class FakeBroker:
         self.asked_for: list[int] = []
         self.commits = 0
         self.published: list[Outgoing] = []
-        self._records = [Record("reviews", 0, n, 0, None, value, ()) for n, value in enumerate(values)]
+        of_each = headers or [()] * len(values)
+        pairs = zip(values, of_each, strict=True)
+        self._records = [Record("reviews", 0, n, 0, None, value, own) for n, (value, own) in enumerate(pairs)]
         self._polls, self._done_with = polls, polls if done_with is None else done_with
         self._done_after, self._publishes, self._lag = done_after, publishes, lag
 

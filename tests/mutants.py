@@ -64,6 +64,8 @@ BUNDLE_FILES, OPENVINO = "consumer/model/files.py", "consumer/model/engines/open
 CASCADE, MEMBERS = "consumer/model/cascade/labeller.py", "consumer/model/cascade/bundle.py"
 START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings/topics.py", "consumer/kafka/fixes/__init__.py"
 REPLAY, JUDGE = "consumer/tools/dlq/replay.py", "consumer/tools/dlq/judge.py"
+SPANS, EXPORTING, TRACING = "consumer/tracing/spans.py", "consumer/tracing/exporting.py", "consumer/tracing/on.py"
+TRACE_TESTS, EXPORT_TESTS = "tests/unit/test_tracing.py", "tests/unit/test_tracing_export.py"
 
 MUTATIONS = (
     Mutation(
@@ -556,6 +558,74 @@ MUTATIONS = (
             ),
         ),
         "tests/integration/test_dlq.py::test_earlier_marks_are_cleaned",
+    ),
+    Mutation(
+        "a header that is almost a trace is taken for one",
+        (Change("consumer/tracing/context.py", "_FORMAT.fullmatch(", "_FORMAT.match("),),
+        f"{TRACE_TESTS}::test_a_header_that_is_no_sampled_trace_is_passed_on_as_it_came",
+    ),
+    Mutation(
+        "the second of two trace headers is overlooked",
+        (Change("consumer/tracing/context.py", "if len(places) != 1:", "if not places:"),),
+        f"{TRACE_TESTS}::test_a_header_that_is_no_sampled_trace_is_passed_on_as_it_came",
+    ),
+    Mutation(
+        "a result points to a span that its worker does not record",
+        (Change(SPANS, "if not span.is_recording():", "if False:"),),
+        f"{TRACE_TESTS}::test_a_trace_that_this_worker_does_not_record_is_passed_on_as_it_came",
+    ),
+    Mutation(
+        "results that were not published have spans",
+        (
+            Change(
+                SPANS,
+                """\
+        kind = type(error.__cause__ or error).__name__
+""",
+                """\
+        kind = type(error.__cause__ or error).__name__
+        for span in self._created:
+            span.end()
+""",
+            ),
+        ),
+        f"{TRACE_TESTS}::test_a_poll_that_is_not_published_says_so_and_its_results_have_no_span",
+    ),
+    Mutation(
+        "a poll links to each of its records",
+        (Change(SPANS, "contexts[: MOST_LINKS - len(before)]", "contexts"),),
+        f"{TRACE_TESTS}::test_a_poll_has_a_bounded_number_of_links",
+    ),
+    Mutation(
+        "OpenTelemetry is imported although tracing is off",
+        (
+            Change(
+                "consumer/tracing/opening.py",
+                "    if not settings.tracing:\n",
+                "    import opentelemetry.trace\n\n    if not settings.tracing:\n",
+            ),
+        ),
+        f"{TRACE_TESTS}::test_nothing_of_opentelemetry_is_loaded_while_tracing_is_off",
+    ),
+    Mutation(
+        "the queue of spans has no bound of its own",
+        (Change(EXPORTING, "if has_room := self._pending < self._most:", "if has_room := True:"),),
+        f"{EXPORT_TESTS}::test_a_full_queue_drops_spans_and_counts_each",
+    ),
+    Mutation(
+        "an exit waits until the collector has answered",
+        (Change(TRACING, "flushing.join(max(0.0, self._deadline - time.monotonic()))", "flushing.join()"),),
+        f"{EXPORT_TESTS}::test_an_exit_waits_for_a_silent_collector_only_so_long",
+    ),
+    Mutation(
+        "headers for the collector that cannot be read are logged",
+        (Change(EXPORTING, "    reader.addFilter(keep)\n", ""),),
+        f"{EXPORT_TESTS}::test_what_cannot_be_followed_is_refused_at_start",
+    ),
+    Mutation(
+        "the exporter may complain as often as it likes",
+        (Change("consumer/service/logs.py", '"opentelemetry.": 60.0, ', ""),),
+        f"{EXPORT_TESTS}::test_a_collector_that_is_away_fills_no_log",
     ),
 )
 

@@ -100,6 +100,7 @@ def new_consumer(settings: WorkerSettings, clients: Clients) -> Any:
     return KafkaConsumer(
         **connection(settings, CONNECT_SECONDS, settings.request_timeout_seconds),
         kafka_client=clients,
+        metrics_enabled=False,  # nobody reads kafka-python's own, and they cost time on every record
         group_id=settings.group_id,
         group_instance_id=settings.instance_id if settings.static_membership else None,
         isolation_level="read_committed",  # also makes a new owner wait for offsets that are being committed
@@ -121,6 +122,7 @@ def new_reader(settings: WorkerSettings, clients: Clients) -> Any:
     return KafkaConsumer(
         **connection(settings, CONNECT_SECONDS, settings.request_timeout_seconds),
         kafka_client=clients,
+        metrics_enabled=False,
         group_id=None,
         isolation_level="read_committed",
         enable_auto_commit=False,
@@ -138,6 +140,7 @@ def new_producer(settings: WorkerSettings, clients: Clients, compression: str | 
     producer = KafkaProducer(
         **connection(settings, CONNECT_SECONDS, settings.request_timeout_seconds),
         kafka_client=clients,
+        metrics_enabled=False,
         **(
             {
                 "transactional_id": settings.transactional_id,

@@ -14,6 +14,9 @@ from rich.logging import RichHandler
 
 #: Between two lines of kafka-python with the same template.
 REPEAT_SECONDS = 10.0
+#: Between two lines of a library with the same template, by what the names of its loggers begin with. A collector of
+#: traces may be away for days without harm.
+_REPEATS = {"kafka.": REPEAT_SECONDS, "opentelemetry.": 60.0, "urllib3.": 60.0}
 #: The most templates that are distinguished.
 TEMPLATES = 500
 #: What differs between two lines that kafka-python formats itself: addresses of objects, and numbers.
@@ -69,19 +72,20 @@ class _Terminal(Console):
 
 
 class RepeatFilter(logging.Filter):
-    """Thins out what kafka-python repeats up to a hundred times a second while brokers are in trouble."""
+    """Thins out what libraries repeat: kafka-python up to a hundred times a second while brokers are in trouble."""
 
     def __init__(self) -> None:
         super().__init__()
         self._last: dict[str, tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether `record` is ours, or the first of its template for `REPEAT_SECONDS`; it counts the others."""
-        if not record.name.startswith("kafka."):
+        """Whether `record` is ours, or the first of its template for so many seconds; it counts the others."""
+        seconds = next((each for prefix, each in _REPEATS.items() if record.name.startswith(prefix)), None)
+        if seconds is None:
             return True
         template = _VARYING.sub("#", str(record.msg))
         shown, left_out = self._last.get(template, (0.0, 0))
-        if 0 <= record.created - shown < REPEAT_SECONDS:  # a clock that was set back silences nothing
+        if 0 <= record.created - shown < seconds:  # a clock that was set back silences nothing
             self._last[template] = shown, left_out + 1
             return False
         if len(self._last) >= TEMPLATES:

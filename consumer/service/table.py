@@ -16,6 +16,8 @@ TOKEN_KINDS = ("real", "padding")
 TRANSACTION_RESULTS = ("committed", "aborted")
 #: How the cache answers.
 LOOKUP_RESULTS = ("hit", "miss")
+#: What becomes of spans.
+SPAN_RESULTS = ("exported", "dropped")
 
 
 class PollEnd(StrEnum):
@@ -157,6 +159,12 @@ class MetricTable:
             registry=registry,
         )
         self.transactions = Counter("reviews_transactions", "Transactions that ended", ["result"], registry=registry)
+        self.spans = Counter(
+            "reviews_spans",
+            "Spans that a collector took, or that were dropped because none took them; none if tracing is off",
+            ["result"],
+            registry=registry,
+        )
         self.rebalance_seconds = Histogram(
             "reviews_rebalance_seconds",
             "Time from joining the group again until all partitions that this worker got can be read",
@@ -184,6 +192,7 @@ class MetricTable:
             (self.tokens, TOKEN_KINDS),
             (self.transactions, TRANSACTION_RESULTS),
             (self.cache_lookups, LOOKUP_RESULTS),
+            (self.spans, SPAN_RESULTS),
         ):
             for value in values:
                 metric.labels(str(value))

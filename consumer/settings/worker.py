@@ -108,7 +108,7 @@ class LimitSettings(ModelSettings):
 
 
 class WorkerSettings(LimitSettings):
-    """Metrics and logs."""
+    """Metrics, logs and traces."""
 
     metrics_host: str = Field(
         "127.0.0.1", description="address on which /metrics, /live, /ready and the page for people are served"
@@ -120,3 +120,8 @@ class WorkerSettings(LimitSettings):
         "auto", description="json: one object per line; text: for people; auto: text on a terminal, else json"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level that is logged")
+    tracing: bool = Field(
+        False,
+        description="send a span of each poll to an OpenTelemetry collector, and carry the trace of each record on to "
+        "its result; the OTEL_* variables say where the collector is (docs/tracing.md). Needs the extra tracing",
+    )

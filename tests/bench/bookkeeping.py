@@ -1,8 +1,9 @@
-"""What metrics and the cache cost: `python -m tests.bench.bookkeeping`.
+"""What metrics, the cache and traces cost: `python -m tests.bench.bookkeeping`.
 
-Microseconds of processor time for each record, by records of a poll: everything that the loop counts in one turn, and
-the lookup of a text of 1,300 characters that the cache does not know. To be compared with what a model takes for a
-review: 2,600 µs (student-imdb) to 43,000 µs (distilbert-imdb) on two cores of an EPYC 9004.
+Microseconds of processor time for each record, by records of a poll: everything that the loop counts in one turn, the
+lookup of a text of 1,300 characters that the cache does not know, and the spans of a poll whose records belong to no
+trace, or each to a sampled one. Spans are encoded as for a collector, in their own thread. To be compared with what a
+model takes for a review: 2,600 µs (student-imdb) to 43,000 µs (distilbert-imdb) on two cores of an EPYC 9004.
 """
 
 import argparse
@@ -12,17 +13,27 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
 from consumer.model.cache import Cache
 from consumer.model.classifier import Classifier
 from consumer.model.labeller import Classified, Scored, Stats
 from consumer.model.text import clean
 from consumer.records.outcomes import Outcome
 from consumer.records.outgoing import Outgoing
+from consumer.records.poll import Channel
 from consumer.records.progress import Progress
 from consumer.records.record import Record
 from consumer.service.metrics import Metrics
 from consumer.service.stopwatch import Stage, Stopwatch
 from consumer.service.table import PollEnd
+from consumer.settings import WorkerSettings
+from consumer.tracing.context import HEADER, header_value
+from consumer.tracing.exporting import Export
+from consumer.tracing.on import Tracing
+from tests.fake_broker import FakeBroker
 
 SIZES = (1, 16, 256, 1024)
 PARTITIONS = 4
@@ -94,6 +105,41 @@ def looking_up(size: int) -> float:
     return statistics.median(found)
 
 
+class Encoded(SpanExporter):
+    """Encodes spans as they are sent, and sends nothing."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """All of them."""
+        encode_spans(spans).SerializeToString()
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Nothing to do."""
+
+
+def tracing(size: int, traced: bool) -> float:
+    """Seconds that the spans of one poll of `size` records take, in all threads."""
+    values = [header_value(number, number, 1) for number in range(1, size + 1)]
+    own = [((HEADER, value),) if traced else () for value in values]
+    broker, rounds = FakeBroker([b""] * size, polls=10**9, headers=own), max(5, 2000 // size)
+    made = Tracing(WorkerSettings(), Export(Encoded(), Metrics().spans, most=(size + 9) * rounds))
+
+    def turns(channel: Channel, watch: Stopwatch) -> float:
+        began = time.process_time()
+        for _ in range(rounds):
+            poll = channel.poll(size)
+            for stage in (Stage.PARSE, Stage.INFER, Stage.SERIALISE, Stage.PUBLISH):
+                watch.begin(stage)
+            headers = [[(name, value or b"") for name, value in each.headers] for each in poll.records]
+            channel.publish(poll, [Outgoing("reviews.labeled", 0, None, b"", each) for each in headers])
+        if channel is not broker:
+            made.close()
+        return (time.process_time() - began) / rounds
+
+    plain = turns(broker, Stopwatch())
+    return turns(made.channel(broker), made.stopwatch) - plain
+
+
 def _seconds(work: Callable[[], None], rounds: int) -> float:
     """Processor seconds of `work`, the median of so many `rounds`."""
     found = []
@@ -107,10 +153,11 @@ def _seconds(work: Callable[[], None], rounds: int) -> float:
 def main() -> int:
     """Print the table in Markdown."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    print("| records per poll | metrics, µs per record | cache, µs per text |")
-    print("|---|---|---|")
+    print("| records per poll | metrics | cache | spans of polls | and of each record |")
+    print("|---|---|---|---|---|")
     for size in SIZES:
-        print(f"| {size} | {counting(size) / size * 1e6:.1f} | {looking_up(size) / size * 1e6:.1f} |")
+        found = (counting(size), looking_up(size), tracing(size, traced=False), tracing(size, traced=True))
+        print(f"| {size} | " + " | ".join(f"{seconds / size * 1e6:.1f}" for seconds in found) + " |")
     return 0
 
 

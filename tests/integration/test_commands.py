@@ -32,6 +32,7 @@ SMALLEST = {
         "--times 1 --only 'rebalance'",
         "| rebalance: a worker joins, partitions that move | 1 | ",
     ),
+    "tests.bench.tools": ("--records 1000", "| `dlq export` | 1,000 | "),
     "tests.bench.engines": (
         "--rounds 1 --reviews 2 --seconds 0.1 --checkpoint {checkpoint} --bundle {bundle} --also {cascade}",
         "this worker, through Kafka",

@@ -125,7 +125,12 @@ def _print(output: Output, found: list[Row]) -> None:
         ("", "check", HEAD),
     )
     counts = {status: sum(row.status is status for row in found) for status in Status}
-    line = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
+    plural = {Status.WARNING: "s"}
+    line = ", ".join(
+        f"{count} {status.value}{plural.get(status, '') if count > 1 else ''}"
+        for status, count in counts.items()
+        if count
+    )
     worst = next(status for status in (Status.FAILED, Status.UNKNOWN, Status.WARNING, Status.OK) if counts[status])
     output.say(line, STYLES[worst])
 

@@ -1,0 +1,1 @@
+"""OpenTelemetry, if the setting `tracing` is on: a span for each poll, and the trace of each record goes on."""
