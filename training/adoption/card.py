@@ -17,7 +17,8 @@ def adoption_card(manifest: Manifest, record: AdoptionRecord, served: Evaluation
     )
     header = yaml_header(
         manifest.name,
-        manifest.variants[manifest.served].accuracy,
+        served,
+        file=record.sources[-1].file if record.sources else "",
         license_name=origin.license,
         license_link=origin.license_link,
         language=origin.language,

@@ -1,15 +1,12 @@
 """Where a checkpoint comes from and under which licence, as its own files say; what they do not say is unknown."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from training.adoption.find import Checkpoint
-from training.packaging.header import UNKNOWN
-
-README = "README.md"
+from training.packaging.header import README, UNKNOWN, card_facts, license_of
 
 
 class Origin(BaseModel):
@@ -35,37 +32,23 @@ class Origin(BaseModel):
 def read_origin(found: Checkpoint, facts: Mapping[str, Any], license_given: str | None) -> Origin:
     """What the files of a checkpoint say; `facts` is its configuration, and `license_given` what the user says."""
     told = card_facts(found.directory / README)
-    own = _text(told.get("license_name")) or _text(told.get("license"))
+    own = license_of(found.directory)
     return Origin(
         name=found.name,
         revision=found.revision,
         sha256=found.sha256,
         family=str(facts["model_type"]),
-        license=license_given or own or UNKNOWN,
-        license_from="given with --license" if license_given else "its model card" if own else "",
-        license_link=_text(told.get("license_link")),
+        license=license_given or own,
+        license_from="given with --license" if license_given else "its model card" if own != UNKNOWN else "",
+        license_link=str(told["license_link"]) if "license_link" in told else None,
         language=_texts(told.get("language")),
         base_model=_texts(told.get("base_model")) or _texts(_public(facts.get("_name_or_path"))),
     )
 
 
-def card_facts(path: Path) -> dict[str, Any]:
-    """The YAML header of a model card; empty if there is none, or none that can be read."""
-    from huggingface_hub import ModelCard
-
-    try:
-        return dict(ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()) if path.is_file() else {}
-    except Exception:  # whatever YAML and the hub's library make of a file that somebody wrote by hand
-        return {}
-
-
 def _public(name: Any) -> Any:
     """A name on the hub, not a path on the machine of whoever trained the model."""
     return name if isinstance(name, str) and not name.startswith((".", "/", "~")) and name.count("/") <= 1 else None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from training.measure.gate import REFERENCE, choose_served
 from training.packaging import export
 from training.packaging.card import CARD, model_card
 from training.packaging.golden import nothing_to_replay, record_golden
+from training.packaging.header import license_of, yaml_header
 from training.packaging.record import BUNDLE_RECORD, DataPart, RunRecord
 from training.packaging.scales import scale_windows
 from training.packaging.sealing import replacing, seal, write_golden
@@ -99,7 +100,14 @@ def package(
         seal(bundle, facts)
         write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), data.train))
         manifest = seal(bundle, facts)
-        write_text(bundle / CARD, model_card(manifest, evaluations[served], record))
+        header = yaml_header(
+            manifest.name,
+            evaluations[served],
+            file=test.path.name,
+            license_name=packaging.license or license_of(base.directory),
+            base_model=[base.name],
+        )
+        write_text(bundle / CARD, header + model_card(manifest, evaluations[served], record))
         record.measured(evaluations).write(bundle / BUNDLE_RECORD)
         manifest = seal(bundle, facts)
         for variant in manifest.variants:
