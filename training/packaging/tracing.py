@@ -61,4 +61,5 @@ def _seeing_itself(config: Any, inputs_embeds: torch.Tensor, attention_mask: tor
     """The tokens that each token sees in a layer with a window, shape (batch, 1, tokens, tokens)."""
     places = torch.arange(inputs_embeds.shape[1], device=inputs_embeds.device)
     distance = (places[:, None] - places[None, :]).abs()
-    return ((distance <= config.sliding_window) & attention_mask.bool()[:, None, None, :]) | (distance == 0)
+    seen: torch.Tensor = (distance <= config.sliding_window) & attention_mask.bool()[:, None, None, :]
+    return seen | (distance == 0)
