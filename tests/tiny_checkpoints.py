@@ -135,10 +135,11 @@ def _bytes(specials: Sequence[str]) -> Any:
 
 
 def _roberta() -> Any:
-    from transformers import RobertaTokenizer
+    import transformers
 
+    kind: Any = transformers.RobertaTokenizer
     model = json.loads(_bytes(_ROBERTA).to_str())["model"]
-    return RobertaTokenizer(vocab=model["vocab"], merges=[tuple(pair) for pair in model["merges"]])
+    return kind(vocab=model["vocab"], merges=[tuple(pair) for pair in model["merges"]])
 
 
 def _modernbert() -> Any:
@@ -150,7 +151,7 @@ def _modernbert() -> Any:
         single="[CLS] $A [SEP]", special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     )
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), _BERT, strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)  # type: ignore[no-untyped-call]
 
 
 def _unigram(kind: str, specials: Sequence[str], unknown: str) -> Any:

@@ -161,7 +161,8 @@ def test_exchanged_labels_are_not_what_transformers_answers(workplace: Path, ado
 
     bundle = load_bundle(adopted)
     model: Any = AutoModelForSequenceClassification.from_pretrained(workplace / "checkpoint").eval()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(workplace / "checkpoint/tokenizer.json"))
+    file = workplace / "checkpoint/tokenizer.json"
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file))  # type: ignore[no-untyped-call]
     expected = ask_transformers(model, tokenizer, bundle.tokenizer_json, PROBES, bundle.manifest.max_length)
     uncalibrated = Path(shutil.copytree(adopted, workplace / "uncalibrated"))
     seal(uncalibrated, **bundle.manifest.model_dump(exclude={"files", "calibration"}))
@@ -200,7 +201,9 @@ def test_int8_that_disagrees_with_fp32_is_not_served(tmp_path: Path) -> None:
     texts = ["good film", "awful film", "the film was great", "bad", "moving"]
     bundle = write_tiny_bundle(tmp_path / "bundle")
     assert choose_by_agreement(bundle, texts, 1.0) == ("int8", {"int8": 1.0})
-    _write_graph(bundle / INT8[0], np.tile(np.float32([[1, -1]]), (20, 1)), quantised=True)  # always neg
+    _write_graph(
+        bundle / INT8[0], np.tile(np.array([[1, -1]], dtype=np.float32), (20, 1)), quantised=True
+    )  # always neg
     seal(bundle)
     served, shares = choose_by_agreement(bundle, texts, 0.8)
     assert (served, shares) == ("bf16", {"int8": 0.4, "bf16": 1.0})

@@ -1,6 +1,7 @@
 """Reads the configuration of a checkpoint, and refuses what cannot be served before any weight is loaded."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def _check_head(name: str, facts: dict[str, Any]) -> None:
         raise UsageError(f"{name} answers with a number, not with a label (regression), so it cannot be served")
 
 
-def outputs(facts: dict[str, Any]) -> int:
+def outputs(facts: Mapping[str, Any]) -> int:
     """How many outputs the head has as far as the configuration says; transformers takes two where it does not."""
     names = facts.get("id2label")
     return len(names) if isinstance(names, dict) and names else int(facts.get("num_labels") or 2)

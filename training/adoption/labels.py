@@ -24,7 +24,7 @@ def label_names(name: str, facts: Mapping[str, Any], renamed: Mapping[str, str])
             there.
     """
     found = configured(facts)
-    count = outputs(dict(facts))
+    count = outputs(facts)
     keys = [{str(number), f"LABEL_{number}", found.get(number, str(number))} for number in range(count)]
     if unknown := sorted(set(renamed) - set().union(*keys)):
         known = found.values() if found else map(str, range(count))

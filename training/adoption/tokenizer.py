@@ -33,7 +33,7 @@ def load_tokenizer(name: str, directory: Path) -> Any:
 
     try:
         if not (directory / "tokenizer_config.json").is_file() and (directory / TOKENIZER).is_file():
-            return PreTrainedTokenizerFast(tokenizer_file=str(directory / TOKENIZER))
+            return PreTrainedTokenizerFast(tokenizer_file=str(directory / TOKENIZER))  # type: ignore[no-untyped-call]
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # transformers and tokenizers raise many kinds, and bare Exception
         raise UsageError(

@@ -91,5 +91,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _in_the_file(arguments: argparse.Namespace) -> dict[str, str]:
     """The labels of --test that are renamed. A number in the file need not be the number of an output."""
-    names: dict[str, str] = {old: new for old, new in arguments.labels.items() if not old.isdigit()}
-    return names | arguments.test_labels
+    outputs: dict[str, str] = arguments.labels
+    in_file: dict[str, str] = arguments.test_labels
+    return {old: new for old, new in outputs.items() if not old.isdigit()} | in_file

@@ -92,7 +92,7 @@ def choose_by_agreement(bundle: Path, texts: Sequence[str], least: float) -> tup
 def _labels(bundle: Path, variant: str, texts: Sequence[str]) -> list[str | None]:
     """The label of each text; a text without an answer agrees with another one without."""
     with open_classifier(bundle, variant) as classifier:
-        return [each and each.label for each in score_all(classifier, texts, f"asking {variant}")]
+        return [each.label if each else None for each in score_all(classifier, texts, f"asking {variant}")]
 
 
 def _measure(bundle: Path, variant: str, reviews: Reviews, kept: Path | None) -> Measured:

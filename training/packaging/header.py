@@ -26,18 +26,20 @@ def yaml_header(
     from huggingface_hub import EvalResult, ModelCardData
 
     task = "text-classification"
-    results = measured and [
+    results = [
         EvalResult(
             task_type=task,
             dataset_type="file",
             dataset_name=file,
             metric_type="accuracy",
-            metric_value=round(measured.accuracy, 4),
+            metric_value=round(each.accuracy, 4),
         )
+        for each in (measured,)
+        if each
     ]
     data = ModelCardData(
         model_name=name if results else None,
-        eval_results=results,
+        eval_results=results or None,
         license=license_name,
         license_link=license_link,
         language=list(language) or None,
