@@ -7,7 +7,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: help env env-training env-dev demo test lint docs faults faults-smoke mutants bench bench-training soak clean
+.PHONY: help env env-training env-dev demo test lint sbom docs faults faults-smoke mutants bench bench-training soak clean
 
 # For `make soak`.
 MINUTES ?= 45
@@ -66,11 +66,17 @@ bench-training: env-dev  ## compare the speed of training with peers: make bench
 soak: env-dev  ## kill workers at random for a long time: make soak MINUTES=45 SEED=7
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
 
-lint: env-dev  ## run ruff, mypy and the check of generated pages
+lint: env-dev  ## run ruff, mypy, hadolint and the check of generated pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/hadolint -c deploy/docker/hadolint.yaml deploy/docker/Dockerfile
+
+sbom: env-dev  ## write bills of materials (CycloneDX) into dist/, and check the licence of every dependency
+	$(BIN)/python -m deploy.licences
+	$(BIN)/python -m deploy.sbom packages -o dist/review-consumer.cdx.json
+	$(BIN)/python -m deploy.sbom packages --all-extras -o dist/review-consumer-all-extras.cdx.json
 
 docs: env-dev  ## regenerate the pages and pictures that are made from code; runs the demo
 	$(BIN)/python docs/generate.py

@@ -124,6 +124,7 @@ def serve(
             variant=classifier.variant,
         )
         metrics.note_model(model, classifier.labels)
+        metrics.note_profile(bundle.profile, settings.drift_window)
         if isinstance(bundle, CascadeBundle):
             metrics.note_members(bundle.manifest)
         log.info("model %s %s (%s) is ready, digest %s", model.name, model.version, model.variant, model.digest[:12])

@@ -63,6 +63,7 @@ READING = "consumer/kafka/reading.py"
 BUNDLE_FILES, OPENVINO = "consumer/model/files.py", "consumer/model/engines/openvino.py"
 CASCADE, MEMBERS = "consumer/model/cascade/labeller.py", "consumer/model/cascade/bundle.py"
 START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings/topics.py", "consumer/kafka/fixes/__init__.py"
+DRIFT, PROFILING = "consumer/service/drift.py", "training/packaging/profile.py"
 REPLAY, JUDGE = "consumer/tools/dlq/replay.py", "consumer/tools/dlq/judge.py"
 SPANS, EXPORTING, TRACING = "consumer/tracing/spans.py", "consumer/tracing/exporting.py", "consumer/tracing/on.py"
 TRACE_TESTS, EXPORT_TESTS = "tests/unit/test_tracing.py", "tests/unit/test_tracing_export.py"
@@ -626,6 +627,70 @@ MUTATIONS = (
         "the exporter may complain as often as it likes",
         (Change("consumer/service/logs.py", '"opentelemetry.": 60.0, ', ""),),
         f"{EXPORT_TESTS}::test_a_collector_that_is_away_fills_no_log",
+    ),
+    Mutation(
+        "reviews never leave the window of drift",
+        (Change(DRIFT, "        if len(self._window) == self._size:\n", "        if len(self._window) == -1:\n"),),
+        "tests/unit/test_drift.py::test_only_the_last_reviews_count",
+    ),
+    Mutation(
+        "a window of a few reviews is compared with a profile",
+        (Change(DRIFT, "        if limit < 0:\n            return\n", ""),),
+        "tests/unit/test_drift.py::test_few_reviews_say_nothing",
+    ),
+    Mutation(
+        "the drift of the last model stays on the gauges",
+        (Change(DRIFT, "        self._divergences.clear()\n", ""),),
+        "tests/unit/test_drift.py::test_another_model_begins_a_new_window",
+    ),
+    Mutation(
+        "a burst of other reviews before a silence is never compared",
+        (
+            Change(
+                "consumer/service/metrics.py",
+                "        self._drift.compare_if_due()  # for what came last before a silence\n",
+                "",
+            ),
+        ),
+        "tests/unit/test_drift.py::test_an_idle_worker_compares_its_last_reviews",
+    ),
+    Mutation(
+        "the profile of another model is served with a bundle",
+        (
+            Change(
+                "consumer/model/profile.py",
+                "    if set(profile.features[Feature.LABEL].names) != set(labels):\n",
+                "    if not labels:\n",
+            ),
+        ),
+        "tests/unit/test_profile.py::test_a_bad_profile_is_refused_with_the_bundle",
+    ),
+    Mutation(
+        "a member is profiled although its cascade then refuses it",
+        (Change(PROFILING, "        _check_no_other_cascade(each, source)\n", ""),),
+        "tests/training/test_profile.py::test_a_member_is_not_profiled_alone",
+    ),
+    Mutation(
+        "a calibrated copy keeps the profile of the old probabilities",
+        (
+            Change(
+                "training/packaging/calibrated_copy.py",
+                "        write_profile(draft, reviews, calibrated, encoder, manifest.labels)\n",
+                "",
+            ),
+        ),
+        "tests/training/test_profile.py::test_the_profile_of_a_calibrated_copy_has_the_new_probabilities",
+    ),
+    Mutation(
+        "limits take a small profile for certain",
+        (
+            Change(
+                "training/measure/profile.py",
+                "divergence(windows, samples)",
+                "divergence(windows, counts)",
+            ),
+        ),
+        "tests/training/test_profile.py::test_limits_are_what_chance_does_not_exceed",
     ),
 )
 

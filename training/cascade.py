@@ -80,6 +80,7 @@ def cascade(order: Order) -> str:
     speed = write_cascade(
         order.out, asked, decided, measured, name=order.name or order.out.name, choosing=choosing, timing=timing
     )
+    say(f"so that the worker notices drift: review-training profile --bundle {order.out} --data {order.test}")
     return as_text([bundle.manifest.name for bundle in bundles], decided, measured, speed)
 
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "lr-find": ("training.commands.lr_find", "find a learning rate: a range test with a plot"),
     "evaluate": ("training.commands.evaluate", "measure a bundle on a file of labelled reviews"),
     "calibrate": ("training.commands.calibrate", "calibrate the probabilities of a bundle"),
+    "profile": ("training.commands.profile", "measure what is usual for a bundle, so that the worker notices drift"),
     "predict": ("training.commands.predict", "label the texts of files or standard input"),
     "explain": ("training.commands.explain", "show which words decided the label of a text"),
     "compare": (

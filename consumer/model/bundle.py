@@ -11,17 +11,22 @@ from pathlib import Path
 from consumer.errors import BundleError
 from consumer.model.files import is_cascade, parsed, read_file, read_manifest, verify_files
 from consumer.model.manifest import GOLDEN, MANIFEST, TOKENIZER, FileSum, Golden, Manifest, Variant
+from consumer.model.profile import Profile, read_profile
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle whose listed files are all present and unchanged; `digest` is the SHA-256 of its manifest, in hex."""
+    """A bundle whose listed files are all present and unchanged; `digest` is the SHA-256 of its manifest, in hex.
+
+    `profile`: what its answers were like on texts of its own kind, if that was measured.
+    """
 
     path: Path
     manifest: Manifest
     golden: Golden
     tokenizer_json: str
     digest: str
+    profile: Profile | None = None
 
     def variant(self, name: str | None) -> tuple[str, Variant]:
         """The variant called `name`, or the one served by default.
@@ -75,7 +80,8 @@ def verified_bundle(path: Path, content: bytes, digest: str) -> Bundle:
         tokenizer_json = read_file(path, TOKENIZER, manifest.files[TOKENIZER]).decode()
     except UnicodeDecodeError:
         raise BundleError(f"{path / TOKENIZER} is not UTF-8; rebuild the bundle") from None
-    return Bundle(path, manifest, golden, tokenizer_json, digest)
+    profile = read_profile(path, manifest.files, manifest.labels)
+    return Bundle(path, manifest, golden, tokenizer_json, digest, profile)
 
 
 def read_golden(path: Path, files: Mapping[str, FileSum], answering: Iterable[str]) -> Golden:

@@ -13,10 +13,10 @@ from pydantic_core import from_json
 
 from consumer.errors import BundleError
 from consumer.model.embedded import STUDENT, located
-from consumer.model.manifest import GOLDEN, MANIFEST, TOKENIZER, FileSum
+from consumer.model.manifest import GOLDEN, MANIFEST, PROFILE, TOKENIZER, FileSum
 
 #: Largest size of the files that are parsed, bytes. About 100 times what a bundle of today has.
-MOST_BYTES = {MANIFEST: 1 << 20, GOLDEN: 1 << 24, TOKENIZER: 1 << 27}
+MOST_BYTES = {MANIFEST: 1 << 20, PROFILE: 1 << 20, GOLDEN: 1 << 24, TOKENIZER: 1 << 27}
 
 _PIECE_BYTES = 1 << 20
 

@@ -3,6 +3,7 @@
     manifest.json     name, labels, truncation, precision variants, accuracy, calibration, SHA-256 of every other file
     tokenizer.json    Hugging Face tokenizer
     golden.json       texts with the probabilities that each variant must give
+    profile.json      what answers were like on texts of the model's kind; may be missing
     openvino/*.xml,*.bin, model.safetensors + config.json    the weights, per variant
 
 Nothing in a bundle is executed or unpickled.
@@ -19,6 +20,7 @@ from consumer.model.text import TextRules
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 GOLDEN = "golden.json"
+PROFILE = "profile.json"
 
 #: The most tokens that a model may read at once.
 MAX_LENGTH = 8192

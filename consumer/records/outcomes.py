@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from consumer.model.labeller import Scored
+from consumer.model.language import UNDETERMINED, language_of
 from consumer.records.fault import Fault, Reason
 from consumer.records.foreign_headers import foreign_headers
 from consumer.records.messages import Model, dead_letter_headers, prediction_json, source_headers
@@ -17,13 +18,14 @@ from consumer.settings import OutputTimestamp, WorkerSettings
 class Outcome:
     """The outcome of one record: a prediction with its label, or a dead letter with its fault.
 
-    `characters` is the length of the text that was labelled.
+    `characters` is the length of the text that was labelled, `language` what `language_of` says of it.
     """
 
     source: Record
     outgoing: Outgoing
     result: Scored | Fault
     characters: int = 0
+    language: str = UNDETERMINED
 
 
 class Outcomes:
@@ -57,7 +59,7 @@ class Outcomes:
         )
         if outgoing.size > self._max_bytes:
             return self.dead(record, Fault(Reason.PREDICTION_TOO_LARGE))
-        return Outcome(record, outgoing, scored, len(review.text))
+        return Outcome(record, outgoing, scored, len(review.text), language_of(review.text))
 
     def dead(self, record: Record, fault: Fault) -> Outcome:
         """Return the original bytes; if they are too large to produce, what fits of them and a header that says so."""

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from consumer.model.cascade.manifest import CascadeManifest
-from consumer.model.labeller import Stats
+from consumer.model.labeller import Scored, Stats
+from consumer.model.profile import Profile
 from consumer.records.events import Events
 from consumer.records.fault import Fault
 from consumer.records.messages import Model
 from consumer.records.outcomes import Outcome
 from consumer.records.progress import Progress
 from consumer.records.record import Record
+from consumer.service.drift import Drift
 from consumer.service.histograms import observe_all
 from consumer.service.stopwatch import Stage
 from consumer.service.table import MetricTable
@@ -25,12 +27,17 @@ class Metrics(MetricTable, Events):
     def __init__(self) -> None:
         super().__init__()
         self._waiting = Waiting()
+        self._drift = Drift(self.drift, self.drift_limit, self.drift_window)
 
     def note_model(self, model: Model, labels: Sequence[str]) -> None:
         """Report the model that is served, and begin to count each of its `labels`."""
         self.model.labels(model.name, model.version, model.variant, model.digest).set(1)
         for label in labels:
             self.labelled.labels(label)
+
+    def note_profile(self, profile: Profile | None, window: int) -> None:
+        """Compare the last `window` reviews that are labelled from now on with `profile`; see `Drift.restart`."""
+        self._drift.restart(profile, window)
 
     def note_members(self, cascade: CascadeManifest) -> None:
         """Begin to count the work of each member of `cascade`."""
@@ -92,6 +99,7 @@ class Metrics(MetricTable, Events):
     def note_lag(self, progress: Mapping[int, Progress]) -> None:
         """Record the lag of each partition whose position is known, and since when records wait."""
         self._waiting.seen(progress)
+        self._drift.compare_if_due()  # for what came last before a silence
         for partition, seen in progress.items():
             if seen.lag is not None:
                 self.lag.labels(str(partition)).set(seen.lag)
@@ -112,6 +120,9 @@ class Metrics(MetricTable, Events):
         self.unsure.inc(sum(bool(each.unsure) for each in scored))
         observe_all(self.score, (each.score for each in scored))
         observe_all(self.text_characters, (each.characters for each in outcomes if each.characters))
+        for language, count in Counter(each.language for each in outcomes if isinstance(each.result, Scored)).items():
+            self.languages.labels(language).inc(count)
+        self._drift.note(outcomes)
         # A producer's clock may be ahead of ours.
         dated = (each.source.timestamp_ms / 1000 for each in outcomes if each.source.timestamp_ms >= 0)
         observe_all(self.record_age, (max(0.0, now - timestamp) for timestamp in dated))

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
 from consumer.flags import version
+from consumer.model.language import LANGUAGES
 from consumer.records.fault import Reason
 from consumer.service.stopwatch import Activity, Stage
 
@@ -144,6 +145,29 @@ class MetricTable:
         self.text_characters = Histogram(
             "reviews_text_characters", "Length of the committed texts", buckets=_CHARACTERS, registry=registry
         )
+        self.languages = Counter(
+            "reviews_languages",
+            "Committed predictions by the language of the text, or its script, as its first words tell",
+            ["language"],
+            registry=registry,
+        )
+        self.drift = Gauge(
+            "reviews_drift",
+            "Jensen-Shannon divergence of the last labelled reviews from the bundle's profile, 0 to 1 bit",
+            ["feature"],
+            registry=registry,
+        )
+        self.drift_limit = Gauge(
+            "reviews_drift_limit",
+            "Divergence above which so many reviews are not like those of the profile",
+            ["feature"],
+            registry=registry,
+        )
+        self.drift_window = Gauge(
+            "reviews_drift_window_reviews",
+            "Last labelled reviews that are compared with the bundle's profile; 0 if it has none",
+            registry=registry,
+        )
         self.lag = Gauge(
             "reviews_lag", "Records between the worker's position and the end", ["partition"], registry=registry
         )
@@ -193,6 +217,7 @@ class MetricTable:
             (self.transactions, TRANSACTION_RESULTS),
             (self.cache_lookups, LOOKUP_RESULTS),
             (self.spans, SPAN_RESULTS),
+            (self.languages, LANGUAGES),
         ):
             for value in values:
                 metric.labels(str(value))

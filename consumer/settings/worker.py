@@ -12,6 +12,9 @@ from pydantic import Field, model_validator
 from consumer.settings.connection import Name
 from consumer.settings.times import TimeSettings
 
+#: Reviews that say something about drift; a window holds as many at least.
+LEAST_DRIFT_WINDOW = 100
+
 #: Default of `threads`. Each takes about 60 MiB, and workers usually run with 2 GiB, which is too little for 32.
 MOST_THREADS = 16
 
@@ -116,6 +119,13 @@ class WorkerSettings(LimitSettings):
     metrics_port: int = Field(
         9100, ge=0, le=65_535, description="port on which they are served; 0: any free one, which the log reports"
     )
+    drift_window: int = Field(
+        1_000,
+        ge=0,
+        le=100_000,
+        description="the last so many labelled reviews are compared with the bundle's profile, at least "
+        f"{LEAST_DRIFT_WINDOW}; 0: none",
+    )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="json: one object per line; text: for people; auto: text on a terminal, else json"
     )
@@ -125,3 +135,12 @@ class WorkerSettings(LimitSettings):
         description="send a span of each poll to an OpenTelemetry collector, and carry the trace of each record on to "
         "its result; the OTEL_* variables say where the collector is (docs/tracing.md). Needs the extra tracing",
     )
+
+    @model_validator(mode="after")
+    def _window_says_something(self) -> Self:
+        if 0 < self.drift_window < LEAST_DRIFT_WINDOW:
+            raise ValueError(
+                f"drift_window {self.drift_window} is too small to tell drift from chance; set at least "
+                f"{LEAST_DRIFT_WINDOW}, or 0 to turn it off"
+            )
+        return self

@@ -1,9 +1,10 @@
-"""What metrics, the cache and traces cost: `python -m tests.bench.bookkeeping`.
+"""What metrics, cache, language and traces cost: `python -m tests.bench.bookkeeping`.
 
-Microseconds of processor time for each record, by records of a poll: everything that the loop counts in one turn, the
-lookup of a text of 1,300 characters that the cache does not know, and the spans of a poll whose records belong to no
-trace, or each to a sampled one. Spans are encoded as for a collector, in their own thread. To be compared with what a
-model takes for a review: 2,600 µs (student-imdb) to 43,000 µs (distilbert-imdb) on two cores of an EPYC 9004.
+Microseconds of processor time for each record, by records of a poll: everything that the loop counts in one turn, drift
+included; the lookup of a text of 1,300 characters that the cache does not know; the language of such a text; and the
+spans of a poll whose records belong to no trace, or each to a sampled one. Spans are encoded as for a collector, in
+their own thread. To be compared with what a model takes for a review: 2,600 µs (student-imdb) to 43,000 µs
+(distilbert-imdb) on two cores of an EPYC 9004.
 """
 
 import argparse
@@ -12,14 +13,17 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from consumer.model.bundle import load_bundle
 from consumer.model.cache import Cache
 from consumer.model.classifier import Classifier
 from consumer.model.labeller import Classified, Scored, Stats
+from consumer.model.language import language_of
 from consumer.model.text import clean
 from consumer.records.outcomes import Outcome
 from consumer.records.outgoing import Outgoing
@@ -38,6 +42,8 @@ from tests.fake_broker import FakeBroker
 SIZES = (1, 16, 256, 1024)
 PARTITIONS = 4
 CHARACTERS = 1300
+BUNDLE = Path(__file__).parents[2] / "bundles/student-imdb"
+WORDS = ("a", "film", "that", "is", "long", "enough", "to", "be", "reviewed", "and", "<br />", "some", "more")
 ANSWER = Scored("pos", 0.9, {"neg": 0.1, "pos": 0.9}, 60, False)
 
 
@@ -66,6 +72,7 @@ class NoModel(Classifier):
 def counting(size: int) -> float:
     """Seconds that the loop takes to count one poll of `size` records."""
     metrics, watch = Metrics(), Stopwatch()
+    metrics.note_profile(load_bundle(BUNDLE).profile, WorkerSettings().drift_window)
     partitions = frozenset(range(PARTITIONS))
     metrics.note_assignment(partitions, frozenset())
     now = int(time.time() * 1000)
@@ -93,16 +100,31 @@ def counting(size: int) -> float:
 def looking_up(size: int) -> float:
     """Seconds that the cache takes for one poll of `size` texts that it does not know, and for keeping the answers."""
     cache, alone, draw = Cache(NoModel(), 10_000), NoModel(), random.Random(7)
-    words = ["a", "film", "that", "is", "long", "enough", "to", "be", "reviewed", "and", "<br />", "some", "more"]
     found = []
     for _ in range(max(5, 2000 // size)):
-        poll = [" ".join(draw.choices(words, k=CHARACTERS // 5))[:CHARACTERS] + str(n) for n in range(size)]
+        poll = [_text(draw) + str(n) for n in range(size)]
         began = time.thread_time()
         cache.classify(poll)
         between = time.thread_time()
         alone.classify(poll)
         found.append(2 * between - began - time.thread_time())
     return statistics.median(found)
+
+
+def telling(size: int) -> float:
+    """Seconds to tell the languages of one poll of `size` texts."""
+    draw = random.Random(7)
+    poll = [_text(draw) for _ in range(size)]
+
+    def tell() -> None:
+        for text in poll:
+            language_of(text)
+
+    return _seconds(tell, max(5, 2000 // size))
+
+
+def _text(draw: random.Random) -> str:
+    return " ".join(draw.choices(WORDS, k=CHARACTERS // 5))[:CHARACTERS]
 
 
 class Encoded(SpanExporter):
@@ -153,10 +175,11 @@ def _seconds(work: Callable[[], None], rounds: int) -> float:
 def main() -> int:
     """Print the table in Markdown."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    print("| records per poll | metrics | cache | spans of polls | and of each record |")
-    print("|---|---|---|---|---|")
+    print("| records per poll | metrics | cache | language | spans of polls | and of each record |")
+    print("|---|---|---|---|---|---|")
     for size in SIZES:
-        found = (counting(size), looking_up(size), tracing(size, traced=False), tracing(size, traced=True))
+        spans = tracing(size, traced=False), tracing(size, traced=True)
+        found = (counting(size), looking_up(size), telling(size), *spans)
         print(f"| {size} | " + " | ".join(f"{seconds / size * 1e6:.1f}" for seconds in found) + " |")
     return 0
 

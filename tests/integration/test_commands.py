@@ -28,6 +28,10 @@ PAGES = [
 SMALLEST = {
     "tests.bench.commit_path": ("--rounds 1 --records 64 --sizes 16", "| 16 | "),
     "tests.bench.bookkeeping": ("", "| 1024 | "),
+    "tests.bench.drift": (
+        "--rows 4 --complaints 110 --german 110 --window 100 --data {reviews} --bundle bundles/student-imdb",
+        "language 100, unknown 100 | label 96",
+    ),
     "tests.bench.recovery": (
         "--times 1 --only 'rebalance'",
         "| rebalance: a worker joins, partitions that move | 1 | ",
@@ -61,6 +65,7 @@ TARGETS = {
     "env-training": "env-dev is more",
     "env-dev": "test",
     "help": "below",
+    "sbom": "tests/integration/test_release.py",
     "clean": "removes what the others made",
 }
 

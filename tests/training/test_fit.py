@@ -58,8 +58,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def fitted(workplace: Path) -> Path:
-    """The bundle of one whole fit."""
-    assert main(arguments(workplace, "bundle")) == 0
+    """The bundle of one whole fit, which takes its few test rows for enough to make a profile of."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.packaging.profile.LEAST_ROWS", 60)
+        patch.setattr("training.measure.profile.DRAWN", 500)
+        assert main(arguments(workplace, "bundle")) == 0
     return workplace / "bundle"
 
 
@@ -86,6 +89,26 @@ def test_a_fit_calibrates_on_rows_that_it_did_not_train_on(fitted: Path) -> None
     assert found.data.sha256 == manifest.training_data[0].sha256
     assert found.target_precision == 0.9
     assert f"Logits are divided by {found.temperature:.3f}" in (fitted / "MODEL_CARD.md").read_text()
+
+
+def test_the_profile_of_a_fit_is_of_the_answers_that_the_worker_gives(fitted: Path) -> None:
+    """To the test rows, calibrated, by the variant that is served."""
+    from training.data.reviews import read_reviews
+    from training.measure.evaluate import open_classifier, score_all
+    from training.measure.profile import of_scored, profile_of
+
+    bundle = load_bundle(fitted)
+    assert bundle.profile is not None
+    assert (bundle.profile.data.file, bundle.profile.rows) == ("test.xlsx", 60)
+    texts = read_reviews(fitted.parent / "test.xlsx").texts
+    with open_classifier(fitted, None) as classifier:
+        scored = score_all(classifier, texts, "asking")
+    expected = profile_of(of_scored(texts, scored), bundle.manifest.labels, bundle.profile.data)
+    for feature, histogram in expected.features.items():
+        found = bundle.profile.features[feature]
+        assert (found.names, found.edges) == (histogram.names, histogram.edges)
+        moved = sum(abs(a - b) for a, b in zip(found.counts, histogram.counts, strict=True)) / 2
+        assert moved <= 2  # a score at an edge: int8 depends on the batch
 
 
 def test_a_bundle_holds_what_its_manifest_says_and_every_user_may_read_it(fitted: Path) -> None:

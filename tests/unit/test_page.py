@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from consumer.model.profile import Answered
 from consumer.records.fault import Reason
 from consumer.records.messages import Model
 from consumer.records.poll import Obstacle
@@ -23,6 +24,8 @@ from consumer.service.page.readings import WINDOW_SECONDS, Changes
 from consumer.service.page.recent import LINES, RecentLines
 from consumer.service.server import CACHE_SECONDS, HealthServer
 from consumer.settings import WorkerSettings
+from tests.drifting import outcome
+from tests.unit.test_profile import profile
 
 #: What must never become markup, wherever it comes from.
 HOSTILE = "<script>alert(1)</script>\"'><img src=x>&\u202e\x1b[2J"
@@ -309,3 +312,17 @@ def test_a_crowd_of_viewers_renders_it_rarely(health: Health, metrics: Metrics) 
 def test_durations_are_readable(seconds: float, shown: str) -> None:
     """Two units at most."""
     assert duration(seconds) == shown
+
+
+def test_drift_has_a_row_for_each_feature(page: Page, metrics: Metrics) -> None:
+    """The worst one first, with its limit; no table before there is something to compare."""
+    assert "against the profile" not in Shown(page.render()).text
+    metrics.note_model(MODEL, ("neg", "pos"))
+    metrics.note_profile(profile(), 200)
+    metrics.note_commit([outcome(Answered("neg", 0.7, 50, "de", 0.0))] * 100)
+    shown = Shown(page.render())
+    assert shown.row("last 100 reviews against the profile") == ["bits", "limit", ""]
+    assert shown.row("language") == ["1.000", "0.050", "drifts"]
+    assert shown.row("unknown") == ["0.052", "0.050", "drifts"]
+    heads = [row[0] for row in shown.rows if row]
+    assert heads.index("language") < heads.index("score") < heads.index("unknown")

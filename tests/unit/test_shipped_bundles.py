@@ -85,3 +85,21 @@ def test_the_golden_texts_tell_by_which_rules_they_are_cleaned() -> None:
     with pytest.raises(BundleError, match="golden text"):
         classifier.self_check()
     classifier.close()
+
+
+@pytest.mark.parametrize("name", [*PROMISED, *MOST_LOST])
+def test_a_shipped_bundle_has_a_profile(name: str) -> None:
+    """Of half of the rows that measured it, none of which trained it."""
+    bundle = load(BUNDLES / name)
+    assert bundle.profile is not None
+    assert bundle.profile.rows == 10_000
+    assert bundle.profile.data.sha256 == bundle.manifest.training_data[-1].sha256
+
+
+def test_the_pages_of_a_shipped_cascade_name_its_members() -> None:
+    """By the digests that they have now."""
+    for name in MOST_LOST:
+        members = [model.digest for model in models(load(BUNDLES / name))]
+        assert len(set(members)) == 2
+        for page in ("MODEL_CARD.md", "run.json"):
+            assert all(digest in (BUNDLES / name / page).read_text() for digest in members)

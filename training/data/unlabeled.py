@@ -31,9 +31,10 @@ def read_unlabeled(
     Raises:
         UsageError: the file cannot be read, lacks the column, or holds more of the test texts than `options` allow.
     """
-    reviews, bad = _read(path, column, options, say)
-    for reason, count in bad.items():
-        say(f"{path.name}: {count} rows left out: {reason}")
+    try:
+        reviews = read_only_texts(path, column, options, lambda line: say(_renamed(line)))
+    except UsageError as error:
+        raise UsageError(_renamed(str(error))) from None
     first: dict[str, int] = {}
     for row, key in enumerate(normalised_all(reviews.texts)):
         first.setdefault(key, row)
@@ -62,25 +63,33 @@ def unlike_held_out(
     return texts.only(row for row in range(len(texts)) if row not in known)
 
 
-def _read(
-    path: Path, column: str | None, options: DataOptions, say: Callable[[str], None]
-) -> tuple[Reviews, Counter[str]]:
+def read_only_texts(path: Path, column: str | None, options: DataOptions, say: Callable[[str], None]) -> Reviews:
+    """The texts of `path`, each with the label `NONE`; rows without a text are left out and reported.
+
+    Args:
+        path: one of the files that `read_texts` reads.
+        column: see `read_texts`.
+        options: how tables are read.
+        say: receives what was guessed, and what is left out.
+
+    Raises:
+        UsageError: the file cannot be read, lacks the column, or holds no text.
+    """
     texts: list[str] = []
     places: list[int | str] = []
     bad: Counter[str] = Counter()
-    try:
-        for row in read_texts(str(path), column, lambda line: say(_renamed(line)), options.table, with_others=False):
-            text, reason = text_or_reason(row.text)
-            if text is None:
-                bad[row.reason or str(reason)] += 1
-            else:
-                texts.append(text)
-                places.append(row.row)
-    except UsageError as error:
-        raise UsageError(_renamed(str(error))) from None
+    for row in read_texts(str(path), column, say, options.table, with_others=False):
+        text, reason = text_or_reason(row.text)
+        if text is None:
+            bad[row.reason or str(reason)] += 1
+        else:
+            texts.append(text)
+            places.append(row.row)
     if not texts:
         raise UsageError(f"{path} has no usable text" + (f" ({next(iter(bad))})" if bad else ": it is empty"))
-    return Reviews(path, file_sha256(path), tuple(texts), (NONE,) * len(texts), places=tuple(places)), bad
+    for reason, count in bad.items():
+        say(f"{path.name}: {count} rows left out: {reason}")
+    return Reviews(path, file_sha256(path), tuple(texts), (NONE,) * len(texts), places=tuple(places))
 
 
 def _renamed(line: str) -> str:

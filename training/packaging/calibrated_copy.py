@@ -6,15 +6,17 @@ from pathlib import Path
 
 from consumer.errors import UsageError
 from consumer.model.cascade.bundle import CascadeBundle, load
+from consumer.model.encoder import Encoder
 from consumer.model.manifest import Manifest
 from training.data.prepare import DEFAULTS, DataOptions, prepare_test
 from training.data.reviews import Reviews
 from training.io.output import storing, write_text
 from training.io.progress import say
-from training.measure.calibrate import MIN_ROWS, calibrate
+from training.measure.calibrate import MIN_ROWS, calibrate, tempered_answers
 from training.measure.evaluate import check_known_labels, classify_all, open_classifier
 from training.packaging.card import CARD, with_calibration
 from training.packaging.golden import ask
+from training.packaging.profile import write_profile
 from training.packaging.sealing import check_outside, check_replaceable, replacing, seal, write_golden
 
 
@@ -60,13 +62,14 @@ def calibrated_copy(
     with open_classifier(bundle, None) as classifier:
         classifier.self_check()
         answers = classify_all(classifier, reviews.texts, "asking the model")
+    before = manifest.calibration.temperature if manifest.calibration else 1.0
     calibration = calibrate(
         answers,
         reviews,
         manifest.labels,
         variant=manifest.served,
         precision=precision,
-        before=manifest.calibration.temperature if manifest.calibration else 1.0,
+        before=before,
     )
     now = datetime.now(UTC)
     facts = manifest.model_dump(exclude={"files"}) | {
@@ -79,6 +82,9 @@ def calibrated_copy(
             with storing(draft / name):
                 (draft / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(bundle / name, draft / name)
+        calibrated = tempered_answers(answers, calibration.temperature / before)
+        encoder = Encoder(source.tokenizer_json, manifest.reading)
+        write_profile(draft, reviews, calibrated, encoder, manifest.labels)
         seal(draft, facts)
         write_golden(draft, ask(draft, [golden.text for golden in source.golden.texts], source.golden.tolerance))
         if (card := draft / CARD).is_file():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from consumer.model.encoder import TokenIds
+from consumer.model.encoder import Encoder, TokenIds
 from consumer.model.manifest import Accuracy, Manifest, Source, Variant
 from consumer.model.text import LATEST
 from training.data.prepare import Prepared
@@ -23,6 +23,7 @@ from training.packaging import export
 from training.packaging.card import CARD, model_card
 from training.packaging.golden import nothing_to_replay, record_golden
 from training.packaging.header import license_of, yaml_header
+from training.packaging.profile import write_profile
 from training.packaging.record import BUNDLE_RECORD, DataPart, RunRecord
 from training.packaging.scales import scale_windows
 from training.packaging.sealing import replacing, seal, write_golden
@@ -99,6 +100,8 @@ def package(
         remove_all_but(bundle, facts["variants"])
         seal(bundle, facts)
         write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), data.train))
+        encoder = Encoder(base.tokenizer_json, settings.reading)
+        write_profile(bundle, test, measured[served].answers, encoder, labels)
         manifest = seal(bundle, facts)
         header = yaml_header(
             manifest.name,

@@ -8,6 +8,7 @@ from consumer.model.bundle import Bundle, read_golden, verified_bundle
 from consumer.model.cascade.manifest import CascadeManifest, Member
 from consumer.model.files import is_cascade, parsed, read_manifest, verify_files
 from consumer.model.manifest import MANIFEST, Golden, GoldenText
+from consumer.model.profile import Profile, read_profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class CascadeBundle:
     golden: Golden
     members: tuple[Bundle, ...]
     digest: str
+    profile: Profile | None = None
 
 
 def load(path: Path, digest: str | None = None) -> Bundle | CascadeBundle:
@@ -38,7 +40,8 @@ def load(path: Path, digest: str | None = None) -> Bundle | CascadeBundle:
     verify_files(path, manifest.files)
     golden = read_golden(path, manifest.files, (member.name for member in manifest.members))
     members = tuple(_member(path, manifest, member, golden) for member in manifest.members)
-    return CascadeBundle(path, manifest, golden, members, found)
+    profile = read_profile(path, manifest.files, manifest.labels)
+    return CascadeBundle(path, manifest, golden, members, found, profile)
 
 
 def models(loaded: Bundle | CascadeBundle) -> tuple[Bundle, ...]:

@@ -2,6 +2,7 @@
 
     manifest.json     name, labels, members by path and digest, thresholds, what was measured, SHA-256 of the files
     golden.json       texts with the probabilities that each member must give
+    profile.json      what answers were like on texts of the model's kind; may be missing
 
 The models are in their own bundles, beside the cascade or inside it.
 """

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from consumer.flags import described, groups, is_secret, version
 from consumer.service.health import STALLED, Health, State
+from consumer.service.page.drift import drift
 from consumer.service.page.manual import FIRST, pages
 from consumer.service.page.markup import Raw, document, joined, table, tag
 from consumer.service.page.readings import Changes, Readings
@@ -166,7 +167,7 @@ class Page:
         if members := readings.by("reviews_member_texts_total", "member"):
             rows = ((name, number(texts), number(passed_on.get(name, 0.0))) for name, texts in members.items())
             parts.append(table(("member of the cascade", "#texts", "#passed on to the next"), rows))
-        return joined(parts)
+        return joined([*parts, *drift(readings)])
 
     def _log(self) -> Raw:
         lines = self._recent.newest_first()
