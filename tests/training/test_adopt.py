@@ -41,7 +41,7 @@ base_model: someone/encoder
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory with a `checkpoint` that tells neg from pos, its card, and `test.xlsx` with 300 labelled texts."""
+    """A directory with a `checkpoint` that tells neg from pos, its card, and `test.xlsx` with 720 labelled texts."""
     import torch
 
     directory = tmp_path_factory.mktemp("workplace")
@@ -50,7 +50,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         shutil.copy(trained / name, directory / "checkpoint" / name)
     (directory / "checkpoint/README.md").write_text(CARD)
-    write_reviews(directory / "test.xlsx", 300, seed=5)
+    write_reviews(directory / "test.xlsx", 720, seed=5)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield directory
@@ -66,17 +66,20 @@ def adopted(workplace: Path) -> Path:
 
 
 def test_labelled_texts_judge_calibrate_and_measure(adopted: Path) -> None:
-    """100 of 300 rows decide, and the accuracy in the manifest is that of the 200 others."""
+    """180 of 720 rows decide; accuracy and profile are those of the 540 others."""
     manifest = load_bundle(adopted).manifest
     assert (manifest.labels, manifest.served, manifest.format) == (("neg", "pos"), "int8", AS_THEY_ARE)
     served, reference = manifest.variants["int8"].accuracy, manifest.variants["fp32"].accuracy
     assert served is not None
     assert reference is not None
-    assert (served.rows, reference.rows, served.file) == (200, 76, "test.xlsx")
+    assert (served.rows, reference.rows, served.file) == (540, 156, "test.xlsx")
     assert served.accuracy > 0.95
     assert manifest.calibration is not None
-    assert (manifest.calibration.data.rows, manifest.calibration.variant) == (100, "int8")
+    assert (manifest.calibration.data.rows, manifest.calibration.variant) == (180, "int8")
     assert manifest.training_data == ()  # it was not trained here
+    profile = load_bundle(adopted).profile
+    assert profile is not None
+    assert (profile.rows, profile.data.rows) == (540, 540)
 
 
 def test_the_card_and_the_record_say_where_it_comes_from(adopted: Path) -> None:
@@ -182,7 +185,7 @@ def test_rows_that_decide_do_not_measure(workplace: Path, tmp_path: Path) -> Non
     assert rows.deciding is not None
     assert rows.measuring is not None
     scales, gate, measuring = set(rows.scales), set(rows.gate.texts), set(rows.measuring.texts)
-    assert (len(scales), len(gate), len(measuring)) == (24, 76, 200)
+    assert (len(scales), len(gate), len(measuring)) == (24, 156, 540)
     assert scales | gate == set(rows.deciding.texts)
     assert not scales & gate
     assert not (scales | gate) & measuring

@@ -32,8 +32,9 @@ LABELS = ("POSITIVE", "NEGATIVE")
 
 
 class Adopted(NamedTuple):
-    """A checkpoint, its bundle, texts, and the logits that transformers gives to them, shape (texts, labels)."""
+    """A family, its checkpoint, the bundle, texts, and the logits that transformers gives to them, shape (texts, labels)."""
 
+    family: str
     checkpoint: Path
     bundle: Path
     texts: tuple[str, ...]
@@ -89,7 +90,7 @@ def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     assert main(["adopt", str(checkpoint), "--out", str(directory / "bundle"), *options]) == 0
     texts = untied(checkpoint, directory / "bundle", (*PROBES, *sentences(POSITIONS + 8, seed=2)))
     assert len(texts) > 80
-    yield Adopted(checkpoint, directory / "bundle", texts, answers_of_transformers(checkpoint, texts))
+    yield Adopted(request.param, checkpoint, directory / "bundle", texts, answers_of_transformers(checkpoint, texts))
     torch.set_num_threads(threads)
 
 
@@ -115,7 +116,7 @@ def test_labels_are_those_of_transformers(adopted: Adopted) -> None:
     """The worker gives each text the label that its output has in the configuration, in int8 nearly always."""
     manifest = load_bundle(adopted.bundle).manifest
     assert manifest.labels == LABELS
-    int8 = {"int8"} if adopted.bundle.parent.name.rstrip("0") in QUANTISED else set()
+    int8 = {"int8"} if adopted.family in QUANTISED else set()
     assert set(manifest.variants) == {"bf16", "fp32", "torch"} | int8
     wanted = [LABELS[output] for output in adopted.expected.argmax(axis=1)]
     least = {"int8": 0.7, "fp32": 1.0, "torch": 1.0}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from consumer.model.encoder import Encoder
 from consumer.model.manifest import Calibration, Manifest, Source
 from consumer.model.reading import Reading
 from consumer.model.text import AS_THEY_ARE
@@ -22,12 +23,13 @@ from training.adoption.rows import Rows
 from training.io.output import write_text
 from training.io.progress import say
 from training.measure.calibrate import MIN_ROWS, as_line, calibrate, tempered_answers
-from training.measure.evaluate import Evaluation, classify_all, evaluate, open_classifier
+from training.measure.evaluate import Answer, Evaluation, classify_all, evaluate, open_classifier
 from training.measure.gate import FAST, REFERENCE, Measured, choose_by_agreement, choose_served
 from training.packaging import export
 from training.packaging.card import CARD
 from training.packaging.golden import nothing_to_replay
 from training.packaging.package import remove_all_but, results
+from training.packaging.profile import write_profile
 from training.packaging.record import BUNDLE_RECORD
 from training.packaging.scales import scale_windows
 from training.packaging.sealing import replacing, seal, write_golden
@@ -56,12 +58,16 @@ class Adopted:
 
 @dataclass
 class Findings:
-    """What was measured: the served variant, evaluations by variant, agreement with fp32, and the calibration."""
+    """What was measured: the served variant, evaluations by variant, agreement with fp32, and the calibration.
+
+    `answers` are those of the served variant to the rows that measure.
+    """
 
     served: str = REFERENCE
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     agreement: dict[str, float] = field(default_factory=dict)
     calibration: Calibration | None = None
+    answers: Sequence[Answer] = ()
 
 
 def write_bundle(adopted: Adopted, rows: Rows, settings: AdoptSettings, out: Path) -> tuple[Manifest, Findings]:
@@ -105,6 +111,11 @@ def write_bundle(adopted: Adopted, rows: Rows, settings: AdoptSettings, out: Pat
         remove_all_but(bundle, facts["variants"])
         seal(bundle, facts)
         write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), rows.samples))
+        if rows.measuring:
+            encoder = Encoder(adopted.tokenizer_json, adopted.reading)
+            write_profile(bundle, rows.measuring, found.answers, encoder, adopted.labels)
+        else:
+            say(f"so that the worker notices drift: review-training profile --bundle {out} --data FILE")
         manifest = seal(bundle, facts)
         record = AdoptionRecord(
             origin=adopted.origin,
@@ -174,4 +185,5 @@ def _measured(bundle: Path, rows: Rows, labels: Sequence[str], settings: AdoptSe
         name: evaluate(tempered_answers(each.answers, temperature), each.truth, labels)
         for name, each in measured.items()
     }
+    found.answers = tempered_answers(answers, temperature)
     return found

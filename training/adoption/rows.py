@@ -1,16 +1,12 @@
 """Which texts set the scales of int8, which ones judge it, and which rows measure: none of those that decide."""
 
-from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from consumer.errors import UsageError
-from consumer.tables.text_values import text_or_reason
 from training.data.prepare import DataOptions, prepare_test
-from training.data.reviews import Reviews, draw, drawn, file_sha256
-from training.data.texts import read_texts
-from training.data.unlabeled import NONE
+from training.data.reviews import Reviews, draw, drawn
+from training.data.unlabeled import read_only_texts
 from training.io.progress import say
 from training.measure.calibrate import MIN_ROWS
 from training.measure.evaluate import check_known_labels
@@ -18,9 +14,6 @@ from training.settings import AdoptSettings
 
 #: Fewest texts that int8 is made with: fewer say little about what it loses.
 MIN_TEXTS = 100
-
-#: Texts read of a file without labels; more would only take memory.
-MOST_TEXTS = 100_000
 
 #: Share of the labelled rows that decides: int8 or not, temperature and threshold. The others measure.
 DECIDING = 0.25
@@ -58,7 +51,7 @@ def read_rows(
     Raises:
         UsageError: a file cannot be used, or has labels that the model does not know.
     """
-    texts = read_unlabelled(texts_file, options) if texts_file else None
+    texts = _read_once(texts_file, options) if texts_file else None
     if not test_file:
         return _without_labels(texts, settings)
     test, _ = prepare_test(test_file, None, options, say)
@@ -104,25 +97,8 @@ def _split(reviews: Reviews, settings: AdoptSettings) -> tuple[tuple[str, ...], 
     return reviews.only(chosen).texts, reviews.only(others)
 
 
-def read_unlabelled(path: Path, options: DataOptions) -> Reviews:
-    """The texts of a file that `predict` reads, each once; what is no text is counted and left out.
-
-    Raises:
-        UsageError: the file cannot be read, or has no text.
-    """
-    bad: Counter[str] = Counter()
-    texts: dict[str, None] = {}
-    rows = read_texts(str(path), options.columns.text, say, options.table, with_others=False)
-    for row in islice(rows, MOST_TEXTS):
-        text, reason = text_or_reason(row.text)
-        if text is None:
-            bad[row.reason or str(reason)] += 1
-        else:
-            texts[text] = None
-    if next(rows, None):
-        say(f"{path.name}: only the first {MOST_TEXTS} rows are read")
-    for reason, count in bad.items():
-        say(f"{path.name}: {count} rows left out: {reason}")
-    if not texts:
-        raise UsageError(f"{path} has no usable text: give another --texts")
-    return Reviews(path, file_sha256(path), tuple(texts), (NONE,) * len(texts))
+def _read_once(path: Path, options: DataOptions) -> Reviews:
+    """The texts of a file that `predict` reads, each once."""
+    texts = read_only_texts(path, options.columns.text, options, say)
+    first = {text: row for row, text in reversed(list(enumerate(texts.texts)))}
+    return texts.only(sorted(first.values()))
