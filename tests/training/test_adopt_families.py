@@ -32,7 +32,7 @@ LABELS = ("POSITIVE", "NEGATIVE")
 
 
 class Adopted(NamedTuple):
-    """A family, its checkpoint, the bundle, texts, and the logits that transformers gives to them, shape (texts, labels)."""
+    """A family, its checkpoint and bundle, texts, and what transformers answers: logits of shape (texts, labels)."""
 
     family: str
     checkpoint: Path
