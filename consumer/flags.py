@@ -26,6 +26,7 @@ _UNITS = {
     "max_length": "TOKENS",
     "_ratio": "SHARE",
     "_share": "SHARE",
+    "_disagreement": "SHARE",
     "_topic": "TOPIC",
     "_port": "PORT",
     "_host": "ADDRESS",

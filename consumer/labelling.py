@@ -80,15 +80,20 @@ class Labelling:
         stopwatch: Stopwatch,
         alive: Callable[[], None],
     ) -> None:
-        self.pace = Pace(settings.poll_target_seconds, settings.max_poll_records)
+        self._settings = settings
         self._target_seconds = settings.poll_target_seconds
         self._limits = Limits.of(settings)
-        self._labeller = labeller
-        self._outcomes = Outcomes(settings, model)
         self._metrics = metrics
         self._stopwatch = stopwatch
         self._alive = alive
         self._turns = Turns()
+        self.serve(labeller, model)
+
+    def serve(self, labeller: Labeller, model: Model) -> None:
+        """Label with this one from the next poll on. What the one before it has shown of its pace counts no longer."""
+        self.pace = Pace(self._target_seconds, self._settings.max_poll_records)
+        self._labeller = labeller
+        self._outcomes = Outcomes(self._settings, model)
 
     def label(self, records: Sequence[Record]) -> Labelled:
         """Outcomes for `records`, or for those that fit into the target time; at least for one.

@@ -4,6 +4,7 @@ import argparse
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from consumer.errors import GaveUp
 from consumer.flags import add_settings, version
@@ -11,12 +12,9 @@ from consumer.kafka import fixes
 from consumer.kafka.broker import Broker
 from consumer.kafka.publisher import Step
 from consumer.kafka.start import Start
-from consumer.model.cache import Cache
-from consumer.model.cascade.bundle import CascadeBundle, load
 from consumer.model.engines.cores import available_cores
 from consumer.model.labeller import Labeller
 from consumer.model.opening import AnyBundle, open_labeller
-from consumer.records.messages import Model
 from consumer.records.poll import Obstacle
 from consumer.service import logs
 from consumer.service.health import Health
@@ -24,8 +22,11 @@ from consumer.service.metrics import Metrics
 from consumer.service.page.page import Page
 from consumer.service.page.recent import RecentLines
 from consumer.service.server import HealthServer
-from consumer.service.signals import Stop
+from consumer.service.signals import Stop, on_reload
 from consumer.service.watchdog import Watchdog
+from consumer.serving.canary import read_canary
+from consumer.serving.served import Opener, OpenModel
+from consumer.serving.swap import Swap
 from consumer.settings import WorkerSettings
 from consumer.settings.sources import read_settings
 from consumer.settings.worker import MOST_THREADS
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         threads_of(settings),
     )
     log.info("settings from %s", sourced.origins)
-    return serve(settings, lambda bundle: open_classifier(settings, bundle))
+    return serve(settings, partial(open_classifier, settings))
 
 
 def threads_of(settings: WorkerSettings) -> int:
@@ -76,20 +77,27 @@ def threads_of(settings: WorkerSettings) -> int:
     return settings.threads or min(available_cores(), MOST_THREADS)
 
 
-def open_classifier(settings: WorkerSettings, bundle: AnyBundle) -> Labeller:
-    """Open the models of `bundle`, check them on the golden texts and warm up.
+def open_classifier(
+    settings: WorkerSettings, bundle: AnyBundle, at_work: Callable[[], None] = lambda: None
+) -> Labeller:
+    """Open the models of `bundle`, check them on the golden texts and warm up; `at_work` is called between the steps.
 
     Raises:
         BundleError: the model does not answer as it did when it was packaged.
     """
     classifier = open_labeller(bundle, settings.variant, threads_of(settings), settings.token_budget)
-    classifier.self_check()
+    try:
+        at_work()
+        classifier.self_check(at_work)
+    except BaseException:
+        classifier.close()
+        raise
     return classifier
 
 
 def serve(
     settings: WorkerSettings,
-    open_model: Callable[[AnyBundle], Labeller],
+    open_model: OpenModel,
     at: Callable[[Step], None] = lambda _: None,
 ) -> int:
     """Open the parts in the order in which they can fail, run the loop, close them in reverse order.
@@ -112,22 +120,9 @@ def serve(
         log.info("metrics, /live, /ready and a page for people on %s", server.url)
 
         health.starting("loading the model")
-        bundle = load(settings.bundle, settings.bundle_digest)
-        classifier = open_model(bundle)
-        closing.callback(classifier.close)
-        if settings.cache_texts:
-            classifier = Cache(classifier, settings.cache_texts, metrics.note_lookups)
-        model = Model(
-            name=bundle.manifest.name,
-            version=bundle.manifest.version,
-            digest=bundle.digest,
-            variant=classifier.variant,
-        )
-        metrics.note_model(model, classifier.labels)
-        metrics.note_profile(bundle.profile, settings.drift_window)
-        if isinstance(bundle, CascadeBundle):
-            metrics.note_members(bundle.manifest)
-        log.info("model %s %s (%s) is ready, digest %s", model.name, model.version, model.variant, model.digest[:12])
+        opener = Opener(settings, open_model, read_canary(settings), metrics.note_lookups)
+        swap = Swap(settings, opener, threads_of(settings), metrics)
+        closing.callback(swap.close)
 
         watchdog = Watchdog(settings.watchdog_seconds)
         closing.callback(watchdog.close)
@@ -141,6 +136,7 @@ def serve(
                 log.warning("waiting: %s", what)
 
         stop.on_signals()
+        on_reload(swap.ask)
         if not settings.security_protocol.endswith("SSL") and not settings.on_this_machine:
             log.warning("the connection to Kafka is not encrypted; set security_protocol to SASL_SSL or SSL")
         health.starting(f"connecting to {settings.bootstrap_servers}")
@@ -153,17 +149,19 @@ def serve(
         worker = Worker(
             settings,
             tracing.channel(Broker(settings, connection, at=at, alive=alive, events=metrics)),
-            classifier,
-            model=model,
+            swap.served.labeller,
+            model=swap.served.model,
             metrics=metrics,
             health=health,
             alive=alive,
+            between_polls=swap.between_polls,
             stopping=stop.is_requested,
             stopwatch=tracing.stopwatch,
         )
         closing.callback(tracing.flush)  # before the worker leaves its group, so that both take their time at once
         health.answered(Obstacle.OUTSIDE)
         log.info("ready: %s from %s", settings.delivery.value, settings.input_topic)
+        swap.start()
         is_drained = worker.run()
         log.info(
             "%s: %s labelled, %s dead-lettered",

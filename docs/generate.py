@@ -12,7 +12,15 @@ from consumer.model.language import LANGUAGES
 from consumer.model.profile import Feature
 from consumer.records.fault import Reason
 from consumer.service.stopwatch import Activity, Stage
-from consumer.service.table import LOOKUP_RESULTS, SPAN_RESULTS, TOKEN_KINDS, TRANSACTION_RESULTS, MetricTable, PollEnd
+from consumer.service.table import (
+    LOOKUP_RESULTS,
+    SPAN_RESULTS,
+    TOKEN_KINDS,
+    TRANSACTION_RESULTS,
+    MetricTable,
+    PollEnd,
+    SwapEnd,
+)
 from consumer.settings import WorkerSettings
 from consumer.settings.sources import CONFIG_VARIABLE, PREFIX, SECRETS_VARIABLE
 from consumer.tools.schema import schema
@@ -75,6 +83,7 @@ Labels have these values. Each series exists from the start, at 0; those of `lab
 - `activity`: {values(Activity)}
 - `cause`: {values(PollEnd)}
 - `kind`: {values(TOKEN_KINDS)}
+- `outcome`: {values(SwapEnd)}; see [change the model](bundles.md#change-the-model-without-a-restart)
 - `member`: the models of the cascade; `end`: `low` and `high`
 - `feature`: {values(Feature)}
 - `language`: {values(LANGUAGES)}

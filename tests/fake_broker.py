@@ -10,6 +10,7 @@ from consumer.records.progress import Progress
 from consumer.records.record import Record
 from consumer.service.health import Health
 from consumer.service.metrics import Metrics
+from consumer.serving.swap import Swap
 from consumer.settings import WorkerSettings
 from consumer.worker import Worker
 
@@ -111,3 +112,18 @@ def drain(
         alive=alive,
     ).run()
     return settings
+
+
+def run(broker: FakeBroker, swap: Swap, metrics: Metrics, stopping: Callable[[], bool]) -> None:
+    """Let a worker whose model may be switched work on `broker` until it is `stopping`."""
+    Worker(
+        WorkerSettings(),
+        broker,
+        swap.served.labeller,
+        model=swap.served.model,
+        metrics=metrics,
+        health=Health(60),
+        alive=lambda: None,
+        between_polls=swap.between_polls,
+        stopping=stopping,
+    ).run()

@@ -14,7 +14,7 @@ CHARACTERS = "".join(map(chr, range(32, 127)))
 GOLDEN_TEXT = "a golden text"
 
 
-def write_bundle(directory: Path, golden_text: str = GOLDEN_TEXT) -> Path:
+def write_bundle(directory: Path, golden_text: str = GOLDEN_TEXT, version: str = "1") -> Path:
     """Write it to `directory`, which is returned; with another `golden_text`, its golden answer is a wrong one."""
     tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, **{c: i for i, c in enumerate(CHARACTERS, 1)}}, "[PAD]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -33,7 +33,7 @@ def write_bundle(directory: Path, golden_text: str = GOLDEN_TEXT) -> Path:
     }
     manifest = {
         "name": "fake",
-        "version": "1",
+        "version": version,
         "created": "2026-01-01T00:00:00Z",
         "base_model": "none",
         "labels": LABELS,

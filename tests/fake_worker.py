@@ -30,6 +30,7 @@ from consumer.model.opening import AnyBundle
 from consumer.run import add_arguments, serve
 from consumer.service import logs
 from consumer.service.signals import stop_before_it_begins
+from consumer.serving import swap
 from consumer.settings.sources import read_settings
 from tests.fake_bundle import CHARACTERS, VARIANT
 from tests.fake_model import NAN_MARK, OUT_OF_MEMORY_MARK, positive_probability
@@ -53,6 +54,7 @@ class Script:
         rows_that_fit: batches with more texts fail, as for want of memory.
         without_zstd: the client lacks the library for that codec.
         stuck_partition: the client never reads this partition, as if it had forgotten it.
+        watch_seconds: between two looks at whether there is another bundle.
         freezes_before_results: SIGSTOP to itself between asking for committed offsets and looking at the results.
     """
 
@@ -63,6 +65,7 @@ class Script:
     rows_that_fit: int = 64
     without_zstd: bool = False
     stuck_partition: int | None = None
+    watch_seconds: float = swap.WATCH_SECONDS
     freezes_before_results: bool = False
 
     def environment(self) -> dict[str, str]:
@@ -153,16 +156,17 @@ def main() -> int:
         forget(script.stuck_partition)
     if script.freezes_before_results:
         freeze_before_results(script)
+    swap.WATCH_SECONDS = script.watch_seconds
     if script.without_zstd:
         codec.zstd = None
     try:
         settings = read_settings(parser.parse_args()).settings
         logs.set_up(settings.log_format, settings.log_level)
 
-        def open_model(bundle: AnyBundle) -> Classifier:
+        def open_model(bundle: AnyBundle, at_work: Callable[[], None]) -> Classifier:
             assert isinstance(bundle, Bundle)
             classifier = Classifier(bundle, FakeEngine(script))
-            classifier.self_check()
+            classifier.self_check(at_work)
             return classifier
 
         return serve(settings, open_model, hook(script))

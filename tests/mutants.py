@@ -57,6 +57,7 @@ class Mutation:
 
 
 BROKER, PUBLISHER, CLIENT = "consumer/kafka/broker.py", "consumer/kafka/publisher.py", "consumer/kafka/client.py"
+PREPARATION, SWAP = "consumer/serving/preparation.py", "consumer/serving/swap.py"
 ASSIGNMENT, WORKER, LINEAGE = "consumer/kafka/assignment.py", "consumer/worker.py", "consumer/kafka/lineage.py"
 LOSSES, DRAIN = "consumer/kafka/losses.py", "consumer/kafka/drain.py"
 READING = "consumer/kafka/reading.py"
@@ -559,6 +560,72 @@ MUTATIONS = (
             ),
         ),
         "tests/integration/test_dlq.py::test_earlier_marks_are_cleaned",
+    ),
+    Mutation(
+        "a new bundle is taken although a pin allows only another one",
+        (
+            Change(
+                PREPARATION, "read_manifest(settings.bundle, settings.bundle_digest)", "read_manifest(settings.bundle)"
+            ),
+        ),
+        "tests/unit/test_swap.py::test_with_a_pin_nothing_else_is_served",
+    ),
+    Mutation(
+        "a new bundle may have other labels",
+        (Change(PREPARATION, "if set(before) != set(after):", "if len(before) != len(after):"),),
+        "tests/unit/test_swap.py::test_a_bad_bundle_leaves_the_old_one_serving_and_says_why_once[relabelled]",
+    ),
+    Mutation(
+        "a new bundle is opened although there is no room for two",
+        (Change(PREPARATION, "if free is not None and free < needed:", "if free is None:"),),
+        "tests/unit/test_swap.py::test_a_bundle_for_which_there_is_no_room_is_not_opened",
+    ),
+    Mutation(
+        "a new bundle may disagree on any number of canary texts",
+        (Change(PREPARATION, "if differ > most * len(served.answers):", "if differ > len(served.answers):"),),
+        "tests/unit/test_swap.py::test_a_bundle_that_disagrees_on_too_many_canary_texts_is_refused",
+    ),
+    Mutation(
+        "a worker that stops still opens a new bundle",
+        (Change(PREPARATION, "        if self._is_closed():\n            raise ClosedError\n", "        return\n"),),
+        "tests/unit/test_swap.py::test_a_worker_that_stops_does_not_wait_for_a_bundle_to_be_prepared",
+    ),
+    Mutation(
+        "a bundle is served although it was replaced while it was opened",
+        (
+            Change(
+                SWAP,
+                "elif fingerprint(self._settings.bundle) == found:",
+                "elif found:",
+            ),
+        ),
+        "tests/unit/test_swap.py::test_a_bundle_that_is_replaced_while_it_is_opened_is_not_served",
+    ),
+    Mutation(
+        "a bundle is taken at the first look, while it may still be copied",
+        (
+            Change(
+                SWAP,
+                "is_settled, self._found = asked or found == self._found, found",
+                "is_settled, self._found = True, found",
+            ),
+        ),
+        "tests/unit/test_swap.py::test_a_link_that_is_switched_switches_the_model",
+    ),
+    Mutation(
+        "the old model stays in memory after a switch",
+        (Change(SWAP, "            before.labeller.close()\n", "            del before\n"),),
+        "tests/unit/test_swap.py::test_a_link_that_is_switched_switches_the_model",
+    ),
+    Mutation(
+        "a bundle that is refused is warned of at each try",
+        (Change(SWAP, "if warning != self._last_warning:", "if warning:"),),
+        "tests/unit/test_swap.py::test_a_bad_bundle_leaves_the_old_one_serving_and_says_why_once[torn]",
+    ),
+    Mutation(
+        "the metrics keep the model before",
+        (Change("consumer/service/metrics.py", "        self.model.clear()\n", ""),),
+        "tests/unit/test_swap.py::test_a_link_that_is_switched_switches_the_model",
     ),
     Mutation(
         "a header that is almost a trace is taken for one",

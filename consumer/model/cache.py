@@ -72,9 +72,9 @@ class Cache:
         """See `Labeller`."""
         return self._labeller.clean(text)
 
-    def self_check(self) -> None:
+    def self_check(self, at_work: Callable[[], None] = lambda: None) -> None:
         """See `Labeller`; nothing of it is kept."""
-        self._labeller.self_check()
+        self._labeller.self_check(at_work)
 
     def close(self) -> None:
         """Free the model."""

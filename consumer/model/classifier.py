@@ -114,7 +114,7 @@ class Classifier:
         except Exception:  # tokenizers has no narrower kind
             return [(0, len(text))]
 
-    def self_check(self) -> None:
+    def self_check(self, at_work: Callable[[], None] = lambda: None) -> None:
         """Replay the golden texts, as one batch and one by one, then compute batches of full size.
 
         Raises:
@@ -124,7 +124,10 @@ class Classifier:
         tolerance = golden.tolerance[self.variant]
         texts = [golden_text.text for golden_text in golden.texts]
         try:
-            replays = (self.classify(texts).results, [self.classify([text]).results[0] for text in texts])
+            replays = (
+                self.classify(texts, at_work).results,
+                [self.classify([text], at_work).results[0] for text in texts],
+            )
         except GaveUp as error:
             raise BundleError(f"{self.bundle.path}: the model fails on its golden texts; rebuild the bundle") from error
         for results in replays:

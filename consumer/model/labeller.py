@@ -98,8 +98,11 @@ class Labeller(Protocol):
         """What of `text` decides its label, if it is not too long: texts that this makes equal get equal answers."""
         ...
 
-    def self_check(self) -> None:
+    def self_check(self, at_work: Callable[[], None] = ...) -> None:
         """Replay the golden texts, and allocate what the largest batches need.
+
+        Args:
+            at_work: called between the steps; what it raises ends the check.
 
         Raises:
             BundleError: the answers are not those recorded when the bundle was built.

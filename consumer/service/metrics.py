@@ -17,7 +17,7 @@ from consumer.records.record import Record
 from consumer.service.drift import Drift
 from consumer.service.histograms import observe_all
 from consumer.service.stopwatch import Stage
-from consumer.service.table import MetricTable
+from consumer.service.table import MetricTable, SwapEnd
 from consumer.service.waiting import Waiting
 
 
@@ -27,26 +27,42 @@ class Metrics(MetricTable, Events):
     def __init__(self) -> None:
         super().__init__()
         self._waiting = Waiting()
+        self._members: frozenset[str] = frozenset()
         self._drift = Drift(self.drift, self.drift_limit, self.drift_window)
 
-    def note_model(self, model: Model, labels: Sequence[str]) -> None:
-        """Report the model that is served, and begin to count each of its `labels`."""
+    def note_model(self, model: Model, labels: Sequence[str], cascade: CascadeManifest | None = None) -> None:
+        """Report the model that is served from now on, and begin to count each of its `labels` and its members."""
+        self.model.clear()
         self.model.labels(model.name, model.version, model.variant, model.digest).set(1)
+        self.model_since.set_to_current_time()
         for label in labels:
             self.labelled.labels(label)
+        self._note_members(cascade)
 
     def note_profile(self, profile: Profile | None, window: int) -> None:
         """Compare the last `window` reviews that are labelled from now on with `profile`; see `Drift.restart`."""
         self._drift.restart(profile, window)
 
-    def note_members(self, cascade: CascadeManifest) -> None:
-        """Begin to count the work of each member of `cascade`."""
-        for member in cascade.members:
-            for counter in (self.member_texts, self.member_passed_on, self.member_tokens, self.member_seconds):
-                counter.labels(member.name)
+    def _note_members(self, cascade: CascadeManifest | None) -> None:
+        """Count the work of the members of `cascade`, and forget those of the model before it."""
+        counters = (self.member_texts, self.member_passed_on, self.member_tokens, self.member_seconds)
+        members = cascade.members if cascade else ()
+        names = frozenset(member.name for member in members)
+        for counter in counters:
+            for gone in self._members - names:
+                counter.remove(gone)
+            for name in names:
+                counter.labels(name)
+        self.member_expected.clear()
+        for member in members:
             if member.passed_on is not None:
                 self.member_expected.labels(member.name, "low").set(member.passed_on.low)
                 self.member_expected.labels(member.name, "high").set(member.passed_on.high)
+        self._members = names
+
+    def note_swap(self, end: SwapEnd) -> None:
+        """Count what became of a bundle that was put in the place of the one served. Called by another thread, too."""
+        self.swaps.labels(end.value).inc()
 
     def note_time(self, stages: Mapping[Stage, float]) -> None:
         """Count where one turn of the loop has spent its time."""

@@ -3,6 +3,7 @@
 SIGTERM, SIGINT   finish the current poll and exit with code 0; the second one exits at once with code 5
 SIGHUP            finish the current poll and exit with code 0, however often it comes; ignored under `nohup`
 SIGUSR1           write the stacks of all threads to stderr, and continue
+SIGUSR2           look at once whether there is another bundle to serve, and continue
 """
 
 import faulthandler
@@ -33,7 +34,13 @@ def stop_before_it_begins() -> None:
 
     for number in stopping():
         signal.signal(number, stop)
+    on_reload(lambda: None)  # there is nothing to replace yet; without a handler it would end the process
     show_stacks()
+
+
+def on_reload(ask: Callable[[], None]) -> None:
+    """Respond to SIGUSR2 with `ask`, which may be interrupted by itself."""
+    signal.signal(signal.SIGUSR2, lambda *_: ask())
 
 
 def show_stacks() -> None:

@@ -29,6 +29,17 @@ class PollEnd(StrEnum):
     COST = "cost"  # the rest would have taken longer than the target
 
 
+class SwapEnd(StrEnum):
+    """What became of a bundle that was put in the place of the one that is served."""
+
+    SWITCHED = "switched"
+    INVALID = "invalid"  # torn, changed, unknown, not the pinned one, or its model does not answer as it was packaged
+    LABELS = "labels"  # its labels are other ones
+    CANARY = "canary"  # it disagrees with the one before it on too many texts
+    MEMORY = "memory"  # there was no room for it beside the one that is served
+    REPLACED = "replaced"  # by the next one, before it was switched to
+
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _AGES = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 180, 300, 900, 3600, 14_400, 86_400)
 _POWERS_OF_TWO = tuple(2**exponent for exponent in range(13))
@@ -203,6 +214,19 @@ class MetricTable:
             ["name", "version", "variant", "digest"],
             registry=registry,
         )
+        self.model_since = Gauge(
+            "reviews_model_since_timestamp_seconds",
+            "Unix time since which this model is served; 0 before the first",
+            registry=registry,
+        )
+        self.swaps = Counter(
+            "reviews_model_swaps", "Bundles put in the place of the one served", ["outcome"], registry=registry
+        )
+        self.bundle_refused = Gauge(
+            "reviews_bundle_refused",
+            "1 while the bundle at its path is refused and the one before it is served, else 0",
+            registry=registry,
+        )
         self.build = Gauge(
             "reviews_build_info", "Always 1; its labels identify the build", ["version", "python"], registry=registry
         )
@@ -216,6 +240,7 @@ class MetricTable:
             (self.tokens, TOKEN_KINDS),
             (self.transactions, TRANSACTION_RESULTS),
             (self.cache_lookups, LOOKUP_RESULTS),
+            (self.swaps, SwapEnd),
             (self.spans, SPAN_RESULTS),
             (self.languages, LANGUAGES),
         ):

@@ -26,6 +26,14 @@ class Framing(StrEnum):
     SCHEMA_REGISTRY = "schema_registry"
 
 
+class Reload(StrEnum):
+    """When a running worker looks whether there is another bundle at its path."""
+
+    OFF = "off"
+    SIGNAL = "signal"
+    WATCH = "watch"
+
+
 class ModelSettings(TimeSettings):
     """Model."""
 
@@ -61,6 +69,25 @@ class ModelSettings(TimeSettings):
         description="texts whose labels are kept, so that a text that comes again is not computed again; each takes "
         "about 500 bytes. 0: none",
     )
+    reload_bundle: Reload = Field(
+        Reload.OFF,
+        description="serve another bundle at the same path without a restart. watch: soon after it is put there, or on "
+        "SIGUSR2; signal: on SIGUSR2; off: never. With bundle_digest, no other bundle is ever served",
+    )
+    canary_file: Path | None = Field(
+        None,
+        description="texts that a new bundle has to label as the one before it did, but for max_disagreement: a jsonl, "
+        "csv or other table with at most 1,000 rows and the text in text_field; needs reload_bundle (default: none)",
+    )
+    max_disagreement: float = Field(
+        0.05, ge=0, le=1, description="share of the texts of canary_file that a new bundle may label differently"
+    )
+
+    @model_validator(mode="after")
+    def _canary_is_used(self) -> Self:
+        if self.canary_file is not None and self.reload_bundle is Reload.OFF:
+            raise ValueError("canary_file is for bundles that are replaced: set reload_bundle to watch or signal")
+        return self
 
 
 class LimitSettings(ModelSettings):

@@ -18,6 +18,7 @@ from consumer.model.cascade.labeller import Cascade
 from consumer.model.classifier import Classifier
 from consumer.model.labeller import Classified, Failed, Scored, Stats
 from consumer.model.opening import load_labeller, open_labeller
+from consumer.records.messages import Model
 from consumer.service.metrics import Metrics
 from tests.tiny_bundle import LABELS, MAX_LENGTH, POISON, WORTH, positive_probability, write_tiny_bundle
 from tests.tiny_cascade import SCALES, answering, as_member, seal, write_tiny_cascade
@@ -79,7 +80,9 @@ def test_the_cost_is_told_by_member(cascade: Cascade) -> None:
 def test_the_metrics_are_told_by_member(cascade: Cascade) -> None:
     """All series exist from the start; the range that an alert compares with comes from the manifest."""
     metrics = Metrics()
-    metrics.note_members(cascade.bundle.manifest)
+    manifest = cascade.bundle.manifest
+    model = Model(name=manifest.name, version=manifest.version, digest=cascade.digest, variant=cascade.variant)
+    metrics.note_model(model, cascade.labels, manifest)
     value = metrics.registry.get_sample_value
     assert value("reviews_member_passed_on_total", {"member": "quick"}) == 0
     assert value("reviews_member_expected_share", {"member": "quick", "end": "high"}) == 0.4

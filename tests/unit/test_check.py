@@ -2,15 +2,17 @@
 
 import io
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from consumer.cli import main
 from consumer.kafka.tools.check.transactions import Clock
+from consumer.model import memory
 from consumer.model.bundle import load_bundle
 from consumer.settings import WorkerSettings
-from consumer.tools.check import machine, memory, transactions
+from consumer.tools.check import machine, transactions
 from consumer.tools.check.row import Row
 from tests.check_rows import Checker
 from tests.tiny_bundle import seal, write_tiny_bundle
@@ -79,6 +81,20 @@ def test_memory_that_is_short_is_red_before_the_model_is_loaded(tiny: Path) -> N
     assert rows["memory"].status == "failed"
     assert {rows[name].status for name in ("precision", "golden texts")} == {"unknown"}
     assert of_machine(tiny, None)["memory"].status == "unknown"
+
+
+def test_a_worker_that_changes_its_model_needs_memory_for_two(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the new one is prepared, the old one serves."""
+    counts: list[int] = []
+
+    def needed(models: Sequence[object], _threads: int) -> int:
+        counts.append(len(models))
+        return GIB
+
+    monkeypatch.setattr(machine, "needed_bytes", needed)
+    for reload in ("off", "watch"):
+        assert of_machine(tiny, reload_bundle=reload)["memory"].status == "ok"
+    assert counts == [1, 2]
 
 
 def test_the_memory_of_a_container_is_the_least_of_its_control_groups(

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 #: Rooms and top-level modules of each package, bottom first. Each may import what stands before it, never what follows.
 ORDER = {
     "consumer": (
-        *("errors", "flags", "settings", "model", "records", "tables", "kafka", "service", "tracing"),
+        *("errors", "flags", "settings", "model", "records", "tables", "kafka", "service", "serving", "tracing"),
         *("pace", "stall", "probe", "labelling", "worker", "run", "tools", "local", "demo", "cli", "__main__"),
     ),
     "training": (

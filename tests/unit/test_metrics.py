@@ -10,7 +10,7 @@ from consumer.records.fault import Reason
 from consumer.records.messages import Model
 from consumer.service.metrics import Metrics
 from consumer.service.stopwatch import Activity, Stage
-from consumer.service.table import LOOKUP_RESULTS, TOKEN_KINDS, TRANSACTION_RESULTS, MetricTable, PollEnd
+from consumer.service.table import LOOKUP_RESULTS, TOKEN_KINDS, TRANSACTION_RESULTS, MetricTable, PollEnd, SwapEnd
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +35,7 @@ def test_every_series_of_a_closed_set_exists_from_the_start() -> None:
     assert series(metrics, "reviews_model_tokens_total") == dict.fromkeys(TOKEN_KINDS, 0)
     assert series(metrics, "reviews_transactions_total") == dict.fromkeys(TRANSACTION_RESULTS, 0)
     assert series(metrics, "reviews_cache_lookups_total") == dict.fromkeys(LOOKUP_RESULTS, 0)
+    assert series(metrics, "reviews_model_swaps_total") == dict.fromkeys(map(str, SwapEnd), 0)
     assert len(series(metrics, "reviews_build_info")) == 1
     assert series(metrics, "reviews_labelled_total") == {}
     model = Model(name="m", version="1", digest="0" * 64, variant="int8")

@@ -19,7 +19,8 @@ from consumer.records.progress import Progress
 from consumer.service.health import STALLED, Health
 from consumer.service.metrics import Metrics
 from consumer.service.page import manual
-from consumer.service.page.page import Page, duration
+from consumer.service.page.figures import duration
+from consumer.service.page.page import Page
 from consumer.service.page.readings import WINDOW_SECONDS, Changes
 from consumer.service.page.recent import LINES, RecentLines
 from consumer.service.server import CACHE_SECONDS, HealthServer

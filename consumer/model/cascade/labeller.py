@@ -91,15 +91,15 @@ class Cascade:
         """`text` as all members read it; unchanged if they read it by different rules."""
         return next(iter(self.members.values())).clean(text) if self._reads_alike else text
 
-    def self_check(self) -> None:
+    def self_check(self, at_work: Callable[[], None] = lambda: None) -> None:
         """Let each member replay the golden texts, and see that each of them answers some.
 
         Raises:
             BundleError: an answer is not the one recorded when the cascade was built, or a member answers none.
         """
         for member in self.members.values():
-            member.self_check()
-        results = self.classify([each.text for each in self.bundle.golden.texts]).results
+            member.self_check(at_work)
+        results = self.classify([each.text for each in self.bundle.golden.texts], at_work).results
         answered = {result.member for result in results if isinstance(result, Scored)}
         if silent := [name for name in self.members if name not in answered]:
             raise BundleError(f"{self.bundle.path}: no golden text is answered by {', '.join(silent)}; rebuild it")

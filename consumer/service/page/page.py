@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from consumer.flags import described, groups, is_secret, version
 from consumer.service.health import STALLED, Health, State
 from consumer.service.page.drift import drift
+from consumer.service.page.figures import duration, number, rate
 from consumer.service.page.manual import FIRST, pages
 from consumer.service.page.markup import Raw, document, joined, table, tag
 from consumer.service.page.readings import Changes, Readings
@@ -162,7 +163,11 @@ class Page:
         if not labels:
             return tag("p", "Not loaded yet.")
         names = ("name", "version", "variant", "digest")
-        parts = [table(("", "served"), ((name, tag("code", labels.get(name, ""))) for name in names))]
+        since = datetime.fromtimestamp(readings.total("reviews_model_since_timestamp_seconds"), UTC)
+        served = ((name, tag("code", labels.get(name, ""))) for name in names)
+        parts = [table(("", "served"), (*served, ("since", f"{since:%Y-%m-%d %H:%M:%S} UTC")))]
+        if readings.total("reviews_bundle_refused"):
+            parts.append(tag("p", f"The bundle at {self._settings.bundle} was refused; the log says why."))
         passed_on = readings.by("reviews_member_passed_on_total", "member")
         if members := readings.by("reviews_member_texts_total", "member"):
             rows = ((name, number(texts), number(passed_on.get(name, 0.0))) for name, texts in members.items())
@@ -225,25 +230,3 @@ def _written(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(getattr(value, "value", value))
-
-
-def number(value: float) -> str:
-    """A count, as in 12,345."""
-    return f"{value:,.0f}"
-
-
-def rate(value: float | None) -> str:
-    """A rate; a dash if it is not known."""
-    return "-" if value is None else f"{value:,.1f}"
-
-
-def duration(seconds: float) -> str:
-    """As in "0.4 s", "3 min 20 s" or "2 d 4 h"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = ((days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s"))
-    first = next(place for place, (count, _) in enumerate(parts) if count)
-    return " ".join(f"{count:.0f} {unit}" for count, unit in parts[first : first + 2] if count)

@@ -8,10 +8,11 @@ from consumer.errors import BundleError
 from consumer.model.bundle import Bundle
 from consumer.model.cascade.bundle import load, models
 from consumer.model.engines.cores import available_cores
+from consumer.model.memory import granted_bytes, needed_bytes, recommended_bytes
 from consumer.model.opening import AnyBundle
 from consumer.run import open_classifier, threads_of
 from consumer.settings import WorkerSettings
-from consumer.tools.check.memory import granted_bytes, needed_bytes, recommended_bytes
+from consumer.settings.worker import Reload
 from consumer.tools.check.row import Row, failed, ok, unknown, warning
 
 SETTINGS, PORT = "settings", "metrics port"
@@ -68,7 +69,8 @@ def rows(settings: WorkerSettings, granted: Callable[[], int | None] = granted_b
     pinned = "" if settings.bundle_digest else "; bundle_digest pins it"
     yield ok(BUNDLE, f"{manifest.name} {manifest.version}, digest {bundle.digest[:12]}{pinned}")
     yield _threads(settings)
-    memory = _memory(members, threads_of(settings), granted())
+    at_once = 1 if settings.reload_bundle is Reload.OFF else 2
+    memory = _memory(members * at_once, threads_of(settings), granted())
     yield memory
     if memory.status == "failed":
         yield from (unknown(name, "the model would not fit into the memory") for name in (PRECISION, GOLDEN))
