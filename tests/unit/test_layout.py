@@ -30,7 +30,7 @@ ORDER = {
     "training": (
         *("io", "settings", "data", "predictor", "encoders", "loop", "measure", "packaging", "baselines", "teachers"),
         *("plan", "fit", "distil", "answer", "adaptation", "adapt", "cascade"),
-        *("comparison", "compare", "commands", "cli"),
+        *("adoption", "adopt", "comparison", "compare", "commands", "cli"),
     ),
 }
 MODULES_BESIDE_ROOMS = 12
