@@ -16,7 +16,7 @@ from training.cli import main
 from training.data.reviews import Reviews
 from training.measure.curve import Point, with_front
 from training.measure.load import is_loaded
-from training.measure.reading_curve import measure_readings
+from training.measure.reading_curve import measure_readings, positions
 
 pytestmark = pytest.mark.training
 
@@ -60,6 +60,7 @@ def test_lengths_without_positions_are_left_out() -> None:
     curve = measure_readings(load_bundle(SHIPPED), None, reviews(2), lengths=(64, 512, 640))
     assert {point.max_length for point in curve.points} == {64, 288, 512}
     assert curve.too_long == (640,)
+    assert positions(load_bundle(SHIPPED), "int8") == 512  # a graph may answer beyond its table, with nonsense
     assert "not measured: 640 tokens; the model has fewer positions" in "\n".join(curve.as_lines())
 
 

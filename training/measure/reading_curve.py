@@ -5,6 +5,7 @@ same: a model that was trained to read more may gain more from it than is measur
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -19,6 +20,7 @@ from consumer.model.bundle import Bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
 from consumer.model.engines.cores import available_cores
+from consumer.model.engines.openvino import the_core
 from consumer.model.labeller import Failed
 from consumer.model.opening import AnyBundle
 from consumer.model.reading import Reading, Truncation, Windows
@@ -68,7 +70,12 @@ def measure_readings(
     """
     own = bundle.manifest.reading
     with closing(Classifier(bundle, open_engine(bundle, variant))) as served:
-        usable = [length for length in lengths if length <= own.max_length or _reads(served, length)]
+        longest = positions(bundle, served.variant)
+        usable = [
+            length
+            for length in lengths
+            if length <= own.max_length or ((longest is None or length <= longest) and _reads(served, length))
+        ]
         ways = list(dict.fromkeys([*(way for length in usable for way in _ways(own, length)), own]))
         ways.sort(key=lambda way: (list(Truncation).index(way.truncation), way.max_length))
         labellers = [reading_as(served, way) for way in ways]
@@ -126,11 +133,28 @@ def reading_as(served: Classifier, way: Reading) -> Classifier:
     return Classifier(replace(bundle, manifest=bundle.manifest.model_copy(update=changes)), served.engine)
 
 
+def positions(bundle: Bundle, variant: str) -> int | None:
+    """Rows of the model's table of positions, as its OpenVINO graph has it; None if there is no such table.
+
+    A graph that looks up a position behind its table may get zeros for it, and its answers mean nothing: to ask it is
+    not enough.
+    """
+    graph = next((name for name in bundle.manifest.variants[variant].files if name.endswith(".xml")), None)
+    if graph is None:
+        return None
+    for node in the_core().read_model(bundle.path / graph).get_ops():
+        name = node.get_friendly_name()
+        if node.get_type_name() == "Gather" and "position_embeddings" in name:
+            # Roberta and its kin count from the padding token: their first two rows are never looked up.
+            return int(node.input(0).get_shape()[0]) - (2 if re.search(r"\.(roberta|mpnet)\.", name) else 0)
+    return None
+
+
 def _ways(own: Reading, length: int) -> Iterator[Reading]:
     """Each way of reading at most so many tokens at once; texts are cleaned as the bundle says."""
     for kind in Truncation:
         windows = (own.windows or Windows()) if kind is Truncation.WINDOWS else None
-        yield Reading(length, kind, windows, own.text_rules)
+        yield replace(own, max_length=length, truncation=kind, windows=windows)
 
 
 def _reads(served: Classifier, length: int) -> bool:
