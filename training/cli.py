@@ -24,9 +24,18 @@ COMMANDS = {
     ),
     "fit": ("training.commands.fit", "fine-tune an encoder, measure it and write a bundle"),
     "distil": ("training.commands.distil", "distil large models into a small student, measure it and write a bundle"),
+    "answer": (
+        "training.commands.answer",
+        "write what a teacher answers to texts, as data from which distil learns without it",
+    ),
+    "adapt": ("training.commands.adapt", "train an encoder further on texts without labels, before fine-tuning"),
     "cascade": (
         "training.commands.cascade",
         "put models in a row, each answering what the one before is not sure of, measure them and write a bundle",
+    ),
+    "adopt": (
+        "training.commands.adopt",
+        "make a bundle from a classifier that was trained elsewhere, without training, and measure it",
     ),
     "lr-find": ("training.commands.lr_find", "find a learning rate: a range test with a plot"),
     "evaluate": ("training.commands.evaluate", "measure a bundle on a file of labelled reviews"),

@@ -76,6 +76,8 @@ class Split(NamedTuple):
 class Plan:
     """What is trained on what. A student has `teachers`, and `unlabeled` texts.
 
+    `answers_sha256` is that of the answers in files that it learns from, if there are any.
+
     `inherited` is what the base and the teachers were trained on, as far as they say.
     """
 
@@ -87,6 +89,7 @@ class Plan:
     inherited: tuple[Source, ...] = ()
     teachers: tuple[BaseRecord, ...] = ()
     unlabeled: Reviews | None = None
+    answers_sha256: str | None = None
 
     @classmethod
     def checked(cls, model: Any, base: Base, rows: Split, settings: FitSettings, job: Job, **more: Any) -> "Plan":
@@ -135,6 +138,8 @@ class Plan:
             identity["teachers"] = [teacher.sha256 for teacher in self.teachers]
         if self.unlabeled:
             identity |= {"unlabeled_sha256": texts_sha256(self.unlabeled.texts)}
+        if self.answers_sha256:
+            identity |= {"answers_sha256": self.answers_sha256}
         return identity
 
 

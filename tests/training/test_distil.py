@@ -233,7 +233,7 @@ def test_several_teachers_are_averaged_by_label(workplace: Path, monkeypatch: py
 
     monkeypatch.setattr(asking, "answers_of", answer)
     texts = (file.texts[5], file.texts[2])
-    asked = asking.ask_all([one, other], [file], texts, workplace, Ranks())
+    asked = asking.ask_all([one, other], [file], texts, workplace, Ranks(), labels=("neg", "pos"))
     # (1, 3) is (-1, 1) about its mean, and neg 5, pos 9 is (-2, 2): (-1.5, 1.5), times the row of the text
     assert asking.mean_answers([], asked).logits.tolist() == [[-7.5, 7.5], [-3.0, 3.0]]
 

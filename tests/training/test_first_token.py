@@ -213,7 +213,8 @@ def test_training_computes_the_first_token_only_unless_attention_is_distilled(tm
     import torch
     from transformers import DistilBertForSequenceClassification
 
-    from training.loop.step import TrainingRows, attention_shown
+    from training.encoders.attention import attention_shown
+    from training.loop.step import TrainingRows
 
     model: Any = DistilBertForSequenceClassification.from_pretrained(make_base(tmp_path / "base"))
     model.eval()

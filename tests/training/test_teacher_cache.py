@@ -312,7 +312,7 @@ def test_models_without_shares_of_attention_are_refused() -> None:
         FNetForSequenceClassification,
     )
 
-    from training.loop.step import check_attention
+    from training.encoders.attention import check_attention
 
     torch.manual_seed(0)
     good: Any = DistilBertForSequenceClassification(

@@ -17,7 +17,8 @@ ORDER = {
     ),
     "training": (
         *("io", "settings", "data", "predictor", "encoders", "loop", "measure", "packaging", "baselines", "teachers"),
-        *("plan", "fit", "distil", "cascade", "comparison", "compare", "commands", "cli"),
+        *("plan", "fit", "distil", "answer", "adaptation", "adapt", "cascade"),
+        *("adoption", "adopt", "comparison", "compare", "commands", "cli"),
     ),
 }
 MODULES_BESIDE_ROOMS = 12

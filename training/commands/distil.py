@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from consumer.flags import add_settings
-from training.commands.options import add_data_options, add_run_options, read_settings
+from training.commands.options import add_data_options, add_run_options, read_settings, share
 from training.commands.runs import job_of, show
-from training.settings import DistilSettings, PackageSettings
+from training.settings import MAX_UNANSWERED, DistilSettings, PackageSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,10 +16,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--teacher",
         type=Path,
         action="append",
-        required=True,
+        default=[],
         metavar="DIR",
         help="a bundle, a sequence classifier of transformers, or nbsvm: the linear model of compare, trained here on "
-        "the training rows; may be repeated, to train on the mean of all logits",
+        "the training rows; may be repeated, to train on the mean of all logits, and left out with --answers",
+    )
+    parser.add_argument(
+        "--answers",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="DIR_OR_FILE",
+        help="answers of teachers that review-training answer wrote, instead of the teachers or beside others",
+    )
+    parser.add_argument(
+        "--max-unanswered",
+        type=share,
+        default=MAX_UNANSWERED,
+        metavar="SHARE",
+        help="refuse when more of the texts to train on than this share have no answer in --answers; the others are "
+        "left out (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--label-unanswered",
+        action="store_true",
+        help="learn the label alone of rows that have no answer in --answers, however many they are",
     )
     parser.add_argument(
         "--unlabeled",
@@ -62,6 +84,9 @@ def run(arguments: argparse.Namespace) -> None:
         unlabeled_file=arguments.unlabeled,
         unlabeled_column=arguments.unlabeled_column,
         cache=arguments.teacher_cache,
+        answers=arguments.answers,
+        max_unanswered=arguments.max_unanswered,
+        label_unanswered=arguments.label_unanswered,
     )
     with only_the_first_talks():
         job = job_of(arguments, packaging)

@@ -65,6 +65,21 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_tests(parser: argparse.ArgumentParser, becomes: str) -> None:
+    """The files that measure models later, or the word that there are none; `becomes` tells what follows from that."""
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument(
+        "--test",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help=f"labelled reviews that measure models later, {becomes}; exact and near duplicates count too",
+    )
+    group.add_argument("--no-test", action="store_true", help="there is no such file")
+
+
 def add_data_options(parser: argparse.ArgumentParser, *, leaks: bool = True) -> None:
     """How files of labelled reviews are read and, with `leaks`, what becomes of texts that two of them share."""
     add_table_options(parser)

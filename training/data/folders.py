@@ -48,7 +48,12 @@ def read_directory(path: Path, encoding: str | None = None) -> Table:
     stars = [named[1] for file in files if (named := _NAME_WITH_STARS.fullmatch(file.name))]
     if len(stars) == len(files):
         columns[STARS] = list(stars)
-    return Table(columns, list(names), sha256=_files_sha256(zip(names, contents, strict=True)))
+    return Table(columns, list(names), sha256=files_sha256(zip(names, contents, strict=True)))
+
+
+def has_class_folders(path: Path) -> bool:
+    """Whether the directory `path` has folders of texts for labels, or a split that has them."""
+    return any(_class_folders(folder) for folder in (path, *(path / name for name in SPLITS)))
 
 
 def _class_folders(path: Path) -> list[Path]:
@@ -63,7 +68,7 @@ def _texts(folder: Path) -> Iterator[Path]:
     return (path for path in folder.glob("*.txt") if not path.name.startswith("."))
 
 
-def _files_sha256(files: Iterable[tuple[str, bytes]]) -> str:
+def files_sha256(files: Iterable[tuple[str, bytes]]) -> str:
     """One SHA-256 for many files: of the lines "SHA-256 of the content, name"."""
     total = hashlib.sha256()
     for name, content in files:

@@ -1,8 +1,11 @@
 """From files to the rows that are trained on and the rows that are measured on; everything left out is reported."""
 
+import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from consumer.errors import UsageError
 from consumer.model.manifest import MANIFEST, Manifest, Source
@@ -38,8 +41,18 @@ class DataOptions:
 
 DEFAULTS = DataOptions()
 
+#: The record of an adapted encoder, beside its weights; see `training.adapt`.
+ADAPTED = "run.json"
+
 #: What `without_duplicates` removes.
 REPEATED = "repeated and contradicting rows"
+
+
+class LearntFrom(NamedTuple):
+    """The name of a model, and the files that it was trained on, as far as it says."""
+
+    name: str
+    sources: tuple[Source, ...]
 
 
 @dataclass(frozen=True)
@@ -67,9 +80,14 @@ def prepare(train_file: Path, test_file: Path, options: DataOptions, say: Callab
         UsageError: a file cannot be used, their labels differ, or they overlap by more than allowed.
     """
     train, test = (read_and_report(file, say, options) for file in (train_file, test_file))
+    return prepare_rows(train, test, options, say)
+
+
+def prepare_rows(train: Reviews, test: Reviews, options: DataOptions, say: Callable[[str], None]) -> Prepared:
+    """As `prepare`, of files that have been read."""
     train, repeats, contradicting = without_duplicates(train)
     if repeats or contradicting:
-        say(f"{train_file.name}: {repeats} repeated rows removed, {contradicting} with contradicting labels removed")
+        say(f"{train.path.name}: {repeats} repeated rows removed, {contradicting} with contradicting labels removed")
     check_left(train, REPEATED)
     _check_taught(train, test)  # before the leak check, which may take a minute
     leaks = check_leaks(train, test, options, say)
@@ -132,11 +150,19 @@ def check_leaks(
     return leaks
 
 
-def check_unseen(models: Iterable[Path], data: Prepared, say: Callable[[str], None]) -> tuple[Source, ...]:
-    """Check that no model in the directories `models` was trained on the rows that will measure their successor.
+def check_unseen(
+    models: Iterable[Path], data: Prepared, say: Callable[[str], None], told: Iterable[LearntFrom] = ()
+) -> tuple[Source, ...]:
+    """Check that no model was trained on the rows that will measure its successor.
 
-    Only a bundle says what it was trained on. If that is the same training file, it is told: rows held out of it are
-    new to the model only if it held out the same ones.
+    If it was trained on the same training file, this is reported: rows held out of it are new to the model only if it
+    held out the same ones.
+
+    Args:
+        models: directories.
+        data: the rows.
+        say: receives the report.
+        told: of further models, which are not here.
 
     Returns:
         The files that they were trained on, each once.
@@ -145,17 +171,9 @@ def check_unseen(models: Iterable[Path], data: Prepared, say: Callable[[str], No
         UsageError: one was trained on the test file.
     """
     found: dict[str, Source] = {}
-    for directory in dict.fromkeys(models):
-        try:
-            manifest = Manifest.model_validate_json((directory / MANIFEST).read_bytes())
-        except (OSError, ValueError):
-            continue
-        name, trained = manifest.name, {part.sha256: part for part in manifest.learnt_from}
-        if data.test.sha256 in trained:
-            raise UsageError(
-                f"{name} was trained on {data.test.path.name}: an accuracy measured on it would be meaningless; start "
-                "from another model, or give another file to measure on"
-            )
+    for name, sources in [*map(learnt_from, dict.fromkeys(models)), *told]:
+        check_not_trained_on(data.test, name, sources)
+        trained = {part.sha256: part for part in sources}
         if data.train.sha256 in trained:
             say(
                 f"{name} was trained on {data.train.path.name}, too, maybe on rows that are held out of it here "
@@ -164,6 +182,26 @@ def check_unseen(models: Iterable[Path], data: Prepared, say: Callable[[str], No
             )
         found |= trained
     return tuple(found.values())
+
+
+def learnt_from(model: Path) -> LearntFrom:
+    """What the model in the directory `model` was trained on. Only bundles and adapted encoders say."""
+    with suppress(OSError, ValueError):
+        manifest = Manifest.model_validate_json((model / MANIFEST).read_bytes())
+        return LearntFrom(manifest.name, manifest.learnt_from)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        told = json.loads((model / ADAPTED).read_bytes())["adapted_to"]
+        return LearntFrom(model.resolve().name, tuple(Source.model_validate(part) for part in told))
+    return LearntFrom(model.name, ())
+
+
+def check_not_trained_on(test: Reviews, name: str, sources: Iterable[Source]) -> None:
+    """Raise `UsageError` if the file of `test` is one of the `sources` that the model `name` was trained on."""
+    if test.sha256 in {part.sha256 for part in sources}:
+        raise UsageError(
+            f"{name} was trained on {test.path.name}: an accuracy measured on it would be meaningless; start "
+            "from another model, or give another file to measure on"
+        )
 
 
 def read_and_report(

@@ -35,7 +35,7 @@ def save(
     directory: Path, identity: dict[str, Any], progress: RunState, model: nn.Module, optimizer: optim.Optimizer
 ) -> None:
     """Write the checkpoint of the run `identity` into `directory`; the previous one stays intact until then."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors = {f"model.{name}": tensor for name, tensor in _weights(model).items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
     _write(directory / CHECKPOINT, tensors, _header(identity, progress))
@@ -48,7 +48,7 @@ def save_start(directory: Path, identity: dict[str, Any], progress: RunState) ->
 
 def save_best(directory: Path, identity: dict[str, Any], epoch: Epoch, model: nn.Module) -> None:
     """Write the weights of `model` at the end of `epoch`, the best one so far, into `directory`."""
-    _write(directory / best_file(epoch), model.state_dict(), _best_header(identity, epoch))
+    _write(directory / best_file(epoch), _weights(model), _best_header(identity, epoch))
 
 
 def best_file(epoch: Epoch) -> str:
@@ -75,11 +75,33 @@ def restore_best(directory: Path, identity: dict[str, Any], epoch: Epoch, model:
     try:
         with safe_open(path, "pt") as file:
             if file.metadata() == _best_header(identity, epoch):
-                model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - not a dict
+                _load(model, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - not a dict
                 return
     except (FileNotFoundError, SafetensorError):
         pass
     raise UsageError(f"{path} does not hold the best epoch of this run: remove {directory} and train again")
+
+
+def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights of `model`; those with several names, as of a head tied to the embeddings, under the first one."""
+    tied = _tied(model)
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
+
+
+def _load(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Give `model` all the `weights` that `_weights` told of it."""
+    also = {name: weights[first] for name, first in _tied(model).items() if first in weights}
+    model.load_state_dict(weights | also)
+
+
+def _tied(model: nn.Module) -> dict[str, str]:
+    """For each further name of a parameter, the first one."""
+    first: dict[int, str] = {}
+    names = {
+        name: first.setdefault(id(parameter), name)
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+    }
+    return {name: of for name, of in names.items() if name != of}
 
 
 def _header(identity: dict[str, Any], progress: RunState) -> dict[str, str]:
@@ -133,7 +155,7 @@ def restore(directory: Path, model: nn.Module, optimizer: optim.Optimizer) -> No
             else:
                 index, state = key.split(".", 1)
                 states.setdefault(int(index), {})[state] = file.get_tensor(name)
-    model.load_state_dict(weights)
+    _load(model, weights)
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -22,7 +22,7 @@ from training.loop.batches import ends_epoch, total_steps
 from training.loop.schedule import rate_factor
 from training.loop.state import Decided, Epoch, Machine, RunState, best_epoch, is_over
 from training.loop.step import Stepper, TrainingRows, make_optimizer, micro_batch_tokens
-from training.loop.validation import validate
+from training.loop.validation import Measure, validate
 from training.settings import FitSettings, StepSettings
 
 
@@ -32,11 +32,15 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Lesson:
-    """Rows to train on, rows to validate on after each epoch (may be empty), and the loss; None: see `Stepper`."""
+    """Rows to train on, rows to validate on after each epoch (may be empty), and the loss; None: see `Stepper`.
+
+    `measure` validates; None: `training.loop.validation.validate`.
+    """
 
     rows: TrainingRows
     held_out: TrainingRows
     objective: Objective | None = None
+    measure: Measure | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def train(
     """Train `model` in place, from where `begin` says that the run starts.
 
     Args:
-        model: a sequence classifier on the device of `ranks`.
+        model: of transformers, on the device of `ranks`.
         lesson: what it is trained and validated on.
         settings: see `FitSettings`.
         saving: where checkpoints go.
@@ -146,7 +150,7 @@ def train(
                 started, validation = time.monotonic(), None
                 if lesson.held_out.reviews:
                     bar.update(state.step * settings.batch_size, "validating")
-                    validation = validate(model, lesson.held_out, settings, ranks)
+                    validation = (lesson.measure or validate)(model, lesson.held_out, settings, ranks)
                 epoch = settings.epochs if state.step == steps else state.step * settings.batch_size // count
                 state = state.after_epoch(epoch, rate, time.monotonic() - started, validation)
                 _report(state.epochs[-1])
@@ -205,7 +209,7 @@ def _load_best(model: Any, state: RunState, settings: FitSettings, saving: Savin
 def _report(epoch: Epoch) -> None:
     line = f"epoch {epoch.epoch:g}: loss {epoch.train_loss:.4f}"
     if seen := epoch.validation:
-        line += f"; validation rows: loss {seen.loss:.4f}, accuracy {seen.accuracy:.2%}, F1 {seen.f1:.4f}"
+        line += f"; validation rows: {seen.in_words()}"
     say(line)
 
 

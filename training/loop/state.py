@@ -1,5 +1,6 @@
 """Where a run stands and how each epoch went; which epoch was best and whether the run is over follow from it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,11 +12,25 @@ LOSS_SMOOTHING = 0.98
 
 @dataclass(frozen=True)
 class Validation:
-    """Measured on rows that are never trained on: mean loss in nats, accuracy, macro-averaged F1."""
+    """Measured on rows that are never trained on: mean loss in nats, accuracy, macro-averaged F1.
+
+    For an encoder that predicts masked tokens, loss and accuracy are those of the tokens, and there is no F1.
+    """
 
     loss: float
     accuracy: float
-    f1: float
+    f1: float | None = None
+
+    @property
+    def perplexity(self) -> float:
+        """Of the masked tokens: among how many equally likely ones the model seems to choose."""
+        return math.exp(self.loss)
+
+    def in_words(self) -> str:
+        """The figures, within a line."""
+        if self.f1 is None:
+            return f"perplexity {self.perplexity:.2f}, {self.accuracy:.2%} of the masked tokens right"
+        return f"loss {self.loss:.4f}, accuracy {self.accuracy:.2%}, F1 {self.f1:.4f}"
 
 
 @dataclass(frozen=True)

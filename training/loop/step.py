@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn, optim
 
-from consumer.errors import UsageError
 from consumer.model.encoder import Encoded, Encoder
 from consumer.model.engines.first_token import first_token_only
 from training.data.reviews import Reviews
@@ -82,6 +81,7 @@ class TrainingRows:
         *,
         hidden: bool = False,
         attention: bool = False,
+        step: int = 0,  # noqa: ARG002 - for rows of which each step sees something else
     ) -> Outputs:
         """The outputs of `model` for the reviews, with `hidden` states and `attention` only on request.
 
@@ -125,36 +125,11 @@ def label_weights(model: nn.Module, rows: TrainingRows, settings: StepSettings) 
     return balanced_weights(rows.labels, labels).to(next(model.parameters()).device)
 
 
-@contextmanager
-def attention_shown(model: Any, wanted: bool = True) -> Iterator[None]:
-    """If `wanted`, compute attention in `model` without fused kernels, which do not return it."""
-    before = model.config._attn_implementation
-    if wanted:
-        model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        if wanted:
-            model.set_attn_implementation(before)
-
-
-def check_attention(model: Any, name: str) -> None:
-    """Raise `UsageError` if `model`, called `name`, does not return attention weights between all its tokens."""
-    ids = torch.full((1, 8), 3, device=next(model.parameters()).device)
-    training = model.training
-    with torch.inference_mode(), attention_shown(model):
-        maps = getattr(model.eval()(input_ids=ids, output_attentions=True), "attentions", None)
-    model.train(training)
-    shares = maps[-1] if maps else None
-    if shares is None or shares.shape[-2:] != (8, 8) or (shares.float().sum(dim=-1) - 1).abs().max() > 0.01:
-        raise UsageError(f"{name} does not return what its tokens attend to: leave out --attention-weight")
-
-
 class Stepper:
     """Takes optimiser steps; which reviews a step sees is a pure function of its number.
 
     Args:
-        model: a sequence classifier; its device decides where the training runs.
+        model: of transformers; its device decides where the training runs.
         optimizer: from `make_optimizer`.
         rows: what it is trained on.
         settings: see `StepSettings`.
@@ -193,7 +168,7 @@ class Stepper:
         with _rows_of_gradient(self._table) if self._table else nullcontext():
             for index in self._ranks.share(costs):
                 _seed_dropout(settings.seed, number, index)
-                total += self._backward(groups[index], whole)
+                total += self._backward(groups[index], whole, number)
         self._ranks.add_up([*(p.grad for p in self._trained if p.grad is not None), total])
         loss = total.item()
         if math.isfinite(loss):
@@ -202,7 +177,7 @@ class Stepper:
         self._optimizer.zero_grad(set_to_none=True)
         return loss
 
-    def _backward(self, group: Sequence[int], whole: float) -> torch.Tensor:
+    def _backward(self, group: Sequence[int], whole: float, step: int) -> torch.Tensor:
         objective = self._objective
         outputs = self._rows.outputs(
             self._model,
@@ -211,6 +186,7 @@ class Stepper:
             self._precision,
             hidden=objective.hidden,
             attention=objective.attention,
+            step=step,
         )
         loss = objective.total(outputs, group) / whole
         loss.backward()  # type: ignore[no-untyped-call]

@@ -10,6 +10,9 @@ from training.settings.fit import FitSettings
 StudentName = Literal["small", "tiny", "half"]
 LayerChoice = Literal["spread", "lowest"]
 
+#: Share of the texts to train on that may have no answer in files of answers.
+MAX_UNANSWERED = 0.02
+
 
 class DistilSettings(FitSettings):
     """Student.

@@ -10,14 +10,21 @@ from consumer.model.engines.base import Logits
 from training.data.reviews import Reviews
 from training.encoders.parallel import Ranks
 from training.loop.run import Interrupted
-from training.teachers.cache import answers_of, joined_answers
+from training.teachers.cache import answers_of
+from training.teachers.shards import joined_answers
 from training.teachers.teacher import Answers, Teacher
 
 
 def ask_all(
-    teachers: Sequence[Teacher], files: Sequence[Reviews], texts: Sequence[str], cache: Path, ranks: Ranks
+    teachers: Sequence[Teacher],
+    files: Sequence[Reviews],
+    texts: Sequence[str],
+    cache: Path,
+    ranks: Ranks,
+    *,
+    labels: Sequence[str],
 ) -> list[Answers]:
-    """Each teacher's answers to `texts`, which all come from `files`; logits are in the order of the sorted labels.
+    """Each teacher's answers to `texts`, which all come from `files`; the logits are those of `labels`, in this order.
 
     It asks for all texts of a file, including those held out with this seed, which another seed may not hold out.
 
@@ -34,7 +41,7 @@ def ask_all(
             raise Interrupted("stopped while teachers are asked; the same command resumes there") from None
         whole = joined_answers(parts)
         ordered = {name: tensor[order] for name, tensor in vars(whole).items() if tensor is not None}
-        ordered["logits"] = ordered["logits"][:, np.argsort(teacher.labels)]
+        ordered["logits"] = ordered["logits"][:, [teacher.labels.index(label) for label in labels]]
         found.append(Answers(**ordered))
     return found
 

@@ -8,26 +8,21 @@ precision never finds these answers. A shard that is damaged, or has another key
 
 import json
 import os
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from training.encoders.parallel import Ranks
 from training.io.output import whole
-from training.io.progress import ProgressBar
 from training.measure.kept_answers import key_sha256, texts_sha256
+from training.teachers.shards import ask_missing, joined_answers
 from training.teachers.teacher import Answers, Teacher
 
 #: Texts of one shard: a minute or so of a large teacher on a CPU.
 SHARD = 256
-
-#: Seconds between two checks for the shards of the other processes.
-LOOK_SECONDS = 1.0
 
 
 def answers_of(teacher: Teacher, texts: Sequence[str], file_sha256: str, directory: Path, ranks: Ranks) -> Answers:
@@ -45,28 +40,22 @@ def answers_of(teacher: Teacher, texts: Sequence[str], file_sha256: str, directo
         GaveUp: an answer cannot be written.
     """
     key = teacher.key() | {"file": file_sha256, "texts": texts_sha256(texts)}
-    cache = directory / key_sha256(key)[:16]
-    starts = range(0, len(texts), SHARD)
-    missing = [start for start in starts if _read(_shard(cache, start), key) is None]
-    # By the number of the shard, not its index among the missing: another process may find fewer missing.
-    if mine := [start for start in missing if start // SHARD % ranks.size == ranks.rank]:
-        done = len(texts) - _rows(texts, missing)
-        title = f"asking the teacher {teacher.name}"
-        with teacher.loaded(ranks.device) as ask, ProgressBar(title, len(texts), done) as bar:
-            for start in mine:
-                part = texts[start : start + SHARD]
-                _write(_shard(cache, start), key, ask(part))
-                done = min(done + len(part) * ranks.size, len(texts))
-                bar.update(done)
-    # Not a collective call, which times out after minutes: one process may wait for hours for another.
-    while any(_read(_shard(cache, start), key) is None for start in missing):
-        time.sleep(LOOK_SECONDS)
-    shards = [_read(_shard(cache, start), key) for start in starts]
-    return joined_answers([shard for shard in shards if shard is not None])
+    return joined_answers(ask_missing(teacher, texts, _Cache(directory / key_sha256(key)[:16], key), ranks))
 
 
-def _rows(texts: Sequence[str], starts: Iterable[int]) -> int:
-    return sum(min(SHARD, len(texts) - start) for start in starts)
+class _Cache:
+    """The shards of one teacher and file; see `training.teachers.shards.Shards`."""
+
+    size = SHARD
+
+    def __init__(self, directory: Path, key: dict[str, Any]) -> None:
+        self._directory, self._key = directory, key
+
+    def read(self, start: int) -> Answers | None:
+        return _read(_shard(self._directory, start), self._key)
+
+    def write(self, start: int, answers: Answers) -> None:
+        _write(_shard(self._directory, start), self._key, answers)
 
 
 def _shard(cache: Path, start: int) -> Path:
@@ -89,9 +78,3 @@ def _read(path: Path, key: dict[str, Any]) -> Answers | None:
             return Answers(**{name: file.get_tensor(name) for name in ("logits", *wanted)})
     except (FileNotFoundError, SafetensorError, ValueError):
         return None
-
-
-def joined_answers(shards: Sequence[Answers]) -> Answers:
-    """The answers of all `shards`; each has the same tensors as the first."""
-    names = [name for name, tensor in vars(shards[0]).items() if tensor is not None]
-    return Answers(**{name: np.concatenate([getattr(shard, name) for shard in shards]) for name in names})

@@ -13,7 +13,8 @@
              into different tokens
     label    cross-entropy, for rows with a label
 
-The loss of a step is the mean over all its rows of the weighted sum; a row without a label has no label term. Student
+The loss of a step is the mean over all its rows of the weighted sum; a row without a label has no label term, and one
+without an answer has only that. Student
 and teacher each split a long text into their own windows, and their logits and states are the means over these. The map
 is linear, so it can be applied to the mean.
 """
@@ -39,6 +40,7 @@ _LEAST_SHARE = 1e-9
 class Taught:
     """Answers of the teacher to every row: `logits` (rows, labels) and, if needed, the other two.
 
+    NaN in `logits`: there is no answer to this row.
     `hidden` (rows, its width); `attention` (rows, most tokens read) is 0 where there is no token, and all 0 in a row
     that teaches no attention.
     """
@@ -69,6 +71,7 @@ class Distillation:
         self._map = map_to_teacher or nn.Identity()
         self.hidden = taught.hidden is not None
         self.attention = taught.attention is not None
+        self._whole = bool(torch.isfinite(taught.logits).all())
 
     def divisor(self, rows: Sequence[int]) -> float:
         """The number of rows, labelled or not."""
@@ -79,7 +82,8 @@ class Distillation:
         settings, logits = self._settings, outputs.logits
         index = torch.as_tensor(rows)
         answers = self._taught.logits[index].to(logits.device)
-        loss = settings.soft_weight * soft_loss(logits, answers, settings.temperature)
+        known = slice(None) if self._whole else torch.isfinite(answers).all(dim=1)
+        loss = settings.soft_weight * soft_loss(logits[known], answers[known], settings.temperature)
         loss = loss + settings.label_weight * nn.functional.cross_entropy(
             logits, outputs.labels, weight=self._weights, reduction="sum", ignore_index=UNLABELED
         )

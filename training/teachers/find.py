@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +21,14 @@ CHECKPOINT_LENGTH = 512
 
 
 def find_teacher(
-    path: Path, labels: tuple[str, ...], settings: DistilSettings, *, hidden: bool, attention: bool = False
+    path: Path, labels: tuple[str, ...] | None, settings: DistilSettings, *, hidden: bool, attention: bool = False
 ) -> Teacher:
     """Find the bundle or checkpoint directory `path`, whose labels have to be `labels`.
 
     Args:
         path: of a bundle, or of a sequence classifier of transformers with config.json, tokenizer.json and
             model.safetensors.
-        labels: those of the student.
+        labels: those of the student; None: any.
         settings: how much of a text is read, and by a checkpoint which part of it.
         hidden: whether its hidden states are needed.
         attention: whether its attention is needed; it then reads what the student reads in training.
@@ -39,11 +40,8 @@ def find_teacher(
     check_exists(path)
     inside = hidden or attention
     teacher = _bundle(path, inside) if (path / MANIFEST).is_file() else _checkpoint(path, settings)
-    if set(teacher.labels) != set(labels):
-        raise UsageError(
-            f"the teacher {path} answers {', '.join(teacher.labels)}, but the training file has {', '.join(labels)}: "
-            "give --teacher a model that was trained for these labels"
-        )
+    if labels is not None:
+        check_labels(teacher, labels)
     most = teacher.reading.max_length
     length = settings.train_max_length if attention else settings.teacher_max_length or most
     if length > most:
@@ -56,6 +54,15 @@ def find_teacher(
         attention=attention,
         micro_batch_tokens=settings.micro_batch_tokens,
     )
+
+
+def check_labels(teacher: Teacher, labels: Sequence[str]) -> None:
+    """Raise `UsageError` if `teacher` was trained for others than `labels`."""
+    if set(teacher.labels) != set(labels):
+        raise UsageError(
+            f"the teacher {teacher.path} answers {', '.join(teacher.labels)}, but the training file has "
+            f"{', '.join(labels)}: give --teacher a model that was trained for these labels"
+        )
 
 
 def check_exists(path: Path) -> None:

@@ -8,7 +8,7 @@ from consumer.errors import UsageError
 from consumer.model.manifest import TOKENIZER
 from training.encoders.base import Base, find_base
 from training.encoders.vocabulary import cut_alike
-from training.settings import DistilSettings
+from training.settings import MAX_UNANSWERED, DistilSettings
 from training.teachers.find import check_exists
 from training.teachers.linear import NBSVM
 
@@ -26,13 +26,19 @@ class Sources:
         unlabeled_column: their column; default: a usual name.
         cache: directory where answers of teachers are kept, for any number of runs; default: beside the bundle, with
             `.teachers` added.
+        answers: files of answers, or directories of them, of teachers that are not here; see `training.answer`.
+        max_unanswered: share of the texts that may lack an answer in them.
+        label_unanswered: learn the labels of the others, instead of leaving them out; then any share is allowed.
     """
 
-    teachers: Sequence[Path]
+    teachers: Sequence[Path] = ()
     base_name: str | None = None
     unlabeled_file: Path | None = None
     unlabeled_column: str | None = None
     cache: Path | None = None
+    answers: Sequence[Path] = ()
+    max_unanswered: float = MAX_UNANSWERED
+    label_unanswered: bool = False
 
     @property
     def models(self) -> list[Path]:
@@ -43,6 +49,22 @@ class Sources:
     def nbsvm(self) -> bool:
         """Whether nbsvm is one of the teachers."""
         return len(self.models) < len(self.teachers)
+
+    def check(self, settings: DistilSettings) -> None:
+        """Raise `UsageError` if there is nothing to learn from, or if `settings` need more than the teachers have."""
+        if not self.teachers and not self.answers:
+            raise UsageError(
+                "a student needs a teacher: give --teacher a model, or --answers what review-training answer wrote"
+            )
+        if self.label_unanswered and not settings.label_weight:
+            raise UsageError("--label-unanswered learns labels, whose --label-weight is 0: raise it, or leave one out")
+        what = NBSVM if self.nbsvm else "a file of answers"
+        for weight, option, name in (
+            (settings.hidden_weight, "--hidden-weight", "hidden states"),
+            (settings.attention_weight, "--attention-weight", "attention"),
+        ):
+            if weight and not self.models:
+                raise UsageError(f"{what} has no {name}: add another --teacher, or leave out {option}")
 
     def cache_of(self, out: Path) -> Path:
         """Where answers are kept: not with the checkpoints, since who discards a run may want to keep them."""
@@ -59,7 +81,8 @@ def student_base(sources: Sources) -> Base:
         return find_base(sources.base_name)
     models = sources.models
     if not models:
-        raise UsageError(f"{NBSVM} has no layers that a student could start from: choose an encoder with --base")
+        what = NBSVM if sources.nbsvm else "a file of answers"
+        raise UsageError(f"{what} has no layers that a student could start from: choose an encoder with --base")
     check_exists(models[0])  # otherwise its name would be looked up on the hub
     try:
         return find_base(str(models[0]))
@@ -68,14 +91,6 @@ def student_base(sources: Sources) -> Base:
             f"the teacher {models[0]} has no torch weights that a student could start from: choose an encoder with "
             "--base, or make the bundle with --keep torch"
         ) from None
-
-
-def check_logits_suffice(models: Sequence[Path], settings: DistilSettings) -> None:
-    """Raise `UsageError` if nbsvm is the only teacher, but more than its logits is needed."""
-    if settings.hidden_weight and not models:
-        raise UsageError(f"{NBSVM} has no hidden states: add another --teacher, or leave out --hidden-weight")
-    if settings.attention_weight and not models:
-        raise UsageError(f"{NBSVM} has no attention: add another --teacher, or leave out --attention-weight")
 
 
 def check_tokenizers(teacher: Path, base: Base) -> None:

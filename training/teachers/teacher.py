@@ -20,9 +20,10 @@ from consumer.model.engines import open_engine
 from consumer.model.labeller import Scored
 from consumer.model.manifest import TOKENIZER
 from consumer.model.reading import Reading
+from training.encoders.attention import attention_shown, check_attention
 from training.encoders.base import check_whole, readable
 from training.loop.state import Decided
-from training.loop.step import TrainingRows, attention_shown, check_attention, micro_batch_tokens
+from training.loop.step import TrainingRows, micro_batch_tokens
 from training.settings import Arithmetic, StepSettings
 
 #: Keeps the logarithm of a probability that was rounded to 0 finite.

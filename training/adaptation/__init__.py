@@ -1,0 +1,1 @@
+"""What `adapt` reads and writes."""
