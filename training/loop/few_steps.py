@@ -7,7 +7,7 @@ from training.settings import FitSettings
 
 #: Steps times peak learning rate below which a run hardly leaves its start. AdamW moves a weight by about the rate in
 #: each step, so that both count alike. 800 reviews at the defaults, 38 steps at 5e-5, ended at 66.5 % accuracy, and
-#: with a higher rate at 87.5 %; 100 steps at 5e-5 are the usual warm-up of a long run.
+#: with a higher rate at 87.5 %. The bound lies between the two.
 ENOUGH = 100 * 5e-5
 
 #: A higher peak rate than this makes a pretrained encoder diverge, and replaces no steps.
