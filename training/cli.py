@@ -105,9 +105,14 @@ def _run(arguments: Sequence[str]) -> None:
             chosen = import_module(module)
             chosen.add_arguments(command)
     parsed = parser.parse_args(arguments)
+    check_installed()
+    chosen.run(parsed)
+
+
+def check_installed() -> None:
+    """Raise `UsageError` if a part of the training extra is missing."""
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
         raise UsageError("training is not installed: run make env-training or pip install 'review-consumer[training]'")
-    chosen.run(parsed)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ ORDER = {
     ),
     "training": (
         *("io", "settings", "data", "predictor", "encoders", "loop", "measure", "packaging", "baselines", "teachers"),
-        *("plan", "fit", "distil", "answer", "adaptation", "adapt", "cascade"),
-        *("comparison", "compare", "commands", "cli"),
+        *("plan", "fine_tuning", "distil", "answer", "adaptation", "adapt", "cascade"),
+        *("comparison", "commands", "cli", "notebook"),
     ),
 }
 MODULES_BESIDE_ROOMS = 12

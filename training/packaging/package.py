@@ -21,6 +21,7 @@ from training.measure.evaluate import Evaluation, classify_all, evaluate, open_c
 from training.measure.gate import REFERENCE, choose_served
 from training.packaging import export
 from training.packaging.card import CARD, model_card
+from training.packaging.curve_plot import PICTURE, plot_curve
 from training.packaging.golden import nothing_to_replay, record_golden
 from training.packaging.profile import write_profile
 from training.packaging.record import BUNDLE_RECORD, DataPart, RunRecord
@@ -101,6 +102,8 @@ def package(
         encoder = Encoder(base.tokenizer_json, settings.reading)
         write_profile(bundle, test, measured[served].answers, encoder, labels)
         manifest = seal(bundle, facts)
+        if record.curve:
+            plot_curve(record, bundle / PICTURE)
         write_text(bundle / CARD, model_card(manifest, evaluations[served], record))
         record.measured(evaluations).write(bundle / BUNDLE_RECORD)
         manifest = seal(bundle, facts)
