@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +34,7 @@ SETTINGS = {
     "gate_rows": 30,
     "validation_share": 0.1,
     "keep": ["int8"],
+    "precision": "fp32",
     "report_to": "tensorboard",
 }
 
@@ -131,6 +133,24 @@ def test_tensorboard_gets_each_step(executed: tuple[Path, dict[str, Any]]) -> No
     assert [event.step for event in events.Scalars("accuracy/validation")] == [each.step for each in record.epochs]
 
 
+def test_tensorboard_shows_a_resumed_run_as_one(tmp_path: Path) -> None:
+    """What was written of steps that are trained again is hidden; steps before the checkpoint stay."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from training.encoders.parallel import Ranks
+    from training.loop.state import RunState
+    from training.loop.tensorboard import EVENTS, watching
+
+    for start, end, loss in ((0, 5, 1.0), (3, 6, 2.0)):
+        with watching("tensorboard", tmp_path, RunState(step=start), Ranks()) as watch:
+            for step in range(start + 1, end + 1):
+                watch(RunState(step=step), loss, 0.1)
+    events = EventAccumulator(str(tmp_path / EVENTS))
+    events.Reload()
+    found = [(event.step, event.value) for event in events.Scalars("loss/training")]
+    assert found == [(1, 1.0), (2, 1.0), (3, 1.0), (4, 2.0), (5, 2.0), (6, 2.0)]
+
+
 def test_tensorboard_is_missed_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line that says what to install, before a file is read or anything is written."""
     from training.loop import tensorboard
@@ -169,12 +189,11 @@ def test_a_wrong_argument_is_named(tmp_path: Path, given: dict[str, Any], messag
 
 def test_arguments_are_those_of_the_command_line() -> None:
     """Each flag has an argument of its name, and what is given in Python arrives as the command would read it."""
-    from consumer.flags import Parser
     from training.commands import compare, evaluate, fit, lr_find
 
     for module in (compare, evaluate, fit, lr_find):
         command = module.__name__.rpartition(".")[2]
-        parser = Parser(add_help=False)
+        parser = ArgumentParser(add_help=False)
         module.add_arguments(parser)
         named = {action.dest for action in parser._actions} - {"json"}
         assert len(named) > 8
@@ -193,7 +212,7 @@ def test_arguments_are_those_of_the_command_line() -> None:
         "--checkpoint-minutes",
         "2",
     ]
-    parser = Parser(add_help=False)
+    parser = ArgumentParser(add_help=False)
     fit.add_arguments(parser)
     given = {
         "train": Path("a.xlsx"),
