@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
 from nbclient import NotebookClient
 
@@ -261,7 +262,9 @@ def test_what_a_file_names_is_escaped() -> None:
     evaluation = evaluate([{bad: 0.9, "pos": 0.1}], [bad], [bad, "pos"])
     table = frame(confusion_frame(evaluation.confusion))
     assert "&lt;img" in table
-    assert "<img" not in table + note(bad)
+    cells = frame(pd.DataFrame({"text": [bad]}))
+    assert "&lt;img" in cells
+    assert "<img" not in table + cells + note(bad)
 
 
 def test_errors_of_other_kinds_are_shown_as_they_are(tmp_path: Path) -> None:

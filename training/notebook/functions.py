@@ -85,13 +85,13 @@ def compare(train: File, test: File, out: File, **options: Any) -> "ComparisonRe
 
 @contextmanager
 def _ready() -> Iterator[None]:
-    """Check that training is installed; a notebook shows the message of our errors alone, without a stack trace."""
+    """Check that training is installed; of our errors and of an interruption, a notebook shows the message alone."""
     from training.cli import check_installed
 
     try:
         check_installed()
         yield
-    except ReviewsError as error:
+    except (ReviewsError, KeyboardInterrupt) as error:
         line = f"{type(error).__name__}: {error}"
-        error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]  # what IPython asks an exception for
+        error._render_traceback_ = lambda: [line]  # type: ignore[union-attr]  # what IPython asks an exception for
         raise

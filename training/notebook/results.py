@@ -72,7 +72,7 @@ class FitResult(_Measured):
         return RunRecord.model_validate_json((self.bundle / BUNDLE_RECORD).read_bytes())
 
     @property
-    def test_share(self) -> float | None:
+    def held_out_share(self) -> float | None:
         """Share of the training file that measured; None if another file did."""
         share: float | None = self.record.data_options.get("test_share")
         return share
@@ -116,7 +116,7 @@ class FitResult(_Measured):
     def measured_on(self) -> str:
         """What measured the accuracy, in words."""
         file = self.record.data["test"].file
-        if self.test_share is None:
+        if self.held_out_share is None:
             return f"{self.rows} reviews of {file}"
         return f"{self.rows} reviews held out of {file}: a share of the training file, not an independent file"
 
