@@ -33,6 +33,10 @@ COMMANDS = {
         "training.commands.cascade",
         "put models in a row, each answering what the one before is not sure of, measure them and write a bundle",
     ),
+    "adopt": (
+        "training.commands.adopt",
+        "make a bundle from a classifier that was trained elsewhere, without training, and measure it",
+    ),
     "lr-find": ("training.commands.lr_find", "find a learning rate: a range test with a plot"),
     "evaluate": ("training.commands.evaluate", "measure a bundle on a file of labelled reviews"),
     "calibrate": ("training.commands.calibrate", "calibrate the probabilities of a bundle"),

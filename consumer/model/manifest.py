@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from consumer.model.reading import Reading, Truncation, Windows
+from consumer.model.text import TextRules
 
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
@@ -125,7 +126,7 @@ class Manifest(Part):
     of the worker refuses a format that it does not know.
     """
 
-    format: Literal[1, 2] = 1
+    format: TextRules = 1
     name: str = Field(pattern=NAME)
     version: str = Field(pattern=r"^[a-zA-Z0-9.+_-]{1,64}$")
     created: AwareDatetime

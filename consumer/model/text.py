@@ -16,10 +16,12 @@ from typing import Literal
 
 from consumer.model.text_tables import ALWAYS, FONTS, UNLESS_EAST_ASIAN
 
-#: Rules by which a text is cleaned; a bundle is served by those that it was made and measured with. 1: only `<br>`.
-TextRules = Literal[1, 2]
+#: Rules by which a text is cleaned; a bundle is served by those that it was made and measured with. 1: only `<br>`;
+#: 4: none, for a model that others trained on texts as they are. Numbers are those of formats, and 3 is a cascade.
+TextRules = Literal[1, 2, 4]
 
 LATEST: TextRules = 2
+AS_THEY_ARE: TextRules = 4
 
 #: Rounds of references that are decoded; "&amp;amp;quot;" takes one. What is nested deeper was made to be.
 ROUNDS = 3
@@ -77,8 +79,10 @@ def clean(text: str, rules: TextRules = LATEST) -> str:
 
     Args:
         text: any.
-        rules: 1 for the bundles of format 1, which replace `<br>` and nothing else.
+        rules: 1 for the bundles of format 1, which replace `<br>` and nothing else; `AS_THEY_ARE` changes nothing.
     """
+    if rules == AS_THEY_ARE:
+        return text
     if rules == 1:
         return _OLD_BREAK.sub("\n", text)
     if not _SPECIAL.search(text):

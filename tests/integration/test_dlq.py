@@ -278,10 +278,22 @@ def test_a_secured_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         secure.grant(replay_rights(topics))
         assert main(["dlq", "stats", *flags]) == 0
         assert main(["dlq", "list", *flags]) == 0
+        assert main(["dlq", "show", "1:0", *flags]) == 0
+        assert json.loads(capsys.readouterr().out.splitlines()[-1])["reason"] == "invalid_text"
+        exported = tmp_path / "dead.csv"
+        assert main(["dlq", "export", str(exported), *flags]) == 0
+        assert [row["reason"] for row in csv.DictReader(exported.open())] == ["invalid_text"]
         assert main(["dlq", "replay", "--send", *flags]) == 0
         assert json.loads(capsys.readouterr().out.splitlines()[-1])["sent"] == 1
         assert main(["tail", "--dead-letters", "--from", "beginning", "--no-follow", *flags]) == 0
         assert len(read_all(internal(secure.kafka), topics.input)) == 1
+        produce(internal(secure.kafka), topics.output, [Record(b'{"label": "pos", "score": 0.9}', partition=0)])
+        results = ["tail", "--from", "beginning", "--no-follow", *flags]
+        assert main(results) == 4
+        secure.grant([(ResourceType.TOPIC, topics.output, each) for each in (ACLOperation.READ, ACLOperation.DESCRIBE)])
+        capsys.readouterr()
+        assert main(results) == 0
+        assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == ["pos"]
         secure.deny((ResourceType.GROUP, f"{topics.group}.replay", ACLOperation.DESCRIBE))
         assert main(["dlq", "replay", *flags]) == 4
         assert f"{topics.group}.replay" in capsys.readouterr().err

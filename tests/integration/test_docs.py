@@ -23,7 +23,7 @@ from tests.worker_process import wait_until
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 INDEX = DOCS / "README.md"
-README, QUICK_START = "README.md", "docs/quick-start.md"
+README, QUICK_START, ADOPT = "README.md", "docs/quick-start.md", "docs/adopt.md"
 #: Generated from code; their cells are as long as the descriptions there.
 GENERATED = {DOCS / "settings.md", DOCS / "metrics.md"}
 README_WORDS = 800
@@ -198,10 +198,10 @@ def commands_of(kind: str, code: str) -> tuple[str, ...]:
 
 @cache
 def shell_blocks() -> tuple[Block, ...]:
-    """Every shell block of the README and the quick start, in order."""
+    """Every shell block of the README, the quick start and the page about checkpoints, in order."""
     return tuple(
         Block(page, commands_of(kind, code))
-        for page in (README, QUICK_START)
+        for page in (README, QUICK_START, ADOPT)
         for _, kind, code in _FENCE.findall((ROOT / page).read_text("utf-8"))
         if kind in SHELL or not kind
     )
@@ -372,6 +372,49 @@ def test_the_quick_start_from_a_kafka_to_a_label(tmp_path: Path) -> None:
     assert '"label":"neg"' in printed[-2]
     assert '"film":"The Long Wait"' in printed[-2]
     assert "dead-letter-reason:not_json" in printed[-1]
+
+
+@pytest.mark.broker
+@pytest.mark.training
+@pytest.mark.timeout(300)
+@runs(ADOPT, 0, 1, 2, 3, 4)
+def test_a_checkpoint_adopted_and_served_as_its_page_says(tmp_path: Path) -> None:
+    """Who follows the page reads the label in Kafka that transformers gives to the text."""
+    from tests.tiny_checkpoints import write_checkpoint
+    from tests.tiny_encoder import NEUTRAL
+
+    checkpoint = write_checkpoint(tmp_path / "my-checkpoint", "bert", ("POSITIVE", "NEGATIVE"))
+    texts = (" ".join(NEUTRAL[: 1 + row % 12] * (1 + row // 12)) for row in range(130))
+    (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    port = _free_port()
+    shell = Shell(tmp_path, DRY | {"localhost:9092": f"localhost:{port}"})
+    served = Shell(
+        tmp_path,
+        DRY | {"localhost:9092": f"localhost:{port}"},
+        REVIEWS_BOOTSTRAP_SERVERS=f"localhost:{port}",
+        REVIEWS_METRICS_PORT="0",
+    )
+    make, adopt, label, kafka, *steps = commands(ADOPT, 0, 1, 2, 3, 4)
+    Shell(ROOT, DRY).run(make)
+    assert "serve it: review-consumer run --bundle bundles/mine" in shell.run(adopt)
+    expected = _as_transformers(checkpoint, "Wonderful.")
+    assert json.loads(shell.run(label).splitlines()[0])["label"] == expected
+    broker = shell.start(f"exec {kafka} --port {port}")
+    try:
+        wait_until(lambda: _is_open(port), 60, "Kafka listens")
+        printed = [served.run(command) for command in steps]
+    finally:
+        broker.send_signal(signal.SIGINT)
+        broker.communicate(timeout=60)
+    assert f'"label":"{expected}"' in printed[-1]
+    assert '"name":"mine"' in printed[-1]
+
+
+def _as_transformers(checkpoint: Path, text: str) -> str:
+    """The label of `text` as transformers gives it."""
+    from transformers import pipeline
+
+    return str(pipeline("text-classification", model=str(checkpoint))(text)[0]["label"])
 
 
 def _is_open(port: str) -> bool:

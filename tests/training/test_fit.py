@@ -122,6 +122,17 @@ def test_a_bundle_holds_what_its_manifest_says_and_every_user_may_read_it(fitted
     assert f"{served_accuracy(manifest):.2%}" in files["MODEL_CARD.md"].read_text()
 
 
+def test_the_card_has_the_header_that_model_hubs_read(fitted: Path) -> None:
+    """Task, base, accuracy; the licence of the base is not known here, and the header says so."""
+    from huggingface_hub import ModelCard
+
+    header = ModelCard.load(fitted / "MODEL_CARD.md").data
+    assert header.eval_results is not None
+    assert header.eval_results[0].metric_value == round(served_accuracy(load_bundle(fitted).manifest), 4)
+    told = header.to_dict()
+    assert (told["license"], told["base_model"], told["metrics"]) == ("unknown", ["base"], ["accuracy"])
+
+
 def test_the_record_of_a_run_says_how_its_bundle_was_made(fitted: Path) -> None:
     """Settings, sums, versions, curves and metrics: in the bundle and beside the checkpoints, without directories."""
     from training.data.reviews import file_sha256

@@ -18,7 +18,7 @@ ORDER = {
     "training": (
         *("io", "settings", "data", "predictor", "encoders", "loop", "measure", "packaging", "baselines", "teachers"),
         *("plan", "fine_tuning", "distil", "answer", "adaptation", "adapt", "cascade"),
-        *("comparison", "commands", "cli", "notebook"),
+        *("adoption", "adopt", "comparison", "commands", "cli", "notebook"),
     ),
 }
 MODULES_BESIDE_ROOMS = 12

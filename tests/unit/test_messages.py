@@ -79,7 +79,7 @@ def cause(detail: Detail, position: int | None = None) -> Fault:
         (' {"text":"utf-16"}'.encode("utf-16-be"), cause(Detail.UTF_16)),
         ('{"text":"utf-32"}'.encode("utf-32"), cause(Detail.UTF_32)),
         ('{"text":"utf-32"}'.encode("utf-32-be"), cause(Detail.UTF_32)),
-        (gzip.compress(REVIEW), cause(Detail.COMPRESSED)),
+        (gzip.compress(REVIEW, mtime=0), cause(Detail.COMPRESSED)),
         (b"\x28\xb5\x2f\xfd zstd", cause(Detail.COMPRESSED)),
         (FRAME + REVIEW, cause(Detail.SCHEMA_REGISTRY_FRAMING)),
         (b"\x00\x01\x00\x00\x07" + REVIEW, cause(Detail.SCHEMA_REGISTRY_FRAMING)),

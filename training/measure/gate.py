@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import eq
 from pathlib import Path
 
 from training.data.reviews import Reviews, drawn
 from training.io.progress import say
-from training.measure.evaluate import Answer, Evaluation, classify_all, evaluate, open_classifier
+from training.measure.evaluate import Answer, Evaluation, classify_all, evaluate, open_classifier, score_all
 from training.settings import PackageSettings
 
 REFERENCE = "fp32"
@@ -23,7 +24,7 @@ class Measured:
 
 
 def choose_served(
-    bundle: Path, test: Reviews, labels: Sequence[str], settings: PackageSettings, *, seed: int, kept: Path
+    bundle: Path, test: Reviews, labels: Sequence[str], settings: PackageSettings, *, seed: int, kept: Path | None
 ) -> tuple[str, dict[str, Measured]]:
     """Compare int8 with fp32 on the gate rows: int8 is served if it loses little enough, bf16 otherwise.
 
@@ -33,7 +34,7 @@ def choose_served(
         labels: those of the model.
         settings: how many gate rows, and how much may be lost.
         seed: draws the gate rows.
-        kept: directory where answers are kept, from which a killed run resumes.
+        kept: directory where answers are kept, from which a killed run resumes; None: they are not.
 
     Returns:
         The served variant, and what each measured variant answered: to all rows of `test` for int8 and for the served
@@ -64,6 +65,36 @@ def points_lost(reference: Evaluation, other: Evaluation) -> float:
     return round(100 * (reference.accuracy - other.accuracy), 6)
 
 
-def _measure(bundle: Path, variant: str, reviews: Reviews, kept: Path) -> Measured:
+def choose_by_agreement(bundle: Path, texts: Sequence[str], least: float) -> tuple[str, dict[str, float]]:
+    """Compare int8 with fp32 on texts without labels: int8 is served if its labels agree often enough.
+
+    A label that changes is not always a mistake, so that fewer points of accuracy are lost than labels differ.
+
+    Args:
+        bundle: with all its variants.
+        texts: what both are asked.
+        least: share of the texts that need the label of fp32.
+
+    Returns:
+        The served variant (int8; bf16 if only that agrees; or fp32), and the share of each that was compared.
+    """
+    reference = _labels(bundle, REFERENCE, texts)
+    shares: dict[str, float] = {}
+    for variant in (FAST, FALLBACK):
+        same = sum(map(eq, reference, _labels(bundle, variant, texts)))
+        shares[variant] = same / len(texts)
+        say(f"{variant} gives {same} of {len(texts)} texts the label of {REFERENCE} (at least {least:.1%} needed)")
+        if shares[variant] >= least:
+            return variant, shares
+    return REFERENCE, shares
+
+
+def _labels(bundle: Path, variant: str, texts: Sequence[str]) -> list[str | None]:
+    """The label of each text; a text without an answer agrees with another one without."""
+    with open_classifier(bundle, variant) as classifier:
+        return [each.label if each else None for each in score_all(classifier, texts, f"asking {variant}")]
+
+
+def _measure(bundle: Path, variant: str, reviews: Reviews, kept: Path | None) -> Measured:
     with open_classifier(bundle, variant) as classifier:
         return Measured(classify_all(classifier, reviews.texts, f"measuring {variant}", kept), reviews.labels)

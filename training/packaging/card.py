@@ -29,7 +29,7 @@ def model_card(manifest: Manifest, served: Evaluation, record: RunRecord) -> str
     return f"""# {manifest.name}
 
 Labels a review as {" or ".join(manifest.labels)}. {_origin(manifest, record)}. \
-It reads up to {manifest.max_length} tokens at once; {_what_is_read(manifest)}.
+It reads up to {manifest.max_length} tokens at once; {what_is_read(manifest)}.
 
 ## Accuracy
 
@@ -123,12 +123,13 @@ Loss: {settings.soft_weight:g} x the mean answers of the teachers at temperature
 """
 
 
-def _what_is_read(manifest: Manifest) -> str:
-    """What the model reads of a longer review."""
+def what_is_read(manifest: Manifest, *, trained: bool = True) -> str:
+    """What the model reads of a longer review; `trained`: it was trained to read so."""
     if manifest.windows:
         return (
             f"a longer review is read in windows of that length, the first {manifest.windows.most} of them. Each "
-            f"repeats {manifest.windows.overlap:.0%} of the one before, and their logits are averaged, in training too"
+            f"repeats {manifest.windows.overlap:.0%} of the one before, and their logits are averaged"
+            f"{', in training too' if trained else ''}"
         )
     both = manifest.truncation is Truncation.HEAD_TAIL
     return f"of a longer review, it reads the first {'and the last ' if both else ''}tokens"

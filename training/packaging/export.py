@@ -18,6 +18,7 @@ from consumer.model.engines.first_token import first_token_only
 from consumer.model.engines.openvino import the_core
 from consumer.model.manifest import TOKENIZER, Variant
 from training.io.output import storing
+from training.packaging.tracing import traceable
 
 FP32_IR = ("openvino/fp32.xml", "openvino/fp32.bin")
 INT8_IR = ("openvino/int8.xml", "openvino/int8.bin")
@@ -76,7 +77,7 @@ def export_openvino(model: Any, bundle: Path) -> None:
     model = model.eval().cpu()
     example = {name: torch.ones(2, 16, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
     dynamic = ov.PartialShape([-1, -1])
-    with warnings.catch_warnings(), torch.no_grad(), first_token_only(model):
+    with warnings.catch_warnings(), torch.no_grad(), first_token_only(model), traceable(model):
         warnings.simplefilter("ignore")  # the tracer's remarks about Python control flow
         converted = ov.convert_model(
             _Logits(model), example_input=example, input=[(name, dynamic, ov.Type.i64) for name in example]

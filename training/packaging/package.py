@@ -23,8 +23,10 @@ from training.packaging import export
 from training.packaging.card import CARD, model_card
 from training.packaging.curve_plot import PICTURE, plot_curve
 from training.packaging.golden import nothing_to_replay, record_golden
+from training.packaging.header import license_of, yaml_header
 from training.packaging.profile import write_profile
 from training.packaging.record import BUNDLE_RECORD, DataPart, RunRecord
+from training.packaging.scales import scale_windows
 from training.packaging.sealing import replacing, seal, write_golden
 from training.settings import FitSettings, PackageSettings
 
@@ -95,8 +97,8 @@ def package(
                 for name, each in measured.items()
             }
         evaluations = {name: evaluate(each.answers, each.truth, labels) for name, each in measured.items()}
-        facts |= _results(served, evaluations, packaging.keep, test.path.name, settings.max_length)
-        _remove_all_but(bundle, facts["variants"])
+        facts |= results(served, evaluations, keep=packaging.keep, file=test.path.name, max_length=settings.max_length)
+        remove_all_but(bundle, facts["variants"])
         seal(bundle, facts)
         write_golden(bundle, record_golden(bundle, tuple(facts["variants"]), data.train))
         encoder = Encoder(base.tokenizer_json, settings.reading)
@@ -104,7 +106,14 @@ def package(
         manifest = seal(bundle, facts)
         if record.curve:
             plot_curve(record, bundle / PICTURE)
-        write_text(bundle / CARD, model_card(manifest, evaluations[served], record))
+        header = yaml_header(
+            manifest.name,
+            evaluations[served],
+            file=f"{test.path.name}{'' if record.data_options.get('test_share') is None else ', a held-out share'}",
+            license_name=packaging.license or license_of(base.directory),
+            base_model=[base.name],
+        )
+        write_text(bundle / CARD, header + model_card(manifest, evaluations[served], record))
         record.measured(evaluations).write(bundle / BUNDLE_RECORD)
         manifest = seal(bundle, facts)
         for variant in manifest.variants:
@@ -114,19 +123,11 @@ def package(
 
 
 def calibration_set(base: Base, train: Reviews, settings: FitSettings, count: int) -> list[TokenIds]:
-    """`count` training texts drawn with the seed, a third each cut to a short, a middle and the full length.
-
-    Of a text that becomes several windows, one is drawn.
-    """
+    """`count` training texts drawn with the seed, as `scale_windows` cuts them to the length that is served."""
     generator = np.random.default_rng(settings.seed)
-    drawn = generator.permutation(len(train))[:count]
-    windows: list[TokenIds] = []
-    for third, divisor in enumerate((8, 3, 1)):
-        reading = replace(settings.reading, max_length=max(settings.max_length // divisor, 8))
-        encoder = Encoder(base.tokenizer_json, reading)
-        texts = encoder.encode([train.texts[row] for row in drawn[third::3]])
-        windows += [text.windows[generator.integers(len(text.windows))] for text in texts]
-    return windows
+    texts = [train.texts[row] for row in generator.permutation(len(train))[:count]]
+    reading = replace(settings.reading, max_length=settings.max_length)
+    return scale_windows(base.tokenizer_json, reading, texts, generator)
 
 
 def _training_data(record: RunRecord) -> list[Source]:
@@ -137,23 +138,30 @@ def _training_data(record: RunRecord) -> list[Source]:
     return [*own, *(part for part in record.inherited if part.sha256 not in known), record.data["test"]]
 
 
-def _results(
-    served: str, evaluations: Mapping[str, Evaluation], keep: Collection[str], file: str, max_length: int
+def results(
+    served: str,
+    evaluations: Mapping[str, Evaluation],
+    *,
+    keep: Collection[str],
+    file: str,
+    max_length: int,
+    made: Mapping[str, Variant] = export.VARIANTS,
 ) -> dict[str, Any]:
-    """The part of the manifest that measuring decides: what is kept and served, and how accurate each variant is."""
+    """The part of the manifest that measuring decides: which of the variants `made` stay, and how accurate each is."""
     accuracies = {
         name: Accuracy(file=file, rows=seen.rows, accuracy=seen.accuracy, max_length=max_length)
         for name, seen in evaluations.items()
     }
     kept = {
         name: variant.model_copy(update={"accuracy": accuracies.pop(name, None)})
-        for name, variant in export.VARIANTS.items()
+        for name, variant in made.items()
         if name == served or name in keep
     }
     return {"served": served, "variants": kept, "measured_only": accuracies}
 
 
-def _remove_all_but(bundle: Path, kept: Mapping[str, Variant]) -> None:
+def remove_all_but(bundle: Path, kept: Mapping[str, Variant]) -> None:
+    """Remove the weights from `bundle` that none of the variants `kept` reads."""
     needed = {file for variant in kept.values() for file in variant.files}
     for variant in export.VARIANTS.values():
         for file in set(variant.files) - needed:

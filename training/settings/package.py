@@ -30,6 +30,11 @@ class PackageSettings(BaseModel):
     sure_precision: float = Field(
         default=0.98, gt=0, lt=1, description="accuracy wanted among the predictions that are not marked unsure"
     )
+    license: str | None = Field(
+        default=None,
+        max_length=100,
+        description="licence of the model, for its card (default: what its files say, else unknown)",
+    )
     keep: tuple[VariantName, ...] = Field(
         default=("int8", "bf16", "fp32", "torch"),
         min_length=1,

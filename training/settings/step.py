@@ -1,10 +1,11 @@
 """What one optimiser step depends on."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
-from consumer.model.reading import Reading, Truncation, Windows
+from consumer.model.reading import Reading
+from training.settings.reading import ReadingSettings
 
 ClassWeights = Literal["none", "balanced"]
 #: What products are computed in; `auto` is what the first process of a run finds faster, when the run begins.
@@ -12,13 +13,11 @@ Arithmetic = Literal["fp32", "bf16"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
-class StepSettings(BaseModel):
+class StepSettings(ReadingSettings):
     """Training steps.
 
     Everything that an optimiser step depends on, except its learning rate.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     batch_size: int = Field(default=32, ge=1, description="reviews per optimiser step")
     micro_batch_tokens: int | None = Field(
@@ -29,23 +28,6 @@ class StepSettings(BaseModel):
     )
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay; biases and norms are not decayed")
     train_max_length: int = Field(default=160, ge=8, description="tokens kept of a review while training")
-    truncation: Truncation = Field(
-        default=Truncation.HEAD_TAIL,
-        description="how a longer review is cut: keep its first tokens (head), its first and last ones (head_tail), or "
-        "split it into overlapping windows whose logits are averaged (windows); the worker cuts the same way",
-    )
-    window_overlap: float | None = Field(
-        default=None,
-        ge=0,
-        le=0.5,
-        description="share of a window that the next one repeats (default: 0.25; needs truncation windows)",
-    )
-    max_windows: int | None = Field(
-        default=None,
-        ge=1,
-        le=64,
-        description="windows read of a review; the rest is cut off (default: 4; needs truncation windows)",
-    )
     class_weights: ClassWeights = Field(
         default="none", description="balanced: the rarer a label is, the more it counts in the loss"
     )
@@ -64,13 +46,4 @@ class StepSettings(BaseModel):
     @property
     def reading(self) -> Reading:
         """What the model reads of a review during training."""
-        given = {"overlap": self.window_overlap, "most": self.max_windows}
-        given = {name: value for name, value in given.items() if value is not None}
-        windows = Windows.model_validate(given) if self.truncation is Truncation.WINDOWS else None
-        return Reading(self.train_max_length, self.truncation, windows)
-
-    @model_validator(mode="after")
-    def _windows_are_read(self) -> Self:
-        if self.truncation is not Truncation.WINDOWS and (self.window_overlap, self.max_windows) != (None, None):
-            raise ValueError("window_overlap and max_windows need windows: set truncation to windows as well")
-        return self
+        return Reading(self.train_max_length, self.truncation, self.windows)
