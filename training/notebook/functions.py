@@ -10,7 +10,8 @@ from consumer.errors import ReviewsError
 from training.notebook.arguments import arguments_of, documented
 
 if TYPE_CHECKING:
-    from training.notebook.results import ComparisonResult, EvaluationResult, FitResult, RateResult
+    from training.notebook.choosing import ComparisonResult, RateResult
+    from training.notebook.results import EvaluationResult, FitResult
 
 File = str | os.PathLike[str]
 
@@ -60,7 +61,7 @@ def lr_find(train: File, **options: Any) -> "RateResult":
     with _ready():
         arguments = arguments_of("lr_find", {"train": train, **options})
         from training.commands.lr_find import make
-        from training.notebook.results import RateResult
+        from training.notebook.choosing import RateResult
 
         result = RateResult(make(arguments))
         if options.get("out") is not None:
@@ -78,7 +79,7 @@ def compare(train: File, test: File, out: File, **options: Any) -> "ComparisonRe
     with _ready():
         arguments = arguments_of("compare", {"train": train, "test": test, "out": out, **options})
         from training.commands.compare import make
-        from training.notebook.results import ComparisonResult
+        from training.notebook.choosing import ComparisonResult
 
         return ComparisonResult(make(arguments), Path(arguments.out))
 
