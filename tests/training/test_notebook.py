@@ -46,9 +46,10 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     directory = tmp_path_factory.mktemp("notebook")
     make_base(directory / "base")
     write_reviews(directory / "reviews.xlsx", ROWS, seed=1)
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     (place,) = (i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", ()))
-    notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(f"base, settings = 'base', {SETTINGS!r}"))
+    own = nbformat.v4.new_code_cell(f"base, settings = 'base', {SETTINGS!r}")  # type: ignore[no-untyped-call]
+    notebook.cells.insert(place + 1, own)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         client = NotebookClient(
