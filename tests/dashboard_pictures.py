@@ -18,7 +18,7 @@ from consumer.demo.sample import load
 from consumer.local.broker import LocalBroker
 from deploy.grafana.picture import main as draw
 from tests.kafka_helpers import Record, Topics, produce
-from tests.observed import RULES, PrometheusProcess, free_ports, quickened
+from tests.observed import RULES, PrometheusProcess, at_ports, free_ports, quickened
 from tests.worker_process import WorkerProcess
 
 ROOT = Path(__file__).parents[1]
@@ -85,7 +85,7 @@ def main() -> int:
             return ending.enter_context(WorkerProcess(flags, directory / f"{place}-{model.name}"))
 
         rules = quickened(RULES.read_text())
-        prometheus = ending.enter_context(PrometheusProcess(directory / "prometheus", {JOB: ports}, rules))
+        prometheus = ending.enter_context(PrometheusProcess(directory / "prometheus", at_ports({JOB: ports}), rules))
         first = worker(0, MODELS[0]).wait_ready()
         traffic = Traffic(topics, sample(chosen.rate), every_s=1)
         traffic.start()

@@ -38,25 +38,30 @@ def quickened(rules: str) -> str:
     return quick
 
 
+def at_ports(jobs: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
+    """Scrape jobs by name, each with the ports of its workers on this machine."""
+    return [
+        {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
+        for job, ports in jobs.items()
+    ]
+
+
 class PrometheusProcess:
     """A Prometheus of its own on this machine, which ends with the `with` block.
 
     Args:
         directory: for its configuration, data and log.
-        jobs: ports of the workers by the name of their scrape job.
+        scrapes: the scrape jobs, see `at_ports`.
         rules: content of the file of rules.
     """
 
-    def __init__(self, directory: Path, jobs: Mapping[str, Sequence[int]], rules: str) -> None:
+    def __init__(self, directory: Path, scrapes: Sequence[Mapping[str, Any]], rules: str) -> None:
         directory.mkdir(exist_ok=True)
         (directory / "alerts.yml").write_text(rules)
         configuration = {
             "global": {"scrape_interval": f"{SCRAPE_SECONDS}s", "evaluation_interval": f"{SCRAPE_SECONDS}s"},
             "rule_files": ["alerts.yml"],
-            "scrape_configs": [
-                {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
-                for job, ports in jobs.items()
-            ],
+            "scrape_configs": list(scrapes),
         }
         (directory / "prometheus.yml").write_text(yaml.safe_dump(configuration))
         (port,) = free_ports(1)

@@ -22,7 +22,7 @@ from tests.fake_bundle import write_bundle
 from tests.fake_worker import Script
 from tests.harness import FakeWorker
 from tests.kafka_helpers import Record, Topics, produce
-from tests.observed import RULES, PrometheusProcess, free_ports, quickened
+from tests.observed import RULES, PrometheusProcess, at_ports, free_ports, quickened
 from tests.tiny_cascade import seal, write_tiny_cascade
 from tests.worker_process import WorkerProcess, wait_until
 
@@ -94,7 +94,7 @@ def scene(kafka: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with ExitStack() as ending:
         jobs = {JOB: [first, second], STUCK: [stuck]}
         prometheus = ending.enter_context(
-            PrometheusProcess(directory / "prometheus", jobs, quickened(RULES.read_text()))
+            PrometheusProcess(directory / "prometheus", at_ports(jobs), quickened(RULES.read_text()))
         )
         old = [Record(b'{"text": "x %d"}' % n, timestamp_ms=int(time.time() * 1000) - HOUR_MS) for n in range(1200)]
         produce(other.bootstrap, other.input, old)

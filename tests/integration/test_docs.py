@@ -2,7 +2,6 @@
 
 import gc
 import json
-import os
 import re
 import runpy
 import signal
@@ -12,25 +11,24 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import pytest
 
 from tests.faults.secure import PASSWORD, USER, SecureBroker
 from tests.kafka_helpers import Record, Topics, internal, produce, read_all
+from tests.pages import BIN, FENCE, ROOT, Block, Shell, shell_blocks
 from tests.worker_process import wait_until
 
-ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 INDEX = DOCS / "README.md"
 README, QUICK_START, ADOPT = "README.md", "docs/quick-start.md", "docs/adopt.md"
+#: Pages that a newcomer follows: each shell block is run by the test that is marked with its number.
+NEWCOMER = (README, QUICK_START, ADOPT)
 #: Generated from code; their cells are as long as the descriptions there.
 GENERATED = {DOCS / "settings.md", DOCS / "metrics.md"}
 README_WORDS = 800
-SHELL = {"console", "sh", "bash", "shell"}
-BIN = Path(sys.executable).parent
 
-_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _TEST = re.compile(r"`(test_[a-z0-9_]+)(\*?)(?:\[[^`]*)?`")
 
@@ -45,14 +43,14 @@ def pages() -> list[Path]:
 @cache
 def prose(page: Path) -> str:
     """The page without code, in blocks or in lines."""
-    return re.sub(r"`[^`\n]*`", "", _FENCE.sub("", page.read_text("utf-8")))
+    return re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text("utf-8")))
 
 
 @cache
 def anchors(page: Path) -> set[str]:
     """What a link to a heading of `page` may name, as the usual code hosts make it."""
     found: set[str] = set()
-    for title in re.findall(r"^#+ (.+)$", _FENCE.sub("", page.read_text("utf-8")), re.MULTILINE):
+    for title in re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text("utf-8")), re.MULTILINE):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).strip().lower()
         slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
         number = sum(slug == re.sub(r"-\d+$", "", each) for each in found)
@@ -182,86 +180,26 @@ def test_the_pictures_are_current_and_load_nothing() -> None:
 # Commands of the pages that a newcomer follows. Each block is run by the test that is marked with its first command.
 
 
-class Block(NamedTuple):
-    """Commands of one shell block."""
-
-    page: str
-    commands: tuple[str, ...]
-
-
-def commands_of(kind: str, code: str) -> tuple[str, ...]:
-    """The commands of a block: what follows a prompt, or each line where there is none; without comments."""
-    lines = code.replace("\\\n", " ").splitlines()
-    prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")] if kind == "console" else lines
-    return tuple(" ".join(re.sub(r"\s# .*", "", line).split()) for line in prompted if line.strip())
-
-
-@cache
-def shell_blocks() -> tuple[Block, ...]:
-    """Every shell block of the README, the quick start and the page about checkpoints, in order."""
-    return tuple(
-        Block(page, commands_of(kind, code))
-        for page in (README, QUICK_START, ADOPT)
-        for _, kind, code in _FENCE.findall((ROOT / page).read_text("utf-8"))
-        if kind in SHELL or not kind
-    )
-
-
 Test = TypeVar("Test", bound=Callable[..., None])
 RUN: set[Block] = set()
 
 
 def runs(page: str, *numbers: int) -> Callable[[Test], Test]:
     """The test below runs these shell blocks of `page`, counted from 0."""
-    RUN.update([block for block in shell_blocks() if block.page == page][number] for number in numbers)
+    RUN.update([block for block in shell_blocks(*NEWCOMER) if block.page == page][number] for number in numbers)
     return lambda test: test
 
 
 def commands(page: str, *numbers: int) -> list[str]:
     """The commands of these blocks, in order."""
-    found = [block for block in shell_blocks() if block.page == page]
+    found = [block for block in shell_blocks(*NEWCOMER) if block.page == page]
     return [command for number in numbers for command in found[number].commands]
-
-
-class Shell:
-    """Runs commands as a reader would, in `directory`, with some words replaced by what a test has in their place."""
-
-    def __init__(self, directory: Path, replaced: dict[str, str], **environment: str) -> None:
-        self._directory = directory
-        self._replaced = {
-            ".venv/bin/": f"{BIN}/",
-            "bundles/distilbert-imdb": f"{ROOT}/bundles/distilbert-imdb",
-        } | replaced
-        self._environment = os.environ | environment
-
-    def start(self, command: str) -> subprocess.Popen[str]:
-        """Start `command`, with its output in a pipe."""
-        for old, new in self._replaced.items():
-            command = command.replace(old, new)
-        return subprocess.Popen(
-            ["bash", "-euo", "pipefail", "-c", command],
-            cwd=self._directory,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def run(self, command: str) -> str:
-        """What `command` prints; it has to end with exit code 0."""
-        process = self.start(command)
-        try:
-            output, _ = process.communicate(timeout=240)
-        finally:
-            process.kill()
-        assert process.returncode == 0, f"{command} ended with {process.returncode}:\n{output}"
-        return output
 
 
 def test_every_shell_block_is_run() -> None:
     """A block that is added to the README or the quick start needs a test that runs it."""
-    assert len(shell_blocks()) >= 8
-    assert [block for block in shell_blocks() if block not in RUN] == []
+    assert len(shell_blocks(*NEWCOMER)) >= 8
+    assert [block for block in shell_blocks(*NEWCOMER) if block not in RUN] == []
 
 
 #: Environments are what `make test` itself stands on: they are asked for what they would do, not made again.
@@ -447,4 +385,4 @@ def test_the_quick_start_without_a_checkout(tmp_path: Path) -> None:
 
 
 def _python(page: Path) -> list[str]:
-    return [code for _, kind, code in _FENCE.findall(page.read_text("utf-8")) if kind == "python"]
+    return [code for _, kind, code in FENCE.findall(page.read_text("utf-8")) if kind == "python"]
