@@ -26,7 +26,7 @@ from training.data.unlabeled import unlike_held_out
 from training.encoders.base import quiet_transformers
 from training.encoders.device import best_device, decide_precision
 from training.encoders.parallel import LOCK, Ranks, joined, the_only_run
-from training.fit import split
+from training.fine_tuning import split
 from training.io.output import check_directory, check_not_read
 from training.io.progress import say
 from training.loop.run import Interrupted, within_memory

@@ -103,9 +103,14 @@ def _run(arguments: Sequence[str]) -> None:
     parser.add_argument("--version", action=Version)
     modules = add_commands(parser, COMMANDS, arguments[:1], described=True)
     parsed = parser.parse_args(arguments)
+    check_installed()
+    modules[parsed.command].run(parsed)
+
+
+def check_installed() -> None:
+    """Raise `UsageError` if a part of the training extra is missing."""
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
         raise UsageError("training is not installed: run make env-training or pip install 'review-consumer[training]'")
-    modules[parsed.command].run(parsed)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ from training.encoders.objective import UNLABELED
 from training.encoders.parallel import Ranks, joined, the_only_run
 from training.encoders.student import make_student, student_shape
 from training.encoders.vocabulary import read_alike
-from training.fit import split
+from training.fine_tuning import split
 from training.io.progress import say
 from training.loop.run import Lesson, begin, train, within_memory
 from training.loop.state import RunState
 from training.loop.step import TrainingRows, label_weights
+from training.loop.tensorboard import watching
 from training.measure.evaluate import Evaluation
 from training.packaging.record import BaseRecord
 from training.plan import Job, Plan, conclude
@@ -183,8 +184,9 @@ def _teach(found: Class, answers: Answers, settings: DistilSettings, start: RunS
     plan.model.to(ranks.device)
     objective = Distillation(taught, settings, label_weights(plan.model, rows, settings), mapped)
     lesson = Lesson(rows, plan.encoded(plan.rows.validation), objective)
-    with attention_shown(plan.model, objective.attention):
-        state = train(plan.model, lesson, settings, plan.saving, start=start, ranks=ranks)
+    watched = watching(plan.job.report_to, plan.job.directory, start, ranks)
+    with attention_shown(plan.model, objective.attention), watched as watch:
+        state = train(plan.model, lesson, settings, plan.saving, start=start, ranks=ranks, watch=watch)
     drop_map(plan.model)
     return state
 

@@ -19,6 +19,7 @@ from training.io.output import check_directory
 from training.loop.run import Interrupted, Saving
 from training.loop.state import Machine, RunState, best_epoch
 from training.loop.step import TrainingRows
+from training.loop.tensorboard import ReportTo, check_report_to
 from training.measure.evaluate import Evaluation
 from training.measure.kept_answers import rows_sha256, texts_sha256
 from training.packaging import record as records
@@ -38,6 +39,7 @@ class Job:
         checkpoints: directory where the run keeps its state; default: beside `out`, with `.run` added.
         checkpoint_minutes: time between two checkpoints.
         data_options: how the files are read and compared.
+        report_to: who else gets the curves while it trains.
     """
 
     out: Path
@@ -45,6 +47,7 @@ class Job:
     checkpoints: Path | None = None
     checkpoint_minutes: float = 5.0
     data_options: DataOptions = DEFAULTS
+    report_to: ReportTo = "none"
 
     @property
     def directory(self) -> Path:
@@ -56,6 +59,7 @@ class Job:
 
         `written` are further directories of the run, and `read` its inputs, each with its option.
         """
+        check_report_to(self.report_to)
         check_replaceable(self.out)
         check_name(self.packaging.name, self.out)
         directories = [("--checkpoints", self.directory), *written]
@@ -206,6 +210,7 @@ def _record(plan: Plan, state: RunState, ranks: Ranks) -> RunRecord:
         parameters=sum(size for size, _ in sizes),
         trained_parameters=sum(size for size, trained in sizes if trained),
         epochs=state.epochs,
+        curve=state.curve.points,
         packaged_epoch=(best_epoch(state.epochs, settings.select) or state.epochs[-1]).epoch,
         training_seconds=state.seconds,
     )

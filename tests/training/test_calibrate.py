@@ -174,7 +174,7 @@ def test_rows_that_nearly_repeat_a_held_out_one_are_not_trained_on(capsys: pytes
     """Otherwise the held-out rows would be memorised: each text is there a second time, with a word added."""
     from training.data.leaks import find_leaks
     from training.data.prepare import Prepared
-    from training.fit import split
+    from training.fine_tuning import split
     from training.settings import FitSettings
 
     texts = [" ".join(f"word{number}x{place}" for place in range(40)) for number in range(600)]

@@ -74,13 +74,13 @@ def decided_in(run: Path) -> str:
 DISAGREEING = """
 import os, sys
 import torch
-import training.fit, training.plan
+import training.fine_tuning, training.plan
 from training.cli import main
 from training.encoders import device
 
 first = os.environ["RANK"] == "0"
 device.bf16_is_faster_on_this_cpu = lambda: not first
-load = training.fit.load_classifier
+load = training.fine_tuning.load_classifier
 
 def other(*given):
     model = load(*given)
@@ -90,7 +90,7 @@ def other(*given):
                 parameter.add_(0.01)
     return model
 
-training.fit.load_classifier = other
+training.fine_tuning.load_classifier = other
 training.plan.package = lambda *_, **__: sys.exit(0)
 main(sys.argv[1:])
 """

@@ -153,6 +153,7 @@ def test_the_record_of_a_run_says_how_its_bundle_was_made(fitted: Path) -> None:
         "max_overlap": 0.02,
         "drop_leaked": False,
         "table": {"sheet": None, "header_row": None, "separator": None, "encoding": None, "labels": {}},
+        "test_share": None,
     }
     assert record.data["train"].sha256 == file_sha256(fitted.parent / "train.xlsx")
     assert record.base.sha256 == file_sha256(fitted.parent / "base" / "model.safetensors")

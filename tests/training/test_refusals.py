@@ -293,8 +293,9 @@ def test_a_model_that_was_trained_on_the_test_file_is_not_measured_on_it(
 def test_a_run_is_not_resumed_with_other_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same file read otherwise is other data: its checkpoint is not taken for this run's."""
     from consumer.tables.names import Columns
-    from training import fit, plan
+    from training import plan
     from training.data.prepare import DataOptions
+    from training.fine_tuning import fit
     from training.settings import FitSettings, PackageSettings
 
     draw = random.Random(1)
@@ -314,9 +315,9 @@ def test_a_run_is_not_resumed_with_other_columns(tmp_path: Path, monkeypatch: py
     base, settings = str(make_base(tmp_path / "base")), FitSettings(epochs=0.5, train_max_length=8, max_length=32)
     job = plan.Job(tmp_path / "bundle", PackageSettings())
     with pytest.raises(Trained):
-        fit.fit(train, test, base, settings, job)
+        fit(train, test, base, settings, job)
     with pytest.raises(UsageError, match="is of a run with another columns"):
-        fit.fit(train, test, base, settings, replace(job, data_options=DataOptions(columns=Columns(text="plot"))))
+        fit(train, test, base, settings, replace(job, data_options=DataOptions(columns=Columns(text="plot"))))
 
 
 def test_a_missing_bundle_is_refused_as_the_worker_refuses_it(

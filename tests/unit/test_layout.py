@@ -29,8 +29,8 @@ ORDER = {
     ),
     "training": (
         *("io", "settings", "data", "predictor", "encoders", "loop", "measure", "packaging", "baselines", "teachers"),
-        *("plan", "fit", "distil", "answer", "adaptation", "adapt", "cascade"),
-        *("adoption", "adopt", "comparison", "compare", "commands", "cli"),
+        *("plan", "fine_tuning", "distil", "answer", "adaptation", "adapt", "cascade"),
+        *("adoption", "adopt", "comparison", "commands", "cli", "notebook"),
     ),
 }
 MODULES_BESIDE_ROOMS = 12

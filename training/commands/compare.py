@@ -2,12 +2,16 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from consumer.flags import add_settings
 from consumer.tables.options import count
 from training.baselines.settings import BaselineSettings
 from training.commands.options import DATA_HELP, add_data_options, read_data_options, read_settings
 from training.settings import FitSettings
+
+if TYPE_CHECKING:
+    from training.comparison.results import Comparison
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,12 +45,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare and print the table."""
-    settings, encoders = read_settings(BaselineSettings, arguments), read_settings(FitSettings, arguments)
-    from training.compare import compare
     from training.comparison.report import PICTURE, TABLE, claims, table
     from training.io.progress import say
 
-    comparison = compare(
+    comparison = make(arguments)
+    print(table(comparison))  # noqa: T201
+    if comparison.distilbert_against_bert:
+        print("\n" + claims(comparison, comparison.distilbert_against_bert))  # noqa: T201
+    say(f"{arguments.out}: {TABLE}, {PICTURE}, compare.json")
+
+
+def make(arguments: argparse.Namespace) -> "Comparison":
+    """Compare as the arguments say; see `training.comparison.compare.compare`."""
+    settings, encoders = read_settings(BaselineSettings, arguments), read_settings(FitSettings, arguments)
+    from training.comparison.compare import compare
+
+    return compare(
         train_file=arguments.train,
         test_file=arguments.test,
         out=arguments.out,
@@ -58,7 +72,3 @@ def run(arguments: argparse.Namespace) -> None:
         limit=arguments.limit,
         options=read_data_options(arguments),
     )
-    print(table(comparison))  # noqa: T201
-    if comparison.distilbert_against_bert:
-        print("\n" + claims(comparison, comparison.distilbert_against_bert))  # noqa: T201
-    say(f"{arguments.out}: {TABLE}, {PICTURE}, compare.json")

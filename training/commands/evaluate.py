@@ -3,10 +3,14 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from consumer.errors import UsageError
 from consumer.tables.options import count
 from training.commands.options import DATA_HELP, add_data_options, amount, read_data_options
+
+if TYPE_CHECKING:
+    from training.measure.report import Report
 
 #: Rows on which ways of reading are compared: accuracy is then known to about a point, and differences better.
 CURVE_ROWS = 2000
@@ -53,11 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure and print."""
+    report = make(arguments)
+    try:  # the page first: the reader of stdout may be gone
+        write_page(arguments, report)
+    finally:
+        print(json.dumps(report.as_json(), allow_nan=False) if arguments.json else report.as_text())  # noqa: T201
+
+
+def make(arguments: argparse.Namespace) -> "Report":
+    """Measure as the arguments say; see `training.measure.report.evaluate_file`."""
     if arguments.curve_rows and not arguments.reading_curve:
         raise UsageError("--curve-rows needs --reading-curve: add it, or leave --curve-rows out")
-    from training.io.output import check_directory, check_file, check_not_read, writing
-    from training.io.progress import say
-    from training.measure.html import as_html
+    from training.io.output import check_directory, check_file, check_not_read
     from training.measure.report import evaluate_file
 
     page: Path | None = arguments.report
@@ -67,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
         check_not_read("--report", page, read)
     if arguments.keep_answers:
         check_directory("--keep-answers", arguments.keep_answers)
-    report = evaluate_file(
+    return evaluate_file(
         arguments.bundle,
         arguments.data,
         variant=arguments.variant,
@@ -78,10 +89,16 @@ def run(arguments: argparse.Namespace) -> None:
         keep=arguments.keep_answers,
         curve_rows=(arguments.curve_rows or CURVE_ROWS) if arguments.reading_curve else None,
     )
-    try:  # the page first: the reader of stdout may be gone
-        if page:
-            with writing("--report", page):
-                page.write_text(as_html(report), encoding="utf-8")
-            say(f"report written to {page}")
-    finally:
-        print(json.dumps(report.as_json(), allow_nan=False) if arguments.json else report.as_text())  # noqa: T201
+
+
+def write_page(arguments: argparse.Namespace, report: "Report") -> None:
+    """Write `report` as one HTML page, if one was asked for."""
+    from training.io.output import writing
+    from training.io.progress import say
+    from training.measure.html import as_html
+
+    page: Path | None = arguments.report
+    if page:
+        with writing("--report", page):
+            page.write_text(as_html(report), encoding="utf-8")
+        say(f"report written to {page}")

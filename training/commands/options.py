@@ -14,6 +14,7 @@ from consumer.tables.options import add_reading, count, reading
 from consumer.tables.table import TableOptions
 from training.data.columns import as_label
 from training.data.leaks import LEAST_SIMILARITY
+from training.data.one_file import MOST_TEST_SHARE, TEST_SHARE
 from training.data.prepare import DEFAULTS, DataOptions
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -54,14 +55,32 @@ def add_table_options(parser: argparse.ArgumentParser, *, labelled: bool = True)
     add_reading(parser)
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Files, bundle and checkpoints of a command that trains."""
+def add_run_options(parser: argparse.ArgumentParser, *, needs_test: bool = True) -> None:
+    """Files, bundle and checkpoints of a command that trains; one that `needs_test` cannot hold out a share instead."""
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help=DATA_HELP)
-    parser.add_argument("--test", type=Path, required=True, metavar="FILE", help="the same; it only measures")
+    held_out = "" if needs_test else " (default: a share of --train, held out)"
+    parser.add_argument(
+        "--test", type=Path, required=needs_test, metavar="FILE", help=f"the same; it only measures{held_out}"
+    )
+    if not needs_test:
+        parser.add_argument(
+            "--test-share",
+            type=share,
+            metavar="SHARE",
+            help="without --test, share of the rows of each label that is held out of --train and only measures "
+            f"(default: {TEST_SHARE})",
+        )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle; an older one is replaced")
     parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="state of the run (default: OUT.run)")
     parser.add_argument(
         "--checkpoint-minutes", type=float, default=5.0, metavar="MINUTES", help="between two (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--report-to",
+        choices=("none", "tensorboard"),
+        default="none",
+        help="tensorboard: also write loss and learning rate of each step as event files, into tensorboard/ in "
+        "--checkpoints (default: %(default)s)",
     )
 
 
@@ -106,14 +125,35 @@ def add_data_options(parser: argparse.ArgumentParser, *, leaks: bool = True) -> 
 
 
 def read_data_options(arguments: argparse.Namespace) -> DataOptions:
-    """What was given of the options above."""
+    """What was given of the options above.
+
+    Raises:
+        UsageError: of --test and --test-share, one excludes the other; or there is no share to measure on.
+    """
     return DataOptions(
+        test_share=_test_share(arguments),
         columns=Columns(arguments.text_column, arguments.label_column),
         near=getattr(arguments, "near_duplicate", DEFAULTS.near),
         max_overlap=getattr(arguments, "max_overlap", DEFAULTS.max_overlap),
         drop_leaked=getattr(arguments, "drop_leaked", DEFAULTS.drop_leaked),
         table=read_table_options(arguments),
     )
+
+
+def _test_share(arguments: argparse.Namespace) -> float | None:
+    """The share to hold out if a command that can do so has no --test; None for the others."""
+    if "test_share" not in arguments:
+        return None
+    given: float | None = arguments.test_share
+    if arguments.test is not None:
+        if given is not None:
+            raise UsageError("--test-share holds rows out of --train if there is no --test: give one of them")
+        return None
+    if getattr(arguments, "drop_leaked", False):
+        raise UsageError("--drop-leaked needs --test: a share that is held out of --train has no leaks")
+    if given is not None and not 0 < given <= MOST_TEST_SHARE:
+        raise UsageError(f"--test-share {given:g} is not above 0 and at most {MOST_TEST_SHARE}")
+    return given or TEST_SHARE
 
 
 def read_table_options(arguments: argparse.Namespace) -> TableOptions:

@@ -23,6 +23,7 @@ def job_of(arguments: argparse.Namespace, packaging: PackageSettings) -> "Job":
         checkpoints=arguments.checkpoints,
         checkpoint_minutes=arguments.checkpoint_minutes,
         data_options=read_data_options(arguments),
+        report_to=arguments.report_to,
     )
 
 

@@ -7,7 +7,7 @@ from consumer.errors import UsageError
 from training.data.prepare import DataOptions, Prepared
 from training.encoders.base import Base, check_encoder, check_length, classifier_config, readable
 from training.encoders.freezing import check_layers
-from training.fit import fit_prepared
+from training.fine_tuning import fit_prepared
 from training.loop import checkpoint
 from training.measure.evaluate import Evaluation
 from training.plan import Job

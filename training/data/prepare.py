@@ -30,6 +30,7 @@ class DataOptions:
         max_overlap: largest share of test texts that may occur, exactly or nearly, in the training file.
         drop_leaked: take these texts out of the test rows as well; then any share is allowed.
         table: how every file is read, and which labels are renamed.
+        test_share: share of the training file held out to measure on; None: a file of its own measures.
     """
 
     columns: Columns = USUAL
@@ -37,6 +38,7 @@ class DataOptions:
     max_overlap: float = 0.02
     drop_leaked: bool = False
     table: TableOptions = GUESSED
+    test_share: float | None = None
 
 
 DEFAULTS = DataOptions()
@@ -85,10 +87,7 @@ def prepare(train_file: Path, test_file: Path, options: DataOptions, say: Callab
 
 def prepare_rows(train: Reviews, test: Reviews, options: DataOptions, say: Callable[[str], None]) -> Prepared:
     """As `prepare`, of files that have been read."""
-    train, repeats, contradicting = without_duplicates(train)
-    if repeats or contradicting:
-        say(f"{train.path.name}: {repeats} repeated rows removed, {contradicting} with contradicting labels removed")
-    check_left(train, REPEATED)
+    train = unrepeated(train, say)
     _check_taught(train, test)  # before the leak check, which may take a minute
     leaks = check_leaks(train, test, options, say)
     train = _without(train, leaks.train_rows)
@@ -101,6 +100,15 @@ def prepare_rows(train: Reviews, test: Reviews, options: DataOptions, say: Calla
     _check_taught(train, test)
     say(f"{len(train)} rows to train on, {len(test)} to measure on, labels {', '.join(train.label_names)}")
     return Prepared(train, test, dropped)
+
+
+def unrepeated(reviews: Reviews, say: Callable[[str], None]) -> Reviews:
+    """`reviews` without repeated and contradicting rows, which are counted; `UsageError` if too few are left."""
+    left, repeats, contradicting = without_duplicates(reviews)
+    if repeats or contradicting:
+        say(f"{left.path.name}: {repeats} repeated rows removed, {contradicting} with contradicting labels removed")
+    check_left(left, REPEATED)
+    return left
 
 
 def prepare_test(
@@ -219,11 +227,7 @@ def read_and_report(
 
 
 def _without(reviews: Reviews, rows: frozenset[int]) -> Reviews:
-    """`reviews` without `rows`.
-
-    Raises:
-        UsageError: too few are left.
-    """
+    """`reviews` without `rows`; `UsageError` if too few are left."""
     left = reviews.only(row for row in range(len(reviews)) if row not in rows)
     if rows:
         check_left(left, "the texts that are in both files")

@@ -20,7 +20,7 @@ from training.io.progress import ProgressBar, say
 from training.loop import checkpoint
 from training.loop.batches import ends_epoch, total_steps
 from training.loop.schedule import rate_factor
-from training.loop.state import Decided, Epoch, Machine, RunState, best_epoch, is_over
+from training.loop.state import Decided, Epoch, Machine, RunState, Watch, best_epoch, is_over
 from training.loop.step import Stepper, TrainingRows, make_optimizer, micro_batch_tokens
 from training.loop.validation import Measure, validate
 from training.settings import FitSettings, StepSettings
@@ -90,7 +90,14 @@ def begin(settings: FitSettings, saving: Saving, ranks: Ranks) -> RunState:
 
 
 def train(
-    model: Any, lesson: Lesson, settings: FitSettings, saving: Saving, *, start: RunState, ranks: Ranks
+    model: Any,
+    lesson: Lesson,
+    settings: FitSettings,
+    saving: Saving,
+    *,
+    start: RunState,
+    ranks: Ranks,
+    watch: Watch = lambda *_: None,
 ) -> RunState:
     """Train `model` in place, from where `begin` says that the run starts.
 
@@ -101,6 +108,7 @@ def train(
         saving: where checkpoints go.
         start: from `begin`.
         ranks: the processes that share the work.
+        watch: called after each step, and after the validation that may follow it.
 
     Returns:
         Where the run stands at its end; `model` has the weights of the best epoch if one is to be selected.
@@ -142,7 +150,7 @@ def train(
                 raise UsageError(
                     f"the loss is not a number at step {state.step}: train again with a lower --learning-rate"
                 )
-            state = state.after_step(loss, time.monotonic() - started)
+            state = state.after_step(loss, rate, time.monotonic() - started)
             bar.update(state.step * settings.batch_size, f"loss {state.loss:.3f}")
 
             # 3. Validate: at the end of an epoch, and keep its weights if they are the best so far.
@@ -156,6 +164,7 @@ def train(
                 _report(state.epochs[-1])
                 if ranks.first and state.epochs[-1] == best_epoch(state.epochs, settings.select):
                     checkpoint.save_best(directory, saving.identity, state.epochs[-1], model)
+            watch(state, loss, rate)
 
             # 4. Stop: a signal to any of the processes stops all of them.
             stopped = ranks.any(bool(received))

@@ -1,9 +1,10 @@
 """Where a run stands and how each epoch went; which epoch was best and whether the run is over follow from it."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
+from training.loop.curve import Curve
 from training.settings import Arithmetic, FitSettings, Selection
 
 #: Share of the old value in the running mean of the loss that the progress bar shows.
@@ -74,7 +75,7 @@ class RunState:
     """Where a run stands: optimiser steps done, seconds spent on them, and the epochs that have ended.
 
     `loss` is a running mean for people, `epoch_loss` the sum over the steps since the last epoch ended. `decided` and
-    `machine` are None in checkpoints of versions that did not save them.
+    `machine` are None in checkpoints of versions that did not save them; the `curve` of these begins at the resume.
     """
 
     step: int = 0
@@ -84,6 +85,7 @@ class RunState:
     epochs: tuple[Epoch, ...] = ()
     decided: Decided | None = None
     machine: Machine | None = None
+    curve: Curve = field(default_factory=Curve)
 
     @property
     def settled(self) -> Decided:
@@ -92,7 +94,7 @@ class RunState:
             raise ValueError("the run has not begun")
         return self.decided
 
-    def after_step(self, loss: float, seconds: float) -> "RunState":
+    def after_step(self, loss: float, learning_rate: float, seconds: float) -> "RunState":
         """One step further, which had the mean loss `loss`."""
         mean = LOSS_SMOOTHING * self.loss + (1 - LOSS_SMOOTHING) * loss if self.step else loss
         return replace(
@@ -101,6 +103,7 @@ class RunState:
             seconds=self.seconds + seconds,
             loss=mean,
             epoch_loss=self.epoch_loss + loss,
+            curve=self.curve.after_step(self.step + 1, loss, learning_rate),
         )
 
     def after_epoch(
@@ -118,6 +121,10 @@ class RunState:
             validation=validation,
         )
         return replace(self, seconds=total, epoch_loss=0.0, epochs=(*self.epochs, ended))
+
+
+#: Called after each step with the state, the loss of the step (nats) and its learning rate.
+Watch = Callable[[RunState, float, float], None]
 
 
 def best_epoch(epochs: Sequence[Epoch], select: Selection) -> Epoch | None:

@@ -6,6 +6,7 @@ from consumer.model.manifest import Calibration, Manifest
 from consumer.model.reading import Truncation
 from training.loop.schedule import describe
 from training.measure.evaluate import Evaluation, as_text
+from training.packaging.curve_plot import PICTURE
 from training.packaging.record import RunRecord
 from training.settings import DistilSettings, FitSettings
 
@@ -32,7 +33,7 @@ It reads up to {manifest.max_length} tokens at once; {what_is_read(manifest)}.
 
 ## Accuracy
 
-Measured through the worker's own classifier on `{manifest.training_data[-1].file}`. None of its texts is in the
+Measured through the worker's own classifier on {_measured_with(manifest, record)}. None of its texts is in the
 training rows.
 
 | variant | accuracy | rows | |
@@ -53,7 +54,7 @@ Training: {_epochs(record)}, batches of {settings.batch_size}, peak learning rat
 ({describe(settings)}), weight decay {settings.weight_decay:g}, \
 {settings.train_max_length} tokens {"a window" if settings.reading.windows else "a review"}, seed {settings.seed}\
 {_specials(settings)}.
-{_distillation(record)}
+{_picture(record)}{_distillation(record)}
 {calibration_section(manifest.calibration)}
 ## Limits
 
@@ -68,6 +69,23 @@ def _epochs(record: RunRecord) -> str:
     if record.settings.select == "none":
         return f"{trained:g} epochs"
     return f"{trained:g} epochs; the one that ended at {chosen:g} is packaged, the best by {record.settings.select}"
+
+
+def _measured_with(manifest: Manifest, record: RunRecord) -> str:
+    """The test file, or the share of the training file in its place."""
+    file, share = manifest.training_data[-1].file, record.data_options.get("test_share")
+    if share is None:
+        return f"`{file}`"
+    return (
+        f"{record.data['test'].rows} rows of `{file}`, the training file, that were held out of the training "
+        f"({share:.0%} of each label).\nThis is a share of the training file, not an independent file: reviews from "
+        "elsewhere may be harder"
+    )
+
+
+def _picture(record: RunRecord) -> str:
+    """How the training went, in the picture beside the card."""
+    return f"\n![training loss and learning rate by step]({PICTURE})\n" if record.curve else ""
 
 
 def _measured_on(served: Evaluation, record: RunRecord) -> str:

@@ -21,6 +21,7 @@ from training.measure.evaluate import Evaluation, classify_all, evaluate, open_c
 from training.measure.gate import REFERENCE, choose_served
 from training.packaging import export
 from training.packaging.card import CARD, model_card
+from training.packaging.curve_plot import PICTURE, plot_curve
 from training.packaging.golden import nothing_to_replay, record_golden
 from training.packaging.header import license_of, yaml_header
 from training.packaging.profile import write_profile
@@ -103,10 +104,12 @@ def package(
         encoder = Encoder(base.tokenizer_json, settings.reading)
         write_profile(bundle, test, measured[served].answers, encoder, labels)
         manifest = seal(bundle, facts)
+        if record.curve:
+            plot_curve(record, bundle / PICTURE)
         header = yaml_header(
             manifest.name,
             evaluations[served],
-            file=test.path.name,
+            file=f"{test.path.name}{'' if record.data_options.get('test_share') is None else ', a held-out share'}",
             license_name=packaging.license or license_of(base.directory),
             base_model=[base.name],
         )

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from consumer.model.manifest import Source
 from training.io.output import whole
+from training.loop.curve import Point
 from training.loop.state import Epoch
 from training.measure.evaluate import Evaluation
 from training.settings import Arithmetic, DistilSettings, FitSettings, PackageSettings
@@ -56,10 +57,11 @@ class RunRecord(_Part):
     `data` has the rows used: `train` and `unlabeled` to train on, `validation` (of the same file as `train`) to choose
     the epoch, `test` to measure.
     `inherited` is what the base and the teachers were trained on, as far as they say.
-    `data_options` say how these files were read and compared, and which columns were found.
-    `epochs` are the curves; the packaged weights are those at the end of `packaged_epoch`. `training_seconds` adds up
-    all starts of the run, without the steps that were repeated after a kill. `metrics` are those of the variants in the
-    bundle, on the test file; empty until they are measured.
+    `data_options` say how these files were read and compared, and which columns were found. If they have a
+    `test_share`, the `test` rows are that share of the training file, held out of it, and not an independent file.
+    `epochs` and `curve` are the curves; the packaged weights are those at the end of `packaged_epoch`.
+    `training_seconds` adds up all starts of the run, without the steps that were repeated after a kill. `metrics` are
+    those of the variants in the bundle, on the test file; empty until they are measured.
     """
 
     format: Literal[1] = 1
@@ -77,6 +79,7 @@ class RunRecord(_Part):
     parameters: int
     trained_parameters: int
     epochs: tuple[Epoch, ...]
+    curve: tuple[Point, ...] = ()
     packaged_epoch: float
     training_seconds: float
     metrics: dict[str, dict[str, Any]] = {}

@@ -6,6 +6,7 @@ from pathlib import Path
 from consumer.model.manifest import Manifest
 from training.data.holdout import held_out_rows
 from training.data.leaks import find_leaks
+from training.data.one_file import prepare_one
 from training.data.prepare import Prepared, check_left, check_unseen, prepare
 from training.data.reviews import Reviews
 from training.encoders.base import Base, find_base, load_classifier, local_directory, quiet_transformers
@@ -14,6 +15,7 @@ from training.encoders.parallel import joined, the_only_run
 from training.io.progress import say
 from training.loop.few_steps import few_steps
 from training.loop.run import Lesson, begin, train
+from training.loop.tensorboard import watching
 from training.measure.calibrate import hold_out
 from training.measure.evaluate import Evaluation
 from training.plan import Job, Plan, Split, conclude
@@ -21,13 +23,13 @@ from training.settings import FitSettings
 
 
 def fit(
-    train_file: Path, test_file: Path, base_name: str, settings: FitSettings, job: Job
+    train_file: Path, test_file: Path | None, base_name: str, settings: FitSettings, job: Job
 ) -> tuple[Manifest, Evaluation] | None:
     """Fine-tune `base_name` on `train_file` and write a bundle, measured on `test_file`.
 
     Args:
         train_file: labelled reviews, see `training.data.reviews.read_reviews`.
-        test_file: labelled reviews that only measure.
+        test_file: labelled reviews that only measure; None: a share of `train_file` is held out to do so.
         base_name: directory or hub name of a pretrained encoder.
         settings: what determines the weights.
         job: where the bundle and the state of the run go, and how files are read.
@@ -44,7 +46,10 @@ def fit(
     """
     quiet_transformers()
     job.check([], [("--train", train_file), ("--test", test_file), ("--base", local_directory(base_name))])
-    prepared = prepare(train_file, test_file, job.data_options, say)
+    if test_file:
+        prepared = prepare(train_file, test_file, job.data_options, say)
+    else:
+        prepared = prepare_one(train_file, settings.seed, job.data_options, say)
     return fit_prepared(prepared, find_base(base_name), settings, job)
 
 
@@ -61,7 +66,10 @@ def fit_prepared(prepared: Prepared, base: Base, settings: FitSettings, job: Job
         with joined(best_device()) as ranks:
             start = begin(settings, plan.saving, ranks)
             lesson = Lesson(plan.encoded(rows.data.train), plan.encoded(rows.validation))
-            state = train(model.to(ranks.device), lesson, settings, plan.saving, start=start, ranks=ranks)
+            with watching(job.report_to, job.directory, start, ranks) as watch:
+                state = train(
+                    model.to(ranks.device), lesson, settings, plan.saving, start=start, ranks=ranks, watch=watch
+                )
         return conclude(plan, state, ranks)
 
 

@@ -1,0 +1,1 @@
+"""The commands as Python functions, whose results a notebook displays."""
