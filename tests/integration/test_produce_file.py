@@ -116,7 +116,7 @@ def test_a_file_is_sent_once_under_each_name(topics: Topics, tmp_path: Path) -> 
     # Whoever runs the tests in the background has SIGINT ignored, and its children as well.
     heard = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from consumer import cli; "
     process = subprocess.Popen(
-        [sys.executable, "-c", f"{heard}sys.exit(cli.main())", *command(half, topics, "--rate", 200)[3:]],
+        [sys.executable, "-c", f"{heard}sys.exit(cli.main())", *command(half, topics, "--rate", 20)[3:]],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

@@ -34,9 +34,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     classify = Classifier.classify
 
-    def counted(self: Classifier, texts: Sequence[str]) -> Any:
+    def counted(self: Classifier, texts: Sequence[str], *others: Any) -> Any:
         seen.extend(texts)
-        return classify(self, texts)
+        return classify(self, texts, *others)
 
     monkeypatch.setattr(Classifier, "classify", counted)
     return seen
