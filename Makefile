@@ -52,7 +52,7 @@ faults: env-dev  ## run every row of the failure table on real brokers (docs/del
 	$(BIN)/pytest tests/faults
 
 faults-smoke: env-dev  ## run the part of them that takes a few minutes
-	$(BIN)/pytest tests/faults -m smoke
+	$(BIN)/pytest tests/faults -m smoke $(SIDE_BY_SIDE)
 
 mutants: env-dev  ## switch each protection off and see a test fail: make mutants ONLY="3 7" JOBS=2
 	$(BIN)/python -m tests.mutants --jobs $(JOBS) $(if $(ONLY),--only $(ONLY))
