@@ -2,11 +2,14 @@
 
 import json
 import signal
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from consumer.local.broker import LocalBroker
 from tests.fake_bundle import WEIGHTS, write_bundle
 from tests.fake_worker import Script
 from tests.harness import FakeWorker, Harness
@@ -92,6 +95,47 @@ def test_row_36_bundles_that_change_under_workers_that_are_killed(harness: Harne
     assert len(versions) >= ROUNDS / 3
     assert {version for version in versions if version % 3 == IS_BAD or version > ROUNDS} == set()
     assert sum(each.log.count("takes the place of") for each in harness.workers) >= ROUNDS / 3
+
+
+def test_row_36_bundles_that_change_while_the_broker_dies_and_freezes(
+    broker: LocalBroker, harness_on: Callable[..., Harness], tmp_path: Path
+) -> None:
+    """Each record has one result, whether the bundle changes before, while or after no broker answers."""
+    # Given two busy workers that watch their bundle
+    harness = harness_on(broker)
+    path = tmp_path / "models/current"
+    path.parent.mkdir()
+    put(path, 0)
+    harness.watch()
+    settings = {"bundle": path, "reload_bundle": "watch"}
+    script = Script(seconds_per_poll=0.05, watch_seconds=0.05)
+    supervised = [harness.supervised(script, **settings) for _ in range(2)]
+    wait_until(lambda: all(each.reached_ready for each in harness.workers), 60, "both are ready")
+    good = iter(version for version in range(1, 100) if version % 3 != IS_BAD)
+    # When the broker is killed or frozen, again and again, and the bundle changes around and during it
+    for number in range(6):
+        harness.produce(150, bad=0.05)
+        put(path, next(good))
+        if number % 2:
+            broker.pause()
+            put(path, next(good))
+            time.sleep(3)  # frozen for so long
+            broker.resume()
+        else:
+            broker.kill()
+            put(path, next(good))
+            broker.start()
+        put(path, next(good))
+        wait_until(lambda: harness.committed() >= len(harness.produced), 120, "all of it is done")
+    # Then the oracle finds each record once
+    assert harness.finish(120).checked == 150 * 6
+    # And the bundles did change, without a worker that a bundle ended
+    switched = sum(each.log.count("takes the place of") for each in harness.workers)
+    versions = versions_of_results(harness)
+    print(f"{len(harness.workers)} workers, {switched} switches, bundles {sorted(versions)}")
+    assert switched >= 6
+    assert len(versions) >= 4
+    assert {code for each in supervised for code in each.exits} <= {0, 4, 5}
 
 
 @pytest.mark.smoke
