@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -285,6 +285,17 @@ def _free_port() -> str:
         return str(probe.getsockname()[1])
 
 
+def _beside_kafka(shell: Shell, kafka: str, port: str, steps: Sequence[str]) -> list[str]:
+    """What each of `steps` prints while the command `kafka` runs in another terminal."""
+    broker = shell.start(f"exec {kafka} --port {port}")
+    try:
+        wait_until(lambda: _is_open(port), 60, "Kafka listens")
+        return [shell.run(command) for command in steps]
+    finally:
+        broker.send_signal(signal.SIGINT)
+        broker.communicate(timeout=60)
+
+
 @pytest.mark.broker
 @pytest.mark.timeout(300)
 @runs(QUICK_START, 1, 2, 3, 4)
@@ -300,13 +311,7 @@ def test_the_quick_start_from_a_kafka_to_a_label(tmp_path: Path) -> None:
     )
     make, kafka, *steps = commands(QUICK_START, 1, 2, 3, 4)
     Shell(ROOT, DRY).run(make)
-    broker = shell.start(f"exec {kafka} --port {port}")
-    try:
-        wait_until(lambda: _is_open(port), 60, "Kafka listens")
-        printed = [shell.run(command) for command in steps]
-    finally:
-        broker.send_signal(signal.SIGINT)
-        broker.communicate(timeout=60)
+    printed = _beside_kafka(shell, kafka, port, steps)
     assert '"label":"neg"' in printed[-2]
     assert '"film":"The Long Wait"' in printed[-2]
     assert "dead-letter-reason:not_json" in printed[-1]
@@ -337,13 +342,7 @@ def test_a_checkpoint_adopted_and_served_as_its_page_says(tmp_path: Path) -> Non
     assert "serve it: review-consumer run --bundle bundles/mine" in shell.run(adopt)
     expected = _as_transformers(checkpoint, "Wonderful.")
     assert json.loads(shell.run(label).splitlines()[0])["label"] == expected
-    broker = shell.start(f"exec {kafka} --port {port}")
-    try:
-        wait_until(lambda: _is_open(port), 60, "Kafka listens")
-        printed = [served.run(command) for command in steps]
-    finally:
-        broker.send_signal(signal.SIGINT)
-        broker.communicate(timeout=60)
+    printed = _beside_kafka(served, kafka, port, steps)
     assert f'"label":"{expected}"' in printed[-1]
     assert '"name":"mine"' in printed[-1]
 

@@ -4,18 +4,13 @@ import argparse
 from pathlib import Path
 
 from consumer.flags import add_settings
-from training.commands.options import add_data_options, add_tests, read_data_options, read_settings
+from training.commands.options import add_base, add_data_options, add_tests, read_data_options, read_settings
 from training.settings import AdaptSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Base, texts, output and checkpoints; then one option for each setting."""
-    parser.add_argument(
-        "--base",
-        default="distilbert-base-uncased",
-        metavar="DIR_OR_NAME",
-        help="pretrained encoder: a directory, or a name on the Hugging Face hub (default: %(default)s)",
-    )
+    add_base(parser)
     parser.add_argument(
         "--texts",
         type=Path,

@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from consumer.flags import add_settings
-from training.commands.options import add_data_options, add_run_options, read_settings
+from training.commands.options import add_base, add_data_options, add_run_options, read_settings
 from training.commands.runs import job_of, show
 from training.settings import FitSettings, PackageSettings
 
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Files, base and checkpoints; then one option for each setting."""
     add_run_options(parser, needs_test=False)
-    parser.add_argument(
-        "--base",
-        default="distilbert-base-uncased",
-        metavar="DIR_OR_NAME",
-        help="pretrained encoder: a directory, or a name on the Hugging Face hub (default: %(default)s)",
-    )
+    add_base(parser)
     add_data_options(parser)
     add_settings(parser, FitSettings)
     add_settings(parser, PackageSettings)

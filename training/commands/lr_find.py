@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from consumer.flags import add_settings
-from training.commands.options import DATA_HELP, add_table_options, read_data_options, read_settings
+from training.commands.options import DATA_HELP, add_base, add_table_options, read_data_options, read_settings
 from training.settings import RateTestSettings
 
 if TYPE_CHECKING:
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """File, base and plot; then one option for each setting."""
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help=DATA_HELP)
-    parser.add_argument(
-        "--base",
-        default="distilbert-base-uncased",
-        metavar="DIR_OR_NAME",
-        help="pretrained encoder: a directory, or a name on the Hugging Face hub (default: %(default)s)",
-    )
+    add_base(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("lr-find.png"), metavar="FILE", help="the plot (default: %(default)s)"
     )

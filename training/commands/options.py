@@ -84,6 +84,16 @@ def add_run_options(parser: argparse.ArgumentParser, *, needs_test: bool = True)
     )
 
 
+def add_base(parser: argparse.ArgumentParser) -> None:
+    """The encoder that training starts from."""
+    parser.add_argument(
+        "--base",
+        default="distilbert-base-uncased",
+        metavar="DIR_OR_NAME",
+        help="pretrained encoder: a directory, or a name on the Hugging Face hub (default: %(default)s)",
+    )
+
+
 def add_tests(parser: argparse.ArgumentParser, becomes: str) -> None:
     """The files that measure models later, or the word that there are none; `becomes` tells what follows from that."""
     group = parser.add_mutually_exclusive_group(required=True)
