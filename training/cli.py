@@ -36,6 +36,7 @@ COMMANDS = {
         "training.commands.adopt",
         "make a bundle from a classifier that was trained elsewhere, without training, and measure it",
     ),
+    "restore": ("training.commands.restore", "make a base of a bundle that was kept without its torch weights"),
     "lr-find": ("training.commands.lr_find", "find a learning rate: a range test with a plot"),
     "evaluate": ("training.commands.evaluate", "measure a bundle on a file of labelled reviews"),
     "calibrate": ("training.commands.calibrate", "calibrate the probabilities of a bundle"),

@@ -9,16 +9,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from consumer.errors import UsageError
 from consumer.model.batching import pad
 from consumer.model.bundle import load_bundle
 from consumer.model.encoder import Encoder, bare_tokenizer
 from consumer.model.engines import open_engine
+from consumer.model.engines.openvino import in_memory, the_core
 from consumer.model.labeller import Scored
 from tests.tiny_checkpoints import POSITIONS, write_checkpoint
 from tests.tiny_encoder import CLEAR, NEUTRAL
 from training.adoption.families import FAMILIES
 from training.adoption.probes import PROBES
 from training.cli import main
+from training.encoders.graph import config_of, weights_of
 from training.measure.evaluate import open_classifier
 
 # Exporting and quantising take their time on a busy machine, however small the model.
@@ -126,3 +129,27 @@ def test_labels_are_those_of_transformers(adopted: Adopted) -> None:
         same = [isinstance(each, Scored) and each.label == label for each, label in zip(results, wanted, strict=True)]
         assert len(same) > 80
         assert np.mean(same) >= least[variant], variant
+
+
+def test_weights_are_read_back_from_the_graphs(adopted: Adopted) -> None:
+    """`restore` finds every tensor of a DistilBERT or BERT model in its graph, rounded in int8, and names others."""
+    from safetensors.numpy import load_file
+
+    bundle = load_bundle(adopted.bundle)
+    variants = sorted({"fp32", "int8"} & bundle.manifest.variants.keys())
+    for variant in variants:
+        graph, weights = (bundle.read(name) for name in bundle.manifest.variants[variant].files)
+        model = the_core().read_model(graph, in_memory(weights))
+        if adopted.family not in ("distilbert", "bert"):
+            with pytest.raises(UsageError, match=r"only distilbert and bert models can be restored"):
+                weights_of(model)
+            continue
+        found = weights_of(model)
+        expected = load_file(adopted.checkpoint / "model.safetensors")
+        assert found.keys() == expected.keys()
+        for name, tensor in expected.items():
+            step = np.abs(tensor).max(axis=-1, keepdims=True) / (100 if variant == "int8" else np.inf)
+            assert (np.abs(found[name] - tensor) <= step + 1e-6).all(), f"{variant} {name}"
+        config = config_of(model, found, padding=0)
+        assert (config.num_attention_heads, config.num_hidden_layers, config.hidden_size) == (2, 2, 16)
+    assert variants

@@ -193,12 +193,13 @@ def check_unseen(
 
 
 def learnt_from(model: Path) -> LearntFrom:
-    """What the model in the directory `model` was trained on. Only bundles and adapted encoders say."""
+    """What the model in the directory `model` was trained on. Only bundles and bases made here say."""
     with suppress(OSError, ValueError):
         manifest = Manifest.model_validate_json((model / MANIFEST).read_bytes())
         return LearntFrom(manifest.name, manifest.learnt_from)
     with suppress(OSError, ValueError, KeyError, TypeError):
-        told = json.loads((model / ADAPTED).read_bytes())["adapted_to"]
+        record = json.loads((model / ADAPTED).read_bytes())
+        told = record["learnt_from"] if record["command"] == "restore" else record["adapted_to"]
         return LearntFrom(model.resolve().name, tuple(Source.model_validate(part) for part in told))
     return LearntFrom(model.name, ())
 

@@ -49,7 +49,7 @@ class OpenVinoEngine:
         # Larger batches were not faster when measured; smaller ones need less padding and memory.
         self.policy = BatchPolicy(token_budget=512, max_rows=256, round_to=16, parallel=streams)
         try:
-            self._model = the_core().read_model(bundle.read(graph), _in_memory(bundle.read(weights)))
+            self._model = the_core().read_model(bundle.read(graph), in_memory(bundle.read(weights)))
             self._requests = self._compiled()
         except RuntimeError as error:
             raise BundleError(f"{path} cannot be read by OpenVINO; rebuild the bundle") from error
@@ -117,7 +117,7 @@ def the_core() -> Any:
     return openvino.Core()
 
 
-def _in_memory(weights: bytes) -> Any:
+def in_memory(weights: bytes) -> Any:
     """Copy `weights` into memory that OpenVINO owns. From a path it would map the file, and follow its changes."""
     import openvino
 

@@ -1,0 +1,74 @@
+"""A bundle becomes a base again: its weights, its tokenizer and what it has learnt from."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import training.restore
+from consumer.model.bundle import load_bundle
+from tests.tiny_trained import write_trained_bundle
+from training.cli import main
+from training.data.prepare import learnt_from
+from training.encoders.base import find_base, load_classifier
+from training.encoders.graph import Weights, weights_of
+
+pytestmark = pytest.mark.training
+
+STUDENT = Path("bundles/student-imdb")
+
+
+@pytest.fixture(scope="module")
+def restored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped student, restored."""
+    out = tmp_path_factory.mktemp("restored") / "base"
+    assert main(["restore", str(STUDENT), "--out", str(out)]) == 0
+    return out
+
+
+def test_the_base_keeps_head_and_tokenizer(restored: Path) -> None:
+    """`fit` and `distil` start from the classifier of the bundle, not from a new head, and cut texts as it does."""
+    bundle = load_bundle(STUDENT)
+    base = find_base(str(restored))
+    assert base.tokenizer_json == bundle.tokenizer_json
+    first, second = (load_classifier(base, bundle.manifest.labels, seed).classifier.weight for seed in (1, 2))
+    assert first.equal(second)
+    assert json.loads((restored / "run.json").read_bytes())["golden_difference"] < training.restore.TOLERANCE
+
+
+def test_the_base_says_what_it_has_learnt_from(restored: Path) -> None:
+    """A successor is not measured on rows that the bundle was trained on."""
+    told = learnt_from(restored)
+    assert told.sources == load_bundle(STUDENT).manifest.learnt_from
+    assert len(told.sources) == 2  # train.xlsx and unlabeled.parquet
+
+
+def test_refusals(restored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be restored, or would be overwritten, is said in one line, and nothing is written."""
+    out = tmp_path / "base"
+    torch = write_trained_bundle(tmp_path / "torch")
+    for bundle, to, words in (
+        (STUDENT, restored, "exists: name a new directory"),
+        (Path("bundles/cascade-imdb"), out, "name one of its members"),
+        (torch, out, "give the bundle itself as --base"),
+        (tmp_path / "nothing", out, "manifest.json"),
+    ):
+        assert main(["restore", str(bundle), "--out", str(to)]) == 2
+        assert words in capsys.readouterr().err
+        assert not out.exists()
+
+
+def test_a_model_that_answers_differently_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every restored model has to give the answers that were recorded when its bundle was built."""
+
+    def wrong(graph: object) -> Weights:
+        weights = weights_of(graph)
+        return weights | {"classifier.weight": np.flip(weights["classifier.weight"], axis=0)}
+
+    monkeypatch.setattr(training.restore, "weights_of", wrong)
+    assert main(["restore", str(STUDENT), "--out", str(tmp_path / "base")]) == 2
+    assert "answers its golden texts differently" in capsys.readouterr().err
+    assert not (tmp_path / "base").exists()
