@@ -155,6 +155,12 @@ def _test_share(arguments: argparse.Namespace) -> float | None:
     if "test_share" not in arguments:
         return None
     given: float | None = arguments.test_share
+    if getattr(arguments, "folds", None) is not None:
+        if given is not None:
+            raise UsageError("--test-share holds rows out to measure on, and --folds measures on all: give one of them")
+        if arguments.test is None and arguments.drop_leaked:
+            raise UsageError("--drop-leaked needs --test: folds share no texts")
+        return None
     if arguments.test is not None:
         if given is not None:
             raise UsageError("--test-share holds rows out of --train if there is no --test: give one of them")
