@@ -5,8 +5,8 @@ from pathlib import Path
 
 from training.data.holdout import held_out_rows
 from training.data.leaks import find_leaks
-from training.data.one_file import prepare_one
-from training.data.prepare import Prepared, check_left, check_unseen, prepare
+from training.data.one_file import prepare_either
+from training.data.prepare import Prepared, check_left, check_unseen
 from training.data.reviews import Reviews
 from training.encoders.base import Base, find_base, load_classifier, local_directory, quiet_transformers
 from training.encoders.device import best_device
@@ -41,10 +41,7 @@ def fit(train_file: Path, test_file: Path | None, base_name: str, settings: FitS
     """
     quiet_transformers()
     job.check([], [("--train", train_file), ("--test", test_file), ("--base", local_directory(base_name))])
-    if test_file:
-        prepared = prepare(train_file, test_file, job.data_options, say)
-    else:
-        prepared = prepare_one(train_file, settings.seed, job.data_options, say)
+    prepared = prepare_either(train_file, test_file, settings.seed, job.data_options, say)
     return fit_prepared(prepared, find_base(base_name), settings, job)
 
 

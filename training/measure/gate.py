@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import eq
 from pathlib import Path
+from typing import NamedTuple
 
 from training.data.reviews import Reviews, drawn
 from training.io.progress import say
@@ -23,8 +24,7 @@ class Measured:
     truth: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(NamedTuple):
     """The variant to serve, and what the measured variants answered."""
 
     served: str

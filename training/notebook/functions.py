@@ -78,8 +78,10 @@ def lr_find(train: File, **options: Any) -> "RateResult":
 
 
 @documented("compare")
-def compare(train: File, test: File, out: File, **options: Any) -> "ComparisonResult":
+def compare(train: File, test: File | None = None, out: File | None = None, **options: Any) -> "ComparisonResult":
     """Train small models, BERT and DistilBERT on the same rows, and measure them; as `review-training compare`.
+
+    Without `test`, a share of `train` is held out to measure on.
 
     Raises:
         UsageError: an argument is wrong, or a file cannot be used; the message names it.
