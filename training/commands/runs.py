@@ -37,12 +37,12 @@ def show(arguments: argparse.Namespace, made: "Made | None") -> None:
 
 
 def tell_leftovers(arguments: argparse.Namespace) -> None:
-    """Say what the run keeps, for a resume or another packaging, and how to remove it."""
+    """Say what the run keeps, for a resume or another packaging, and how to remove it; it may have made no bundle."""
     from training.commands.leftovers import in_units, leftovers_of
     from training.io.progress import say
 
-    elsewhere = [arguments.checkpoints, getattr(arguments, "teacher_cache", None)]
-    paths = [arguments.out, *(path for path in elsewhere if path)]
+    elsewhere = [path for path in (arguments.checkpoints, getattr(arguments, "teacher_cache", None)) if path]
+    paths = [arguments.out, *elsewhere] if arguments.out.exists() or not elsewhere else elsewhere
     found = {left.directory: left for path in paths for left in leftovers_of(path)}
     for left in found.values():
         say(f"{left.directory} keeps {in_units(left.size)}: {left.what}")

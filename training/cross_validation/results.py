@@ -20,6 +20,9 @@ from training.packaging.record import FoldRecord, FoldsRecord, Spread
 #: In OUT.folds.
 FOLDS, PREDICTIONS = "folds.json", "predictions.csv"
 
+#: Beside the finished folds, in the directory of the run.
+END = "folds-end.json"
+
 
 def results_directory(out: Path) -> Path:
     """Where the figures and the out-of-fold answers of a run with the bundle `out` go."""
@@ -111,8 +114,8 @@ class OutOfFold(NamedTuple):
     answers: list[Answer]
 
 
-def write_results(directory: Path, record: FoldsRecord, measured: OutOfFold, *, only: bool) -> None:
-    """Write the figures and the answers into `directory`; no text is in them. `only`: no final model follows.
+def write_results(directory: Path, record: FoldsRecord, measured: OutOfFold) -> None:
+    """Write the figures and the answers into `directory`; no text is in them.
 
     Raises:
         GaveUp: they cannot be written, for example because the disk is full.
@@ -128,16 +131,24 @@ def write_results(directory: Path, record: FoldsRecord, measured: OutOfFold, *, 
             predicted = max(answer, key=answer.__getitem__) if answer else ""
             probabilities = [answer[label] if answer else "" for label in labels]
             out.writerow([place, f"{digest:016x}", fold, truth, predicted, *probabilities])
-    told = {"format": 1, "file": reviews.path.name, "sha256": reviews.sha256, "only": only}
-    told |= record.model_dump(mode="json")
-    with whole(directory / FOLDS) as partial:
-        partial.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    told = {"format": 1, "file": reviews.path.name, "sha256": reviews.sha256} | record.model_dump(mode="json")
+    _write_json(directory / FOLDS, told)
 
 
-def reported_only(directory: Path) -> bool:
-    """Whether `directory` holds a finished cross-validation that no final model follows."""
+def write_end(directory: Path, *, only: bool) -> None:
+    """Note in the `directory` of a run that all its folds are finished; `only`: no final model follows."""
+    _write_json(directory / END, {"only": only})
+
+
+def ended_with_folds(directory: Path) -> bool:
+    """Whether the run in `directory` is finished without a final model."""
     try:
-        told = json.loads((directory / FOLDS).read_bytes())
+        told = json.loads((directory / END).read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(told, dict) and told.get("only") is True
+
+
+def _write_json(path: Path, told: dict[str, Any]) -> None:
+    with whole(path) as partial:
+        partial.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -15,6 +15,7 @@ from training.cross_validation.results import (
     read_fold,
     results_directory,
     summary,
+    write_end,
     write_fold,
     write_results,
 )
@@ -86,7 +87,8 @@ def fit_in_folds(
     base = find_base(base_name)
     with the_only_run("--checkpoints", job.directory):
         record, measured = _validate(prepared.train, base, settings, job, folds.count)
-        write_results(directory, record, measured, only=folds.only)
+        write_results(directory, record, measured)
+        write_end(job.directory, only=folds.only)
     say(pooled(record))
     say(f"{directory}: figures and out-of-fold answers, without texts")
     if folds.only:
