@@ -95,7 +95,7 @@ def arguments(directory: Path, out: str, **changed: str) -> list[str]:
     ("changed", "message"),
     [
         ({"folds": "1"}, "--folds 1: at least 2 are needed"),
-        ({"folds": "0"}, "argument --folds: invalid count value: '0'"),
+        ({"folds": "0"}, "--folds 0: at least 2 are needed"),
         ({"folds": "11"}, "has only 10 rows of 'pos' to use, and each fold needs one: give at most --folds 10"),
         ({"test_share": "0.2"}, "--folds measures on all: give one of them"),
         ({"test_rows": "20"}, "--test-rows needs --test"),

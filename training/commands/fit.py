@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 from consumer.errors import UsageError
 from consumer.flags import add_settings
-from consumer.tables.options import count
-from training.commands.options import add_base, add_data_options, add_run_options, read_settings
+from training.commands.options import add_base, add_data_options, add_run_options, amount, read_settings
 from training.commands.runs import job_of, show, tell_leftovers
 from training.settings import FitSettings, PackageSettings
 
@@ -20,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser, needs_test=False)
     parser.add_argument(
         "--folds",
-        type=count,
+        type=amount,
         metavar="K",
         help="cross-validate first: train K models, each on K-1 parts of --train, and measure each on the part it has "
         "not seen; then train the final model on all rows, so K+1 trainings. --test then measures the final model; "
