@@ -88,6 +88,8 @@ def adapt(base_name: str, settings: AdaptSettings, work: Work) -> Adapted | None
             return None
         result = Adapted(before, after, new_head, length, pieces)
         write_adapted(work.out, model.cpu(), base, record_of(base, settings, texts, result, state), result)
+    if new_head:
+        say("the perplexity before was that of an untrained head: its fall says nothing about the encoder")
     if after.loss >= before.loss:
         say(
             "the perplexity did not fall: the base knows such texts already, or --epochs or --learning-rate are too low"

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from consumer.errors import UsageError
-from consumer.model.manifest import Manifest
 from training.data.prepare import LearntFrom, Prepared, check_unseen, prepare
 from training.data.reviews import Reviews
 from training.data.unlabeled import read_unlabeled, unlike_held_out
@@ -24,9 +23,8 @@ from training.loop.run import Lesson, begin, train, within_memory
 from training.loop.state import RunState
 from training.loop.step import TrainingRows, label_weights
 from training.loop.tensorboard import watching
-from training.measure.evaluate import Evaluation
 from training.packaging.record import BaseRecord
-from training.plan import Job, Plan, conclude
+from training.plan import Job, Made, Plan, conclude
 from training.settings import DistilSettings
 from training.teachers.answered import FromFiles, answers_to, check_none_measures, read_answers
 from training.teachers.asking import ask_all, mean_answers
@@ -52,9 +50,7 @@ class Class(NamedTuple):
     whole_tokenizer: str
 
 
-def distil(
-    train_file: Path, test_file: Path, sources: Sources, settings: DistilSettings, job: Job
-) -> tuple[Manifest, Evaluation] | None:
+def distil(train_file: Path, test_file: Path, sources: Sources, settings: DistilSettings, job: Job) -> Made | None:
     """Train a student on the answers of teachers to the training texts, and write its bundle.
 
     Args:
@@ -65,8 +61,7 @@ def distil(
         job: where the bundle and the state of the run go, and how files are read.
 
     Returns:
-        The manifest of the bundle, and the evaluation of the served variant on the whole test file; None in the
-        processes of torchrun after the first.
+        What was made; None in the processes of torchrun after the first.
 
     Raises:
         UsageError: files, teachers, base, student or directories cannot be used, one is inside the bundle, or another

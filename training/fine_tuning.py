@@ -3,11 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from consumer.model.manifest import Manifest
 from training.data.holdout import held_out_rows
 from training.data.leaks import find_leaks
-from training.data.one_file import prepare_one
-from training.data.prepare import Prepared, check_left, check_unseen, prepare
+from training.data.one_file import prepare_either
+from training.data.prepare import Prepared, check_left, check_unseen
 from training.data.reviews import Reviews
 from training.encoders.base import Base, find_base, load_classifier, local_directory, quiet_transformers
 from training.encoders.device import best_device
@@ -17,14 +16,11 @@ from training.loop.few_steps import few_steps
 from training.loop.run import Lesson, begin, train
 from training.loop.tensorboard import watching
 from training.measure.calibrate import hold_out
-from training.measure.evaluate import Evaluation
-from training.plan import Job, Plan, Split, conclude
+from training.plan import Job, Made, Plan, Split, Validated, conclude
 from training.settings import FitSettings
 
 
-def fit(
-    train_file: Path, test_file: Path | None, base_name: str, settings: FitSettings, job: Job
-) -> tuple[Manifest, Evaluation] | None:
+def fit(train_file: Path, test_file: Path | None, base_name: str, settings: FitSettings, job: Job) -> Made | None:
     """Fine-tune `base_name` on `train_file` and write a bundle, measured on `test_file`.
 
     Args:
@@ -35,8 +31,7 @@ def fit(
         job: where the bundle and the state of the run go, and how files are read.
 
     Returns:
-        The manifest of the bundle, and the evaluation of the served variant on the whole test file; None in the
-        processes of torchrun after the first.
+        What was made; None in the processes of torchrun after the first.
 
     Raises:
         UsageError: files, base or directories cannot be used, one of them is inside the bundle, or another run uses
@@ -46,22 +41,21 @@ def fit(
     """
     quiet_transformers()
     job.check([], [("--train", train_file), ("--test", test_file), ("--base", local_directory(base_name))])
-    if test_file:
-        prepared = prepare(train_file, test_file, job.data_options, say)
-    else:
-        prepared = prepare_one(train_file, settings.seed, job.data_options, say)
+    prepared = prepare_either(train_file, test_file, settings.seed, job.data_options, say)
     return fit_prepared(prepared, find_base(base_name), settings, job)
 
 
-def fit_prepared(prepared: Prepared, base: Base, settings: FitSettings, job: Job) -> tuple[Manifest, Evaluation] | None:
-    """As `fit`, on rows that have been read and checked."""
+def fit_prepared(
+    prepared: Prepared, base: Base, settings: FitSettings, job: Job, validated: Validated | None = None
+) -> Made | None:
+    """As `fit`, on rows that have been read and checked; `validated`: how models like this one did, in folds."""
     inherited = check_unseen([base.directory], prepared, say)
     rows = split(prepared, settings, job.data_options.near)
     say(f"base {base.name}, seed {settings.seed}")
     if warning := few_steps(len(rows.data.train), settings):
         say(warning)
     model = load_classifier(base, rows.data.train.label_names, settings.seed)
-    plan = Plan.checked(model, base, rows, settings, job, inherited=inherited)
+    plan = Plan.checked(model, base, rows, settings, job, inherited=inherited, validated=validated)
     with the_only_run("--checkpoints", job.directory):
         with joined(best_device()) as ranks:
             start = begin(settings, plan.saving, ranks)

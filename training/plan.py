@@ -21,10 +21,11 @@ from training.loop.state import Machine, RunState, best_epoch
 from training.loop.step import TrainingRows
 from training.loop.tensorboard import ReportTo, check_report_to
 from training.measure.evaluate import Evaluation
+from training.measure.gate import Judged, Measured
 from training.measure.kept_answers import rows_sha256, texts_sha256
 from training.packaging import record as records
 from training.packaging.package import package
-from training.packaging.record import RECORD, BaseRecord, DataPart, RunRecord
+from training.packaging.record import RECORD, BaseRecord, DataPart, FoldsRecord, RunRecord
 from training.packaging.sealing import check_name, check_outside, check_replaceable
 from training.settings import FitSettings, PackageSettings
 
@@ -68,6 +69,21 @@ class Job:
         check_outside("--out", self.out, [*directories, *read])
 
 
+class Made(NamedTuple):
+    """The manifest of a bundle, the evaluation of its served variant on all test rows, and the answers behind it."""
+
+    manifest: Manifest
+    evaluation: Evaluation
+    measured: Measured
+
+
+class Validated(NamedTuple):
+    """The cross-validation of a run; `judged`: it also measures the bundle, for want of a test file."""
+
+    record: FoldsRecord
+    judged: Judged | None
+
+
 class Split(NamedTuple):
     """`data` without the rows held out of its training file: to calibrate on (None: too few), and to validate on."""
 
@@ -82,7 +98,8 @@ class Plan:
 
     `answers_sha256` is that of the answers in files that it learns from, if there are any.
 
-    `inherited` is what the base and the teachers were trained on, as far as they say.
+    `inherited` is what the base and the teachers were trained on, as far as they say. `validated` is the
+    cross-validation before the run, if there was one.
     """
 
     model: Any
@@ -94,6 +111,7 @@ class Plan:
     teachers: tuple[BaseRecord, ...] = ()
     unlabeled: Reviews | None = None
     answers_sha256: str | None = None
+    validated: Validated | None = None
 
     @classmethod
     def checked(cls, model: Any, base: Base, rows: Split, settings: FitSettings, job: Job, **more: Any) -> "Plan":
@@ -147,12 +165,11 @@ class Plan:
         return identity
 
 
-def conclude(plan: Plan, state: RunState, ranks: Ranks) -> tuple[Manifest, Evaluation] | None:
+def conclude(plan: Plan, state: RunState, ranks: Ranks) -> Made | None:
     """Write the record and the bundle of a trained run, in the first process.
 
     Returns:
-        The manifest of the bundle, and the evaluation of the served variant on the whole test file; None in the other
-        processes.
+        What was made; None in the other processes.
 
     Raises:
         Interrupted: SIGINT came; the answers that were measured are kept.
@@ -162,7 +179,7 @@ def conclude(plan: Plan, state: RunState, ranks: Ranks) -> tuple[Manifest, Evalu
     record, directory = _record(plan, state, ranks), plan.job.directory
     record.write(directory / RECORD)
     try:
-        manifest, evaluations = package(
+        manifest, evaluations, measured = package(
             plan.model,
             plan.base,
             plan.rows.data,
@@ -172,11 +189,12 @@ def conclude(plan: Plan, state: RunState, ranks: Ranks) -> tuple[Manifest, Evalu
             out=plan.job.out,
             record=record,
             kept=directory / "answers",
+            judged=plan.validated.judged if plan.validated else None,
         )
     except KeyboardInterrupt:
         raise Interrupted("stopped while the bundle is made; the same command resumes there") from None
     record.measured(evaluations).write(directory / RECORD)
-    return manifest, evaluations[manifest.served]
+    return Made(manifest, evaluations[manifest.served], measured[manifest.served])
 
 
 def _record(plan: Plan, state: RunState, ranks: Ranks) -> RunRecord:
@@ -213,4 +231,5 @@ def _record(plan: Plan, state: RunState, ranks: Ranks) -> RunRecord:
         curve=state.curve.points,
         packaged_epoch=(best_epoch(state.epochs, settings.select) or state.epochs[-1]).epoch,
         training_seconds=state.seconds,
+        folds=plan.validated.record if plan.validated else None,
     )

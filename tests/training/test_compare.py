@@ -247,6 +247,25 @@ def test_a_comparison_is_one_table_one_picture_and_one_json(
     assert not [path for path in out.rglob("*") if path.suffix in {".pkl", ".pickle", ".pt", ".joblib"}]
 
 
+def test_a_share_of_the_training_file_measures_if_no_other_file_does(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in `fit`: every row is on one side, the table says what measured, and another share is another comparison."""
+    out = tmp_path / "out"
+    command = [*files[:2], "--out", str(out), "--models", "logreg"]
+    assert main(["compare", *command, "--test-share", "0.25"]) == 0
+    assert "48 are held out to measure on (25% of train.xlsx, not an independent file)" in capsys.readouterr().err
+    comparison = read_results(out)
+    assert comparison is not None
+    assert (comparison.train.rows, comparison.test.rows, comparison.test_share) == (144, 48, 0.25)
+    assert comparison.results[0].rows == 48
+    told = " ".join((out / "compare.md").read_text().split())
+    assert "Trained on 144 rows of `train.xlsx`, measured on 48 rows held out of it, which are no independent" in told
+    assert "compares on other rows (files, columns, --test-share" in refusal(capsys, command)
+    assert "--test-share holds rows out" in refusal(capsys, [*command, *files[2:], "--test-share", "0.25"])
+    assert "--drop-leaked needs --test" in refusal(capsys, [*command, "--drop-leaked"])
+
+
 def test_what_is_measured_already_is_not_trained_again(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from consumer.flags import add_settings
 from consumer.tables.options import count
 from training.baselines.settings import BaselineSettings
-from training.commands.options import DATA_HELP, add_data_options, read_data_options, read_settings
+from training.commands.options import (
+    DATA_HELP,
+    add_data_options,
+    add_optional_test,
+    read_data_options,
+    read_settings,
+)
 from training.settings import FitSettings
 
 if TYPE_CHECKING:
@@ -17,7 +23,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Files and models; then one option for each setting: of the small models, and of bert and distilbert."""
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help=DATA_HELP)
-    parser.add_argument("--test", type=Path, required=True, metavar="FILE", help="the same; it only measures")
+    add_optional_test(parser)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="results and models; results already there are kept"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from consumer.errors import UsageError
 from consumer.model.manifest import MANIFEST
+from training.cross_validation.results import END, ended_with_folds
 from training.encoders.parallel import LOCK
 from training.io.output import storing
 from training.loop.checkpoint import CHECKPOINT
@@ -17,8 +18,10 @@ from training.packaging.record import RECORD
 RUN, TEACHERS = ".run", ".teachers"
 
 #: Files that a run writes into its own directory, relative to it, besides `LOCK`; kills leave those with `.partial`.
+#: A run with folds has a file for each finished fold, and a directory like its own for the one that is being trained.
 _OF_A_RUN = re.compile(
-    rf"({re.escape(CHECKPOINT)}|best-\d+\.safetensors|{re.escape(RECORD)}|answers/[\w.+-]+\.jsonl)(\.\d+)?(\.partial)?"
+    rf"(fold-\d+/)?({re.escape(CHECKPOINT)}|best-\d+\.safetensors|{re.escape(RECORD)}|answers/[\w.+-]+\.jsonl)"
+    rf"(\.\d+)?(\.partial)?|(fold-\d+\.json|{re.escape(END)})(\.partial)?|fold-\d+/({LOCK}|\.?bundle(\.\w+)?/.+)"
 )
 #: Answers of teachers in their cache.
 _OF_A_CACHE = re.compile(r"[0-9a-f]{16}/\d{8}\.safetensors(\.\d+)?(\.partial)?")
@@ -116,7 +119,8 @@ def _leftover(directory: Path) -> Leftover | None:
         files=tuple(files),
         foreign=tuple(path for path in everything if path not in files),
         size=sum(path.lstat().st_size for path in files),
-        finished=done and (bundle == directory or (bundle / MANIFEST).is_file()),
+        finished=(done and (bundle == directory or (bundle / MANIFEST).is_file()))
+        or (is_run and ended_with_folds(directory)),
         run=run,
     )
 

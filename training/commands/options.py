@@ -58,18 +58,10 @@ def add_table_options(parser: argparse.ArgumentParser, *, labelled: bool = True)
 def add_run_options(parser: argparse.ArgumentParser, *, needs_test: bool = True) -> None:
     """Files, bundle and checkpoints of a command that trains; one that `needs_test` cannot hold out a share instead."""
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help=DATA_HELP)
-    held_out = "" if needs_test else " (default: a share of --train, held out)"
-    parser.add_argument(
-        "--test", type=Path, required=needs_test, metavar="FILE", help=f"the same; it only measures{held_out}"
-    )
-    if not needs_test:
-        parser.add_argument(
-            "--test-share",
-            type=share,
-            metavar="SHARE",
-            help="without --test, share of the rows of each label that is held out of --train and only measures "
-            f"(default: {TEST_SHARE})",
-        )
+    if needs_test:
+        parser.add_argument("--test", type=Path, required=True, metavar="FILE", help="the same; it only measures")
+    else:
+        add_optional_test(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle; an older one is replaced")
     parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="state of the run (default: OUT.run)")
     parser.add_argument(
@@ -81,6 +73,23 @@ def add_run_options(parser: argparse.ArgumentParser, *, needs_test: bool = True)
         default="none",
         help="tensorboard: also write loss and learning rate of each step as event files, into tensorboard/ in "
         "--checkpoints (default: %(default)s)",
+    )
+
+
+def add_optional_test(parser: argparse.ArgumentParser) -> None:
+    """The file that measures, or how much of --train is held out if there is none."""
+    parser.add_argument(
+        "--test",
+        type=Path,
+        metavar="FILE",
+        help="the same; it only measures (default: a share of --train, held out)",
+    )
+    parser.add_argument(
+        "--test-share",
+        type=share,
+        metavar="SHARE",
+        help="without --test, share of the rows of each label that is held out of --train and only measures "
+        f"(default: {TEST_SHARE})",
     )
 
 
@@ -155,6 +164,12 @@ def _test_share(arguments: argparse.Namespace) -> float | None:
     if "test_share" not in arguments:
         return None
     given: float | None = arguments.test_share
+    if getattr(arguments, "folds", None) is not None:
+        if given is not None:
+            raise UsageError("--test-share holds rows out to measure on, and --folds measures on all: give one of them")
+        if arguments.test is None and arguments.drop_leaked:
+            raise UsageError("--drop-leaked needs --test: folds share no texts")
+        return None
     if arguments.test is not None:
         if given is not None:
             raise UsageError("--test-share holds rows out of --train if there is no --test: give one of them")

@@ -8,9 +8,7 @@ from training.commands.options import read_data_options
 from training.settings import PackageSettings
 
 if TYPE_CHECKING:
-    from consumer.model.manifest import Manifest
-    from training.measure.evaluate import Evaluation
-    from training.plan import Job
+    from training.plan import Job, Made
 
 
 def job_of(arguments: argparse.Namespace, packaging: PackageSettings) -> "Job":
@@ -27,24 +25,24 @@ def job_of(arguments: argparse.Namespace, packaging: PackageSettings) -> "Job":
     )
 
 
-def show(arguments: argparse.Namespace, made: "tuple[Manifest, Evaluation] | None") -> None:
+def show(arguments: argparse.Namespace, made: "Made | None") -> None:
     """Print how good the bundle is that was `made`; the processes of torchrun after the first have none."""
     if made:
         from training.measure.evaluate import as_text
 
-        manifest, evaluation = made
-        print(as_text(evaluation))  # noqa: T201
+        print(as_text(made.evaluation))  # noqa: T201
+        manifest = made.manifest
         print(f"{arguments.out}: {manifest.name} {manifest.version}, serves {manifest.served}")  # noqa: T201
-        _tell_leftovers(arguments)
+        tell_leftovers(arguments)
 
 
-def _tell_leftovers(arguments: argparse.Namespace) -> None:
-    """Say what the run keeps, for a resume or another packaging, and how to remove it."""
+def tell_leftovers(arguments: argparse.Namespace) -> None:
+    """Say what the run keeps, for a resume or another packaging, and how to remove it; it may have made no bundle."""
     from training.commands.leftovers import in_units, leftovers_of
     from training.io.progress import say
 
-    elsewhere = [arguments.checkpoints, getattr(arguments, "teacher_cache", None)]
-    paths = [arguments.out, *(path for path in elsewhere if path)]
+    elsewhere = [path for path in (arguments.checkpoints, getattr(arguments, "teacher_cache", None)) if path]
+    paths = [arguments.out, *elsewhere] if arguments.out.exists() or not elsewhere else elsewhere
     found = {left.directory: left for path in paths for left in leftovers_of(path)}
     for left in found.values():
         say(f"{left.directory} keeps {in_units(left.size)}: {left.what}")

@@ -19,7 +19,8 @@ from training.comparison.encoders import ENCODERS, check_base
 from training.comparison.report import write_report
 from training.comparison.results import Comparison, Majority, Result, read_results, write_results
 from training.data.columns import MIN_ROWS_PER_LABEL
-from training.data.prepare import DEFAULTS, DataOptions, Prepared, check_unseen, prepare
+from training.data.one_file import prepare_either
+from training.data.prepare import DEFAULTS, DataOptions, Prepared, check_unseen
 from training.data.reviews import draw, file_sha256
 from training.encoders.base import Base, find_base, quiet_transformers
 from training.encoders.device import without_denormal_numbers
@@ -45,7 +46,7 @@ class Task:
 def compare(
     *,
     train_file: Path,
-    test_file: Path,
+    test_file: Path | None,
     out: Path,
     settings: BaselineSettings,
     encoder_settings: FitSettings,
@@ -59,7 +60,7 @@ def compare(
 
     Args:
         train_file: see `training.data.prepare.prepare`.
-        test_file: see `training.data.prepare.prepare`.
+        test_file: see `training.data.prepare.prepare`; None: a share of `train_file` is held out to measure on.
         out: directory of the results and of the trained models; a result that is there already with the same data and
             settings is kept, and its model not trained again.
         settings: which models, and how the small ones are trained.
@@ -82,11 +83,11 @@ def compare(
     )
     if not tasks:
         raise UsageError(f"nothing to compare: {'; '.join(f'{name}: {why}' for name, why in skipped.items())}")
-    data = prepare(train_file, test_file, options, say)
+    data = prepare_either(train_file, test_file, seed, options, say)
     check_unseen([task.base.directory for task in tasks if task.base], data, lambda _: None)
     data = Prepared(draw(data.train, limit, seed), draw(data.test, limit, seed))
     check_labels(data, bundles)
-    comparison = _comparison(out, data, limit, seed, skipped)
+    comparison = _comparison(out, data, limit, seed, skipped).model_copy(update={"test_share": options.test_share})
     for name, why in skipped.items():
         say(f"{name}: left out, {why}")
     for task in tasks:
@@ -231,8 +232,8 @@ def _comparison(out: Path, data: Prepared, limit: int | None, seed: int, skipped
         return new
     if not found.same_data(new):
         raise UsageError(
-            f"{out} compares on other rows (files, columns, --limit, --seed, --near-duplicate or --drop-leaked): name "
-            "another --out, or remove that directory"
+            f"{out} compares on other rows (files, columns, --test-share, --limit, --seed, --near-duplicate or "
+            "--drop-leaked): name another --out, or remove that directory"
         )
     skipped = {name: why for name, why in skipped.items() if found.find(name) is None}
     return found.model_copy(update={"skipped": skipped, "majority": new.majority})

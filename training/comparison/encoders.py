@@ -57,6 +57,5 @@ def fit_encoder(
     fitted = fit_prepared(data, base, settings, job)
     if fitted is None:
         raise UsageError("compare runs in one process: start it without torchrun")
-    _, evaluation = fitted
     header = checkpoint.read_header(checkpoints)
-    return evaluation, header[1].seconds if header else 0.0
+    return fitted.evaluation, header[1].seconds if header else 0.0

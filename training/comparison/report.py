@@ -25,12 +25,12 @@ def write_report(out: Path, comparison: Comparison) -> None:
 
 def as_markdown(comparison: Comparison) -> str:
     """The table, what was left out and why, and the claims if both models ran."""
-    test, train = comparison.test, comparison.train
+    train = comparison.train
     drawn = f", drawn with seed {comparison.seed}" if comparison.limit else ""
     lines = [
         "# Comparison",
         "",
-        f"Trained on {train.rows} rows of `{train.file}`, measured on {test.rows} rows of `{test.file}`{drawn};",
+        f"Trained on {train.rows} rows of `{train.file}`, measured on {comparison.measured_on}{drawn};",
         "no text is in both.",
         "",
         table(comparison),

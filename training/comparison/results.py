@@ -60,6 +60,7 @@ class Comparison(_Part):
     """compare.json: the same rows for every result. `limit` of the rows of each file were drawn with `seed`.
 
     What was left out before, as leaked texts are, decides what is drawn: only the sums tell that the rows are the same.
+    `test_share`: the test rows are that share of the training file, held out of it, and not an independent file.
     """
 
     format: Literal[2] = 2
@@ -69,6 +70,7 @@ class Comparison(_Part):
     test_rows_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     labels: tuple[str, ...]
     columns: dict[str, str | None] = {}
+    test_share: float | None = None
     limit: int | None
     seed: int
     skipped: dict[str, str] = {}
@@ -82,6 +84,13 @@ class Comparison(_Part):
         names: Any = {"train": rows, "test": rows, "labels": ..., "columns": ..., "limit": ..., "seed": ...}
         names |= {"train_rows_sha256": ..., "test_rows_sha256": ...}
         return self.model_dump(include=names) == other.model_dump(include=names)
+
+    @property
+    def measured_on(self) -> str:
+        """What measured, in words."""
+        if self.test_share is None:
+            return f"{self.test.rows} rows of `{self.test.file}`"
+        return f"{self.test.rows} rows held out of it, which are no independent file"
 
     def find(self, name: str) -> Result | None:
         """The result called `name`."""

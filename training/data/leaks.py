@@ -125,6 +125,26 @@ def find_leaks(train: Reviews, test: Reviews, near: float) -> Leaks:
     return Leaks(_by_test_row(exact), _by_test_row(close), near, frozenset(leaked))
 
 
+def near_groups(reviews: Reviews, near: float) -> npt.NDArray[np.int64]:
+    """The number of the group of each row, shape (rows,): rows that nearly repeat each other, if only through others.
+
+    A row that repeats no other one is a group of its own.
+    """
+    from scipy.sparse import coo_matrix  # type: ignore[import-untyped]
+    from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
+
+    rows = _rows_by_text(reviews)
+    texts = list(rows)
+    place = {text: number for number, text in enumerate(texts)}
+    pairs = np.array([(place[one], place[other]) for one, other, _ in _near_pairs(texts, texts, near)]).reshape(-1, 2)
+    graph = coo_matrix((np.ones(len(pairs)), pairs.T.astype(np.int64)), shape=(len(texts), len(texts)))
+    of_texts = connected_components(graph, directed=False)[1]
+    groups = np.empty(len(reviews), dtype=np.int64)
+    for text, group in zip(texts, of_texts, strict=True):
+        groups[rows[text]] = group
+    return groups
+
+
 def examples(leaks: Leaks, train: Reviews, test: Reviews) -> list[str]:
     """A line for each of the first matches of both kinds: where they stand, and how the test text begins."""
     lines = []

@@ -6,12 +6,21 @@ from pathlib import Path
 from consumer.errors import UsageError
 from training.data.holdout import held_out_rows
 from training.data.leaks import find_leaks
-from training.data.prepare import DataOptions, Prepared, check_left, read_and_report, unrepeated
+from training.data.prepare import DataOptions, Prepared, check_left, prepare, read_and_report, unrepeated
 from training.data.reviews import Reviews
 
 #: Share of the training file that measures the model if no other file does, and the largest one.
 TEST_SHARE = 0.2
 MOST_TEST_SHARE = 0.5
+
+
+def prepare_either(
+    train_file: Path, test_file: Path | None, seed: int, options: DataOptions, say: Callable[[str], None]
+) -> Prepared:
+    """`prepare` of both files; without a `test_file`, `prepare_one` of the other."""
+    if test_file:
+        return prepare(train_file, test_file, options, say)
+    return prepare_one(train_file, seed, options, say)
 
 
 def prepare_one(file: Path, seed: int, options: DataOptions, say: Callable[[str], None]) -> Prepared:

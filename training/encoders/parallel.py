@@ -101,7 +101,7 @@ def deal(costs: Sequence[int], hands: int) -> list[list[int]]:
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
     """The processes that torchrun started, connected: by NCCL between GPUs, by Gloo between CPUs."""
-    if not _started_by_torchrun():
+    if not started_by_torchrun():
         yield Ranks(device=device)
         return
     if device.type == "cuda":
@@ -157,8 +157,9 @@ def only_the_first_talks() -> Iterator[None]:
 
 
 def _is_first() -> bool:
-    return not _started_by_torchrun() or os.environ["RANK"] == "0"
+    return not started_by_torchrun() or os.environ["RANK"] == "0"
 
 
-def _started_by_torchrun() -> bool:
+def started_by_torchrun() -> bool:
+    """Whether this is one of several processes that share a run."""
     return "TORCHELASTIC_RUN_ID" in os.environ  # as torch.distributed.is_torchelastic_launched

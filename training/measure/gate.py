@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import eq
 from pathlib import Path
+from typing import NamedTuple
 
 from training.data.reviews import Reviews, drawn
 from training.io.progress import say
@@ -23,9 +24,16 @@ class Measured:
     truth: Sequence[str]
 
 
+class Judged(NamedTuple):
+    """The variant to serve, and what the measured variants answered."""
+
+    served: str
+    measured: dict[str, Measured]
+
+
 def choose_served(
     bundle: Path, test: Reviews, labels: Sequence[str], settings: PackageSettings, *, seed: int, kept: Path | None
-) -> tuple[str, dict[str, Measured]]:
+) -> Judged:
     """Compare int8 with fp32 on the gate rows: int8 is served if it loses little enough, bf16 otherwise.
 
     Args:
@@ -57,7 +65,7 @@ def choose_served(
     measured = {REFERENCE: reference, FAST: fast, f"{FAST}, on the rows of {REFERENCE}": fast_on_gate}
     if served == FALLBACK:
         measured[FALLBACK] = _measure(bundle, FALLBACK, test, kept)
-    return served, measured
+    return Judged(served, measured)
 
 
 def points_lost(reference: Evaluation, other: Evaluation) -> float:

@@ -75,12 +75,14 @@ class ComparisonResult:
         return table(self.comparison)
 
     def _repr_html_(self) -> str:
-        test, image = self.comparison.test, self.out / PICTURE
+        image = self.out / PICTURE
+        trained = f"trained on {self.comparison.train.rows} rows of {self.comparison.train.file}"
         shares = dict.fromkeys(("accuracy", "low", "high"), "{:.2%}")
         shown = self.results.style.format({**shares, "parameters": "{:,}", "bytes": "{:,}"}, precision=1, na_rep="-")
         return "".join(
             (
-                note(f"measured on {test.rows} reviews of {test.file}; low, high: 95 % interval of the accuracy"),
+                note(f"{trained}, measured on {self.comparison.measured_on.replace('`', '')}"),
+                note("low, high: 95 % interval of the accuracy"),
                 frame(shown),
                 picture(image.read_bytes(), "accuracy, size and speed of each model") if image.is_file() else "",
             )

@@ -12,25 +12,33 @@ from training.notebook.arguments import arguments_of, documented
 if TYPE_CHECKING:
     from training.notebook.choosing import ComparisonResult, RateResult
     from training.notebook.results import EvaluationResult, FitResult
+    from training.notebook.validation import FoldsResult
 
 File = str | os.PathLike[str]
 
 
 @documented("fit")
-def fit(train: File, out: File, test: File | None = None, **options: Any) -> "FitResult":
+def fit(train: File, out: File, test: File | None = None, **options: Any) -> "FitResult | FoldsResult":
     """Fine-tune an encoder on `train`, measure it, and write the bundle `out`; as `review-training fit`.
 
     Without `test`, a share of `train` is held out to measure on. A run that was stopped resumes with the same call.
+    With `folds=K` the result has `folds`, a cross-validation; with `folds_only=True` the result is that alone.
 
     Raises:
         UsageError: an argument is wrong, or a file cannot be used; the message names it.
     """
     with _ready():
         arguments = arguments_of("fit", {"train": train, "out": out, "test": test, **options})
-        from training.commands.fit import make
+        from training.commands.fit import make, make_in_folds
         from training.notebook.results import FitResult
+        from training.notebook.validation import FoldsResult
 
-        return FitResult.of(Path(arguments.out), make(arguments))
+        if arguments.folds is None:
+            return FitResult.of(Path(arguments.out), make(arguments))
+        outcome = make_in_folds(arguments)
+        if outcome.made:
+            return FitResult.of(Path(arguments.out), outcome.made)
+        return FoldsResult(outcome.record, outcome.directory)
 
 
 @documented("evaluate")
@@ -70,8 +78,10 @@ def lr_find(train: File, **options: Any) -> "RateResult":
 
 
 @documented("compare")
-def compare(train: File, test: File, out: File, **options: Any) -> "ComparisonResult":
+def compare(train: File, test: File | None = None, out: File | None = None, **options: Any) -> "ComparisonResult":
     """Train small models, BERT and DistilBERT on the same rows, and measure them; as `review-training compare`.
+
+    Without `test`, a share of `train` is held out to measure on.
 
     Raises:
         UsageError: an argument is wrong, or a file cannot be used; the message names it.

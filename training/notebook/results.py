@@ -8,11 +8,14 @@ import pandas as pd
 
 from consumer.errors import UsageError
 from consumer.model.manifest import Manifest
+from training.cross_validation.results import results_directory
 from training.measure.evaluate import Evaluation, as_text
 from training.measure.report import Report
 from training.notebook.display import confusion_frame, frame, heading, note, picture
+from training.notebook.validation import FoldsResult
 from training.packaging.curve_plot import PICTURE
 from training.packaging.record import BUNDLE_RECORD, RunRecord
+from training.plan import Made
 from training.predictor import Predictor
 
 
@@ -51,7 +54,7 @@ class FitResult(_Measured):
     evaluation: Evaluation
 
     @classmethod
-    def of(cls, bundle: Path, made: tuple[Manifest, Evaluation] | None) -> "FitResult":
+    def of(cls, bundle: Path, made: Made | None) -> "FitResult":
         """Of what was `made` in the directory `bundle`.
 
         Raises:
@@ -59,7 +62,7 @@ class FitResult(_Measured):
         """
         if made is None:
             raise UsageError("a process of torchrun after the first has no result: use review-training fit there")
-        return cls(bundle, *made)
+        return cls(bundle, made.manifest, made.evaluation)
 
     @cached_property
     def record(self) -> RunRecord:
@@ -71,6 +74,12 @@ class FitResult(_Measured):
         """Share of the training file that measured; None if another file did."""
         share: float | None = self.record.data_options.get("test_share")
         return share
+
+    @property
+    def folds(self) -> FoldsResult | None:
+        """The cross-validation before the final model; None without `folds`."""
+        found = self.record.folds
+        return FoldsResult(found, results_directory(self.bundle)) if found else None
 
     @property
     def curve(self) -> pd.DataFrame:
@@ -111,6 +120,8 @@ class FitResult(_Measured):
     def measured_on(self) -> str:
         """What measured the accuracy, in words."""
         file = self.record.data["test"].file
+        if self.record.measured_by_folds:
+            return f"{self.rows} reviews of {file} in folds, each by a model that has not seen it, not this one"
         if self.held_out_share is None:
             return f"{self.rows} reviews of {file}"
         return f"{self.rows} reviews held out of {file}: a share of the training file, not an independent file"
@@ -129,6 +140,7 @@ class FitResult(_Measured):
                 frame(self.variants.style.format({"accuracy": "{:.2%}"})),
                 note("rows: true label, columns: predicted label"),
                 frame(self.confusion),
+                self.folds._repr_html_() if self.folds else "",
                 picture(image.read_bytes(), "training loss and learning rate by step") if image.is_file() else "",
             )
         )

@@ -33,8 +33,7 @@ It reads up to {manifest.max_length} tokens at once; {what_is_read(manifest)}.
 
 ## Accuracy
 
-Measured through the worker's own classifier on {_measured_with(manifest, record)}. None of its texts is in the
-training rows.
+{_measured_with(manifest, record)}
 
 | variant | accuracy | rows | |
 |---|---|---|---|
@@ -45,7 +44,7 @@ The served variant {_measured_on(served, record)}:
 ```
 {as_text(served)}
 ```
-
+{_folds(record)}
 ## Data and training
 
 {chr(10).join(data)}
@@ -74,12 +73,31 @@ def _epochs(record: RunRecord) -> str:
 def _measured_with(manifest: Manifest, record: RunRecord) -> str:
     """The test file, or the share of the training file in its place."""
     file, share = manifest.training_data[-1].file, record.data_options.get("test_share")
+    measured, apart = "Measured through the worker's own classifier on", "None of its texts is in the\ntraining rows."
+    if record.folds and record.measured_by_folds:
+        return (
+            f"{measured} `{file}`, the training file, in {len(record.folds.folds)} folds: each of its\n"
+            f"{record.folds.rows} rows was answered by a model that was made in the same way from the other folds.\n"
+            "This model was trained on all folds, and no file has measured it. Reviews from elsewhere may be harder."
+        )
     if share is None:
-        return f"`{file}`"
+        return f"{measured} `{file}`. {apart}"
     return (
-        f"{record.data['test'].rows} rows of `{file}`, the training file, that were held out of the training "
-        f"({share:.0%} of each label).\nThis is a share of the training file, not an independent file: reviews from "
-        "elsewhere may be harder"
+        f"{measured} {record.data['test'].rows} rows of `{file}`, the training file, that were held out of the "
+        f"training ({share:.0%} of each label).\nThis is a share of the training file, not an independent file: "
+        f"reviews from elsewhere may be harder. {apart}"
+    )
+
+
+def _folds(record: RunRecord) -> str:
+    """The cross-validation before the run, if there was one."""
+    if record.folds is None:
+        return ""
+    folds, (low, high) = record.folds, record.folds.interval
+    return (
+        f"\nCross-validation on `{record.data['train'].file}`, {len(folds.folds)} folds: accuracy "
+        f"{folds.accuracy.mean:.2%} (standard deviation over the\nfolds {folds.accuracy.std:.2%}), "
+        f"{folds.pooled_accuracy:.2%} ({low:.2%} to {high:.2%}) of the {folds.rows} out-of-fold answers.\n"
     )
 
 
@@ -91,6 +109,8 @@ def _picture(record: RunRecord) -> str:
 def _measured_on(served: Evaluation, record: RunRecord) -> str:
     """On all rows of the test file, or on those that were drawn."""
     rows = record.data["test"].rows
+    if record.measured_by_folds:
+        return f"of each fold on its rows, {served.rows} in all"
     return "on all test rows" if served.rows == rows else f"on {served.rows} of {rows} test rows, drawn with the seed"
 
 

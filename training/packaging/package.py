@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from training.io.output import write_text
 from training.io.progress import say
 from training.measure.calibrate import as_line, calibrate, tempered_answers
 from training.measure.evaluate import Evaluation, classify_all, evaluate, open_classifier
-from training.measure.gate import REFERENCE, choose_served
+from training.measure.gate import REFERENCE, Judged, Measured, choose_served
 from training.packaging import export
 from training.packaging.card import CARD, model_card
 from training.packaging.curve_plot import PICTURE, plot_curve
@@ -29,6 +29,14 @@ from training.packaging.record import BUNDLE_RECORD, DataPart, RunRecord
 from training.packaging.scales import scale_windows
 from training.packaging.sealing import replacing, seal, write_golden
 from training.settings import FitSettings, PackageSettings
+
+
+class Packaged(NamedTuple):
+    """The manifest of a bundle, and what was measured per variant, with the answers as the worker gives them."""
+
+    manifest: Manifest
+    evaluations: dict[str, Evaluation]
+    measured: dict[str, Measured]
 
 
 def package(
@@ -42,7 +50,8 @@ def package(
     out: Path,
     record: RunRecord,
     kept: Path,
-) -> tuple[Manifest, dict[str, Evaluation]]:
+    judged: Judged | None = None,
+) -> Packaged:
     """Write the bundle `out`, measured and self-checked; nothing is at `out` until it is whole.
 
     Args:
@@ -56,9 +65,10 @@ def package(
         record: of the run; with the figures that are measured here, it is put into the bundle.
         kept: directory where the answers to the rows that measure and calibrate are kept: measuring may take hours, and
             a killed run resumes from there.
+        judged: the variant to serve, with calibrated answers to all rows that measure it; None: this model is asked.
 
     Returns:
-        Its manifest, and what was measured per variant: that of the served one is on all rows that were to measure it.
+        What was measured of the served variant is on all rows that were to measure it.
     """
     test = draw(data.test, packaging.test_rows, settings.seed)
     with replacing(out) as bundle:
@@ -84,18 +94,19 @@ def package(
         # Measuring goes through the worker's classifier, which reads a bundle: a draft, with nothing to replay yet.
         write_golden(bundle, nothing_to_replay())
         seal(bundle, facts | {"variants": export.VARIANTS, "served": REFERENCE})
-        served, measured = choose_served(bundle, test, labels, packaging, seed=settings.seed, kept=kept)
+        found = judged or choose_served(bundle, test, labels, packaging, seed=settings.seed, kept=kept)
+        served, measured = found.served, found.measured
         if held_out:
             with open_classifier(bundle, served) as classifier:
                 held_answers = classify_all(classifier, held_out.texts, "calibrating", kept)
             calibration = calibrate(held_answers, held_out, labels, variant=served, precision=packaging.sure_precision)
             say(as_line(calibration))
             facts["calibration"] = calibration
-            # The worker divides the logits of every variant by it.
-            measured = {
-                name: replace(each, answers=tempered_answers(each.answers, calibration.temperature))
-                for name, each in measured.items()
-            }
+            if not judged:  # the worker divides the logits of every variant by it
+                measured = {
+                    name: replace(each, answers=tempered_answers(each.answers, calibration.temperature))
+                    for name, each in measured.items()
+                }
         evaluations = {name: evaluate(each.answers, each.truth, labels) for name, each in measured.items()}
         facts |= results(served, evaluations, keep=packaging.keep, file=test.path.name, max_length=settings.max_length)
         remove_all_but(bundle, facts["variants"])
@@ -109,7 +120,7 @@ def package(
         header = yaml_header(
             manifest.name,
             evaluations[served],
-            file=f"{test.path.name}{'' if record.data_options.get('test_share') is None else ', a held-out share'}",
+            file=f"{test.path.name}{_how_measured(record)}",
             license_name=packaging.license or license_of(base.directory),
             base_model=[base.name],
         )
@@ -119,7 +130,14 @@ def package(
         for variant in manifest.variants:
             with open_classifier(bundle, variant) as classifier:
                 classifier.self_check()
-    return manifest, evaluations
+    return Packaged(manifest, evaluations, measured)
+
+
+def _how_measured(record: RunRecord) -> str:
+    """What to add to the name of the file that measured; nothing if it is a file of its own."""
+    if record.measured_by_folds:
+        return ", cross-validated"
+    return "" if record.data_options.get("test_share") is None else ", a held-out share"
 
 
 def calibration_set(base: Base, train: Reviews, settings: FitSettings, count: int) -> list[TokenIds]:

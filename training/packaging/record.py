@@ -51,6 +51,48 @@ class Machine(_Part):
     processes: int = Field(ge=1)
 
 
+class FoldRecord(_Part):
+    """One fold of a cross-validation: a model that was trained on the other folds and measured on this one.
+
+    `accuracy` and `log_loss` (nats) are those of the variant that it served. Beside them the accuracy of `fp32` and
+    `int8` on the same `gate_rows` of the fold.
+    """
+
+    fold: int = Field(ge=1)
+    train_rows: int = Field(ge=1)
+    rows: int = Field(ge=1)
+    accuracy: float = Field(ge=0, le=1)
+    log_loss: float
+    served: str
+    gate_rows: int = Field(ge=1)
+    fp32: float = Field(ge=0, le=1)
+    int8: float = Field(ge=0, le=1)
+    training_seconds: float
+
+
+class Spread(_Part):
+    """Mean and sample standard deviation over the folds."""
+
+    mean: float
+    std: float
+
+
+class FoldsRecord(_Part):
+    """A cross-validation. `accuracy` and `log_loss` are over the folds.
+
+    `rows`, `pooled_accuracy` with its 95 % Wilson `interval` and `pooled_log_loss` are those of all out-of-fold
+    answers, one for each row.
+    """
+
+    folds: tuple[FoldRecord, ...] = Field(min_length=2)
+    accuracy: Spread
+    log_loss: Spread
+    rows: int
+    pooled_accuracy: float
+    interval: tuple[float, float]
+    pooled_log_loss: float
+
+
 class RunRecord(_Part):
     """One run of `review-training fit`, or of `distil`, which also has `teachers`.
 
@@ -59,6 +101,8 @@ class RunRecord(_Part):
     `inherited` is what the base and the teachers were trained on, as far as they say.
     `data_options` say how these files were read and compared, and which columns were found. If they have a
     `test_share`, the `test` rows are that share of the training file, held out of it, and not an independent file.
+    `folds` is the cross-validation before it, if there was one. Without a test file it measured the bundle: the `test`
+    rows are then all rows of the training file, each answered by a model that was not trained on it.
     `epochs` and `curve` are the curves; the packaged weights are those at the end of `packaged_epoch`.
     `training_seconds` adds up all starts of the run, without the steps that were repeated after a kill. `metrics` are
     those of the variants in the bundle, on the test file; empty until they are measured.
@@ -83,6 +127,12 @@ class RunRecord(_Part):
     packaged_epoch: float
     training_seconds: float
     metrics: dict[str, dict[str, Any]] = {}
+    folds: FoldsRecord | None = None
+
+    @property
+    def measured_by_folds(self) -> bool:
+        """Whether out-of-fold answers measured the bundle, for want of a test file."""
+        return self.folds is not None and self.data["test"].sha256 == self.data["train"].sha256
 
     def measured(self, evaluations: Mapping[str, Evaluation]) -> "RunRecord":
         """The same record with the final metrics and the current time."""
