@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,8 @@ from consumer.model.batching import TokenBatch, pad
 from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.engines.base import EngineFailure, Logits
 from consumer.model.engines.torch import GpuEngine, TorchEngine
-from consumer.model.manifest import Golden, GoldenText
-from tests.tiny_bundle import seal
 from tests.tiny_checkpoints import POSITIONS, write_checkpoint
+from tests.torch_bundle import write_torch_bundle
 
 pytestmark = pytest.mark.training
 
@@ -24,21 +22,6 @@ WITH = "mpnet"
 LENGTHS = (9, 2, POSITIONS, 1, 9, 17)
 
 
-def write_torch_bundle(directory: Path, family: str) -> Path:
-    """A bundle with a classifier of `family` for torch alone, without golden answers."""
-    from training.packaging.export import TORCH_FILES, VARIANTS, export_tokenizer
-
-    checkpoint = write_checkpoint(directory / "checkpoint", family)
-    bundle = directory / "bundle"
-    bundle.mkdir()
-    for name in TORCH_FILES:
-        (checkpoint / name).rename(bundle / name)
-    export_tokenizer((checkpoint / "tokenizer.json").read_text("utf-8"), bundle)
-    golden = Golden(tolerance={"torch": 0.03}, texts=(GoldenText(text="good", probabilities={}),))
-    (bundle / "golden.json").write_text(golden.model_dump_json())
-    return seal(bundle, max_length=POSITIONS, variants={"torch": VARIANTS["torch"]}, served="torch")
-
-
 @pytest.fixture(scope="module")
 def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
     """Makes the bundle of a family, once."""
@@ -46,7 +29,9 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundl
 
     def make(family: str) -> Bundle:
         if family not in made:
-            made[family] = load_bundle(write_torch_bundle(tmp_path_factory.mktemp(family), family))
+            directory = tmp_path_factory.mktemp(family)
+            checkpoint = write_checkpoint(directory / "checkpoint", family)
+            made[family] = load_bundle(write_torch_bundle(directory / "bundle", checkpoint, POSITIONS))
         return made[family]
 
     return make
