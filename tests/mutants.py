@@ -451,7 +451,13 @@ MUTATIONS = (
     ),
     Mutation(
         "without padding, a text attends to its neighbours",
-        (Change(UNPADDED, "(query[begin:end], key[first:last], value[first:last])", "(query[begin:end], key, value)"),),
+        (
+            Change(
+                UNPADDED,
+                "_heads_first(key[first:last]), _heads_first(value[first:last])",
+                "_heads_first(key), _heads_first(value)",
+            ),
+        ),
         "tests/training/test_unpadded.py::test_logits_are_those_of_transformers",
     ),
     Mutation(

@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd import DeviceType
 
 from consumer.model.batching import TokenBatch, pad, plan, rounded
 from consumer.model.bundle import load_bundle
@@ -148,12 +147,12 @@ class Bench:
 
     def profile(self) -> dict[str, float]:
         """Share of each kernel in the time of the GPU, the largest first."""
-        kind, name_of = DeviceType.CUDA, "self_device_time_total"
+        kind, name_of = "CUDA", "self_device_time_total"
         if self.on_cpu:
-            kind, name_of = DeviceType.CPU, "self_cpu_time_total"
+            kind, name_of = "CPU", "self_cpu_time_total"
         with torch.profiler.profile() as profiler:
             self.engine.infer(self._batches(self.windows)[:8])
-        found = (each for each in profiler.key_averages() if each.device_type == kind)
+        found = (each for each in profiler.key_averages() if each.device_type.name == kind)
         times = {each.key: float(getattr(each, name_of)) for each in found}
         largest = sorted(times, key=lambda name: -times[name])[:16]
         return {name[:120]: times[name] / sum(times.values()) for name in largest}
@@ -275,7 +274,7 @@ def main() -> int:
     parser.add_argument("--cpu", action="store_true", help="try the script on a tiny model without a GPU")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    until = time.monotonic() + arguments.seconds
+    until: float = time.monotonic() + arguments.seconds
 
     if not arguments.cpu and not torch.cuda.is_available():
         print("there is no GPU that torch can use; --cpu tries this script without one", file=sys.stderr)

@@ -159,7 +159,9 @@ def test_the_kernel_of_a_gpu_gets_what_it_takes(
     monkeypatch.setattr(unpadded, "varlen_attn", watched)
     model = engine._model.to(torch.bfloat16)
     packed = unpadded.without_padding(pad(texts_of(model), POSITIONS, 0), model.base_model.embeddings)
-    on_gpu = unpadded.Texts(*(each.to("meta") for each in packed[:3]), packed.longest)
+    on_gpu = packed._replace(
+        ids=packed.ids.to("meta"), positions=packed.positions.to("meta"), bounds=packed.bounds.to("meta")
+    )
     with torch.inference_mode(), first_token_only(model.to("meta")):
         logits = unpadded.compute(model, on_gpu)
     assert logits.shape == (len(LENGTHS), 2)

@@ -118,7 +118,8 @@ class TorchEngine:
                 if self._device == "cpu":
                     return _Running(logits, None)
                 answers = logits.to("cpu", non_blocking=True)
-                done = self._torch.cuda.Event(blocking=True)  # a thread that waits needs no core
+                # Blocking: a thread that waits needs no core.
+                done = self._torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
                 done.record()
                 return _Running(answers, done)
         except Exception as error:  # torch raises many kinds

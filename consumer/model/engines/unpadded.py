@@ -113,11 +113,16 @@ def within_texts(
     asking, asked = (pairwise(each.tolist()) for each in bounds)
     parts = [
         functional.scaled_dot_product_attention(
-            *(part.transpose(0, 1)[None] for part in (query[begin:end], key[first:last], value[first:last]))
+            _heads_first(query[begin:end]), _heads_first(key[first:last]), _heads_first(value[first:last])
         )
         for (begin, end), (first, last) in zip(asking, asked, strict=True)
     ]
     return torch.cat([part[0].transpose(0, 1) for part in parts])
+
+
+def _heads_first(tokens: torch.Tensor) -> torch.Tensor:
+    """From shape (tokens, heads, size) to (1, heads, tokens, size)."""
+    return tokens.transpose(0, 1)[None]
 
 
 def can_be_computed(device: str, dtype: torch.dtype) -> bool:
