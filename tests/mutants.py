@@ -62,6 +62,7 @@ ASSIGNMENT, WORKER, LINEAGE = "consumer/kafka/assignment.py", "consumer/worker.p
 LOSSES, DRAIN = "consumer/kafka/losses.py", "consumer/kafka/drain.py"
 READING = "consumer/kafka/reading.py"
 BUNDLE_FILES, OPENVINO = "consumer/model/files.py", "consumer/model/engines/openvino.py"
+UNPADDED = "consumer/model/engines/unpadded.py"
 CASCADE, MEMBERS = "consumer/model/cascade/labeller.py", "consumer/model/cascade/bundle.py"
 START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings/topics.py", "consumer/kafka/fixes/__init__.py"
 DRIFT, PROFILING = "consumer/service/drift.py", "training/packaging/profile.py"
@@ -431,6 +432,54 @@ MUTATIONS = (
         "a text that does not fit into the time is computed",
         (Change("consumer/model/classifier.py", "            if fits < len(encoded):\n", "            if False:\n"),),
         "tests/unit/test_classifier.py::test_only_as_many_texts_are_computed_as_fit_into_the_time",
+    ),
+    Mutation(
+        "a GPU waits until all texts are tokenised",
+        (Change("consumer/model/classifier.py", "            if work.is_in_background:\n", "            if False:\n"),),
+        "tests/unit/test_background.py::test_the_next_texts_are_tokenised_while_the_engine_computes",
+    ),
+    Mutation(
+        "time in which texts are tokenised beside a GPU counts twice",
+        (
+            Change(
+                "consumer/model/classifier.py",
+                "(time.perf_counter() if work.began is None else work.began)",
+                "time.perf_counter()",
+            ),
+        ),
+        "tests/unit/test_background.py::test_only_as_many_texts_are_labelled_as_fit_into_the_time",
+    ),
+    Mutation(
+        "without padding, a text attends to its neighbours",
+        (
+            Change(
+                UNPADDED,
+                "_heads_first(key[first:last]), _heads_first(value[first:last])",
+                "_heads_first(key), _heads_first(value)",
+            ),
+        ),
+        "tests/training/test_unpadded.py::test_logits_are_those_of_transformers",
+    ),
+    Mutation(
+        "without padding, padding tokens within a text of RoBERTa count as positions",
+        (Change(UNPADDED, 'if hasattr(embeddings, "create_position_ids_from_input_ids"):', "if False:"),),
+        "tests/training/test_unpadded.py::test_logits_are_those_of_transformers",
+    ),
+    Mutation(
+        "a text without a token shifts the answers of a batch",
+        (Change(UNPADDED, "    kept[:, 0] = True", "    pass"),),
+        "tests/training/test_unpadded.py::test_a_text_without_a_token_harms_no_other",
+    ),
+    Mutation(
+        "attention that a card cannot run fails every batch",
+        (
+            Change(
+                "consumer/model/engines/torch.py",
+                "        self._model.set_attn_implementation(usual)\n        return False\n",
+                "        return True\n",
+            ),
+        ),
+        "tests/training/test_unpadded.py::test_where_the_attention_fails_padding_is_computed",
     ),
     Mutation(
         "a cascade is written that loses more than allowed",

@@ -21,12 +21,14 @@ class BatchPolicy:
         max_rows: most texts of a batch.
         round_to: widths are rounded up to a multiple of this, so that the engine sees few different shapes.
         parallel: batches that the engine computes at the same time; a few texts are spread over all of them.
+        pads: whether the engine computes padding; False: it leaves it out.
     """
 
     token_budget: int
     max_rows: int
     round_to: int = 16
     parallel: int = 1
+    pads: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,10 @@ class TokenBatch:
 
     ids: npt.NDArray[np.int64]
     mask: npt.NDArray[np.int64]
+
+    def computed(self, policy: BatchPolicy) -> int:
+        """Tokens that an engine of this policy computes for it, padding included if it computes that."""
+        return self.ids.size if policy.pads else int(self.mask.sum())
 
 
 def rounded(length: int, policy: BatchPolicy, max_length: int) -> int:

@@ -1,11 +1,13 @@
 """Texts to labels: tokenise ▸ batch by length ▸ infer ▸ average ▸ calibrated softmax. One bad text affects no other.
 
-A long text may have several windows, each a row of a batch. A batch that fails is halved until the window is found that
-fails alone; its text fails with it. To tell a bad text from a broken engine, each failure is followed by a golden text,
-which is known to work. If that fails too, the worker gives up: a broken engine never turns a topic into dead letters.
+A long text may have several windows, each a row of a batch. If a window fails alone, its text fails with it.
+
+An engine that computes in the background, on a GPU, gets texts in parts, and tokenising the next part is for free.
 """
 
 import logging
+import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,25 +18,24 @@ import numpy as np
 
 from consumer.errors import BundleError, GaveUp
 from consumer.model.averaging import MeanLogits, averaged
-from consumer.model.batching import TokenBatch, pad, plan, rounded
-from consumer.model.bisection import halves, spread
 from consumer.model.bundle import Bundle
+from consumer.model.computation import Computation, Shapes
 from consumer.model.encoder import Encoded, Encoder, TokenIds
-from consumer.model.engines.base import Engine, EngineFailure, Logits
+from consumer.model.engines.base import Engine, EngineFailure
 from consumer.model.labeller import Classified, Failed, Scored, Stats
 from consumer.model.rate import Rate, fitting
 
 log = logging.getLogger(__name__)
-
-#: Batches per stream of the engine between two signs of life: a few seconds, long enough that waiting for the slowest
-#: stream costs little.
-BATCHES_AT_ONCE = 32
 
 #: A label means little if more than this share of the words is unknown, however high its probability.
 MOST_UNKNOWN = 0.5
 
 #: Texts tokenised before their cost is first compared with the time that there is.
 TOKENISED_AT_ONCE = 16
+
+#: Most texts tokenised while a GPU computes the ones before them. What it computes after the last ones is for nothing
+#: but them, and batches of much fewer texts would leave it idle in between.
+TOKENISED_IN_BACKGROUND = 256
 
 
 class Classifier:
@@ -54,7 +55,8 @@ class Classifier:
         self._temperature = manifest.calibration.temperature if manifest.calibration else 1.0
         self._threshold = manifest.calibration.threshold if manifest.calibration else None
         self._encoder = Encoder(bundle.tokenizer_json, manifest.reading)
-        self._policy = replace(engine.policy, token_budget=token_budget) if token_budget else engine.policy
+        policy = replace(engine.policy, token_budget=token_budget) if token_budget else engine.policy
+        self._shapes = Shapes(policy, manifest.reading.max_length, self._encoder.pad_id)
         self._rate = Rate()
 
     @property
@@ -86,21 +88,21 @@ class Classifier:
         """
         started = time.perf_counter()
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        encoded = self._encode(list(places), seconds)
-        tokenised = time.perf_counter()
-        windows = [window for text in encoded for window in text.windows]
-        rows, batches, padded = self._infer(windows, at_work)
-        inferred = time.perf_counter()
-        self._rate.note(sum(map(self._padded_tokens, encoded)), inferred - tokenised)
+        work = Computation(self._engine, self._shapes, self._golden_window)
+        encoded = self._encode(list(places), seconds, work)
+        tokenise_seconds = time.perf_counter() - started - work.adding
+        rows = work.finish(at_work)
+        if work.began is not None:
+            self._rate.note(sum(map(self._padded_tokens, encoded)), time.perf_counter() - work.began)
         answers = averaged(rows, [len(text.windows) for text in encoded])
         results = [self._result(text, answer) for text, answer in zip(encoded, answers, strict=True)]
         stats = Stats(
             len(encoded),
-            tokenised - started,
-            time.perf_counter() - tokenised,
-            batches,
-            sum(map(len, windows)),
-            padded,
+            tokenise_seconds,
+            time.perf_counter() - started - tokenise_seconds,
+            work.batches,
+            sum(map(len, work.windows)),
+            work.padded,
         )
         done = takewhile(lambda place: place < len(results), (places[text] for text in texts))
         return Classified([results[place] for place in done], stats)
@@ -156,31 +158,49 @@ class Classifier:
 
     def _warm_up(self) -> None:
         """Allocate the memory of the largest batches now, before the first record arrives."""
-        max_length = self._encoder.reading.max_length
+        policy, max_length, _ = self._shapes
         ids = np.resize(self._golden_window(), max_length)
-        rows = max(1, min(self._policy.token_budget // max_length, self._policy.max_rows))
-        batch = pad([ids] * rows, max_length, self._encoder.pad_id)
-        for result in self._engine.infer([batch] * self._policy.parallel):
+        rows = max(1, min(policy.token_budget // max_length, policy.max_rows))
+        batch = self._shapes.batch([ids] * rows)
+        for result in self._engine.infer([batch] * policy.parallel):
             if isinstance(result, EngineFailure):
                 log.warning("a batch of %s x %s tokens fails (%s): lower token_budget", rows, max_length, result.kind)
 
-    def _encode(self, texts: Sequence[str], seconds: float | None) -> list[Encoded]:
-        """Encode `texts`, or the first ones whose inference is expected to end `seconds` from now; at least one."""
-        if seconds is None:
-            return self._encode_all(texts)
-        until = time.perf_counter() + seconds
+    def _encode(self, texts: Sequence[str], seconds: float | None, work: Computation) -> list[Encoded]:
+        """Encode `texts`, or the first ones whose inference is expected to end `seconds` from now; at least one.
+
+        Their windows are added to `work`: all at once at the end, or in parts if it computes them in the background.
+        """
+        until = math.inf if seconds is None else time.perf_counter() + seconds
         encoded: list[Encoded] = []
-        while len(encoded) < len(texts):  # more each time, so that little is tokenised in vain
-            encoded += self._encode_all(texts[len(encoded) : 2 * len(encoded) or TOKENISED_AT_ONCE])
-            costs = [self._rate.expected(self._padded_tokens(text)) for text in encoded]
-            fits = fitting(costs, until - time.perf_counter())
+        costs: list[float] = []
+        added = 0
+        while len(encoded) < len(texts):
+            encoded += self._encode_all(texts[len(encoded) : self._next(len(encoded), until, work)])
+            costs += [self._rate.expected(self._padded_tokens(text)) for text in encoded[len(costs) :]]
+            fits = fitting(costs, until - (time.perf_counter() if work.began is None else work.began))
             if fits < len(encoded):
-                return encoded[:fits]
+                del encoded[max(fits, added) :]
+                break
+            if work.is_in_background:
+                work.add(_windows(encoded[added:]))
+                added = len(encoded)
+        if added < len(encoded):
+            work.add(_windows(encoded[added:]))
         return encoded
+
+    @staticmethod
+    def _next(done: int, until: float, work: Computation) -> int:
+        """Where to stop tokenising next, if so many texts are `done`."""
+        if work.is_in_background:
+            return done + min(max(done, TOKENISED_AT_ONCE), TOKENISED_IN_BACKGROUND)
+        if until == math.inf:
+            return sys.maxsize
+        return 2 * done or TOKENISED_AT_ONCE  # more each time, so that little is tokenised in vain
 
     def _padded_tokens(self, text: Encoded) -> int:
         """What `text` costs, but for the padding that longer texts in its batches cause."""
-        return sum(rounded(len(window), self._policy, self._encoder.reading.max_length) for window in text.windows)
+        return sum(self._shapes.width(len(window)) for window in text.windows)
 
     def _encode_all(self, texts: Sequence[str]) -> list[Encoded]:
         """Encode `texts`; those that the tokenizer fails on have no window."""
@@ -194,40 +214,8 @@ class Classifier:
         except Exception:  # tokenizers has no narrower type
             return Encoded(windows=(), tokens=0, truncated=False)
 
-    def _infer(
-        self, windows: Sequence[TokenIds], at_work: Callable[[], None]
-    ) -> tuple[list[Logits | EngineFailure], int, int]:
-        """For each window a row of logits, shape (labels,), or a failure; then batches and padded tokens computed."""
-        rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")] * len(windows)
-        todo = plan([len(window) for window in windows], self._policy, self._encoder.reading.max_length)
-        computed = padded = 0
-        while todo:
-            batches = [self._batch([windows[index] for index in group]) for group in todo]
-            computed += len(batches)
-            padded += sum(batch.ids.size for batch in batches)
-            bad = []
-            at_once = BATCHES_AT_ONCE * self._policy.parallel
-            for start in range(0, len(batches), at_once):
-                part = slice(start, start + at_once)
-                results = self._engine.infer(batches[part])
-                bad += [spread(group, result, rows) for group, result in zip(todo[part], results, strict=True)]
-                at_work()
-            if any(bad):
-                self._ask_a_golden_text()
-            todo = [half for group, failed in zip(todo, bad, strict=True) if len(group) > 1 for half in halves(failed)]
-        return rows, computed, padded
-
-    def _batch(self, windows: Sequence[TokenIds]) -> TokenBatch:
-        width = rounded(max(map(len, windows)), self._policy, self._encoder.reading.max_length)
-        return pad(windows, width, self._encoder.pad_id)
-
     def _golden_window(self) -> TokenIds:
         return self._encoder.encode([self.bundle.golden.texts[0].text])[0].windows[0]
-
-    def _ask_a_golden_text(self) -> None:
-        rows: list[Logits | EngineFailure] = [EngineFailure("NotComputed")]
-        if spread([0], self._engine.infer([self._batch([self._golden_window()])])[0], rows):
-            raise GaveUp("the engine fails on a golden text as well as on reviews; restart the worker")
 
     def _result(self, text: Encoded, logits: MeanLogits | EngineFailure) -> Scored | Failed:
         if isinstance(logits, EngineFailure):
@@ -241,3 +229,8 @@ class Classifier:
         if text.unknown > MOST_UNKNOWN:
             unsure = True
         return Scored(label, score, probabilities, text.tokens, text.truncated, unsure, round(text.unknown, 4))
+
+
+def _windows(texts: Sequence[Encoded]) -> list[TokenIds]:
+    """The windows of `texts`, in order."""
+    return [window for text in texts for window in text.windows]

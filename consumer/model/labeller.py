@@ -33,7 +33,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Cost of one call: different `texts` computed, `tokens` of their windows, and `padded_tokens` with their padding.
+    """Cost of one call: different `texts` computed, `tokens` of their windows, and `padded_tokens` as computed, padded.
 
     `passed_on` is how many of the texts a member of a cascade passed on to the next. Work on texts whose results were
     thrown away, because the time was up, is included.

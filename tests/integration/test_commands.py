@@ -41,6 +41,7 @@ SMALLEST = {
         "--rounds 1 --reviews 2 --seconds 0.1 --checkpoint {checkpoint} --bundle {bundle} --also {cascade}",
         "this worker, through Kafka",
     ),
+    "tests.bench.gpu": ("--cpu --workers 2", "Kafka, 2 workers"),
     "tests.soak": ("--minutes 0.1 --brokers 1 --rate 40", "soak passed"),
     "consumer.local.java": ("", "java"),
     "tests.acceptance": ("--rows 8 --data {reviews} --bundle {bundle}", "accepted"),

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from consumer.errors import BundleError, GaveUp
 from consumer.model.batching import BatchPolicy, TokenBatch
 from consumer.model.bundle import Bundle, load_bundle
-from consumer.model.classifier import BATCHES_AT_ONCE, Classifier
+from consumer.model.classifier import Classifier
+from consumer.model.computation import BATCHES_AT_ONCE
 from consumer.model.engines import open_engine
 from consumer.model.engines.base import Engine, EngineFailure, Logits
 from consumer.model.labeller import Failed, Scored

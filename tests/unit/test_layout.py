@@ -39,7 +39,7 @@ LINES_OF_A_MODULE = 250
 #: What the worker's environment does not have.
 HEAVY = {"torch", "transformers", "pandas", "sklearn", "matplotlib", "nncf", "training", "tests"}
 #: Modules for the extra that brings torch.
-FOR_TORCH = {"consumer.model.engines.torch", "consumer.model.engines.first_token"}
+FOR_TORCH = {f"consumer.model.engines.{name}" for name in ("torch", "first_token", "unpadded")}
 UNSAFE = {"pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle"}
 
 

@@ -12,9 +12,9 @@ def open_engine(bundle: Bundle, variant: str | None = None, threads: int | None 
     """
     name, chosen = bundle.variant(variant)
     if chosen.engine == "torch":
-        from consumer.model.engines.torch import TorchEngine
+        from consumer.model.engines.torch import open_torch
 
-        return TorchEngine(bundle, name, threads)
+        return open_torch(bundle, name, threads)
     from consumer.model.engines.openvino import OpenVinoEngine
 
     return OpenVinoEngine(bundle, name, threads)

@@ -1,8 +1,8 @@
 """The small interface of every engine; a test's fake engine has ten lines."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -37,4 +37,13 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free what the engine holds."""
+        ...
+
+
+@runtime_checkable
+class BackgroundEngine(Engine, Protocol):
+    """An engine that computes while the caller does something else, such as tokenise the next texts."""
+
+    def start(self, batches: Sequence[TokenBatch]) -> Callable[[], list[Logits | EngineFailure]]:
+        """Start computing `batches`; call what is returned, once, for what `infer` would return."""
         ...
