@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from consumer.model.bundle import Bundle
 from consumer.model.classifier import Classifier
@@ -87,8 +86,3 @@ def numbered(texts: Sequence[str], first: int = 0) -> list[str]:
     The numbers have the same length, so that all that take part read as many tokens.
     """
     return [f"{text} ({100_000 + first + place})" for place, text in enumerate(texts)]
-
-
-def bundle_name(path: Path) -> str:
-    """Name of the bundle at `path`, which may be a link or a copy."""
-    return path.resolve().name

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Self
+from uuid import uuid4
 
 from kafka import KafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
@@ -46,8 +47,9 @@ class EndToEnd:
 
     def __enter__(self) -> Self:
         kafka = self._shared or self._ending.enter_context(LocalBroker())
-        names = [f"{self._bundle.name}.{name}" for name in ("reviews", "labeled", "dlq")]
-        self._topics = Topics(kafka.bootstrap, names[0], names[1], names[2], self._bundle.name)
+        group = f"bench-{uuid4().hex[:8]}"
+        names = [f"{group}.{name}" for name in ("reviews", "labeled", "dlq")]
+        self._topics = Topics(kafka.bootstrap, names[0], names[1], names[2], group)
         kafka.create_topics(dict.fromkeys(names, PARTITIONS))
         self._directory = Path(self._ending.enter_context(tempfile.TemporaryDirectory()))
         self._producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, linger_ms=0)

@@ -52,7 +52,7 @@ class Fp32:
         new = sorted({row for row in rows if row not in self._known}, key=len)
         for start in range(0, len(new), BATCH):
             batch = new[start : start + BATCH]
-            padded = self._tokenizer.pad({"input_ids": batch}, return_tensors="pt")
+            padded = self._tokenizer.pad({"input_ids": list(map(list, batch))}, return_tensors="pt")
             with torch.inference_mode():
                 logits = self._model(input_ids=padded["input_ids"], attention_mask=padded["attention_mask"]).logits
             self._known.update(zip(batch, logits.numpy(), strict=True))

@@ -52,8 +52,17 @@ def draw(path: Path, marks: Sequence[Mark], limits: Mapping[str, float], rows: i
         panel.errorbar([mark.speed], [share], yerr=ends, fmt="none", ecolor=colour, alpha=0.35, capsize=2)
         label = mark.kind if mark.kind not in seen else None
         seen.add(mark.kind)
-        panel.plot([mark.speed], [share], marker, color=colour, markersize=12, alpha=0.85, linestyle="", label=label)
-        panel.annotate(str(number), (mark.speed, share), ha="center", va="center", color="white", size=7, weight="bold")
+        panel.plot([mark.speed], [share], marker, color=colour, markersize=8, linestyle="", label=label)
+        panel.annotate(
+            str(number),
+            (mark.speed, share),
+            xytext=(0, -14 if marker == "D" else 7),  # a worker and its classifier are near each other
+            textcoords="offset points",
+            ha="center",
+            color=colour,
+            size=8,
+            weight="bold",
+        )
     for name, limit in limits.items():
         panel.axvline(limit, color="tab:red", linestyle=":", linewidth=1)
         panel.annotate(
@@ -73,8 +82,8 @@ def draw(path: Path, marks: Sequence[Mark], limits: Mapping[str, float], rows: i
     panel.set_ylabel(f"accuracy on {rows:,} reviews, % (95 % interval)")
     panel.margins(x=0.08, y=0.1)
     panel.grid(alpha=0.3, which="both")
-    panel.legend(loc="upper right", fontsize=8)
     key.axis("off")
+    key.legend(*panel.get_legend_handles_labels(), loc="lower left", fontsize=8)
     lines = [
         f"{number:>2}  {mark.name}\n      {mark.speed:,.1f} reviews/s, {mark.accuracy:.2%}"
         for number, mark in enumerate(ordered, 1)
