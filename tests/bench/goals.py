@@ -51,7 +51,7 @@ def goals(
         losses: of a cascade, by the name of its row, as recorded when it was measured.
         ready: seconds from start to ready by the number of models.
     """
-    found = []
+    found: list[Goal] = []
     if rows.cascade:
         found += [
             _times("cascade: at least 6 x the large model alone", speeds, rows.cascade, rows.large, 6),

@@ -98,7 +98,8 @@ def load_line_up(
     _say(f"loading {name}")
     mine, large = own(bundle), through(name)
     further = _Further(workers={large: bundle.path}, classifiers={large: alone(name, served)}, count={large: 1})
-    cascade, loose = None, None
+    cascade: str | None = None
+    loose: str | None = None
     for each in map(load, also):
         _say(f"loading {each.manifest.name}")
         if not isinstance(each, CascadeBundle):

@@ -67,7 +67,7 @@ class Found:
             "profiles": {row: {"stages": stages, "passed_on": on} for row, (stages, on) in self.profiles.items()},
             "rows": _rows(line_up, self),
             "agreements": self.agreements,
-            "goals": [{**asdict(goal)} for goal in self.goals(line_up)],
+            "goals": [asdict(goal) for goal in self.goals(line_up)],
             "measured": self.measured,
         }
 
@@ -127,7 +127,7 @@ def print_report(line_up: LineUp, found: Found) -> None:
 def draw_picture(line_up: LineUp, found: Found, path: Path) -> None:
     """Accuracy over throughput; see `docs/benchmarks.md` for how to read it."""
     marks = [
-        Mark(row["name"], row["kind"], row["median"], row["accuracy"], tuple(row["interval"]))
+        Mark(row["name"], row["kind"], row["median"], row["accuracy"], row["interval"])
         for row in _rows(line_up, found)
         if row["accuracy"] is not None
     ]

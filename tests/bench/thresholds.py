@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class RecordedLoss:
 def loss_of(cascade: CascadeBundle) -> RecordedLoss | None:
     """What the cascade loses on all rows of its test file; None if it has no record."""
     lost = _record(cascade.path).get("lost", {}).get("on_all_rows")
-    return RecordedLoss(lost["points"], tuple(lost["interval"]), lost["rows"]) if lost else None
+    return _as_loss(lost["points"], lost["interval"], lost["rows"]) if lost else None
 
 
 def loosened(cascade: CascadeBundle, allowed: float, into: Path) -> tuple[Path, RecordedLoss] | None:
@@ -55,8 +56,12 @@ def loosened(cascade: CascadeBundle, allowed: float, into: Path) -> tuple[Path, 
     ]
     (copy / MANIFEST).write_text(cascade.manifest.model_copy(update={"name": copy.name}).model_dump_json())
     seal(copy, members=members)
-    loss = RecordedLoss(point["lost"], tuple(point["lost_interval"]), record["data"]["test"]["rows"])
-    return copy, loss
+    return copy, _as_loss(point["lost"], point["lost_interval"], record["data"]["test"]["rows"])
+
+
+def _as_loss(points: float, interval: Sequence[float], rows: int) -> RecordedLoss:
+    low, high = interval
+    return RecordedLoss(points, (low, high), rows)
 
 
 def _record(bundle: Path) -> dict[str, Any]:
