@@ -178,6 +178,7 @@ def bench(line_up: LineUp, texts: Sequence[str], arguments: argparse.Namespace, 
         {
             **{each.name: partial(timed, each.run, of(each)[:WARMING], 0.0) for each in line_up.contestants},
             **{row: each.warm for row, each in backlogs.items()},
+            **{f"seconds to ready: {row}": partial(getattr, workers[row], "start_seconds") for row in starting},
         },
     )
     profiles = {row: (worker.profile(), worker.passed_on()) for row, worker in workers.items()}
