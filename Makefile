@@ -57,8 +57,9 @@ faults-smoke: env-dev  ## run the part of them that takes a few minutes
 mutants: env-dev  ## switch each protection off and see a test fail: make mutants ONLY="3 7" JOBS=2
 	$(BIN)/python -m tests.mutants --jobs $(JOBS) $(if $(ONLY),--only $(ONLY))
 
-bench: env-dev  ## compare reviews/s with peers and the limit, on a quiet machine: make bench DATA=test.xlsx
-	$(BIN)/python -m tests.bench.engines --also bundles/student-imdb --also bundles/cascade-imdb $(if $(DATA),--data $(DATA))
+bench: env-dev  ## compare speed and accuracy with peers and the limit, on a quiet machine: make bench DATA=test.xlsx
+	$(BIN)/python -m tests.bench.engines --also bundles/student-imdb --also bundles/cascade-imdb \
+		$(if $(DATA),--data $(DATA) --picture docs/pictures/bench.png)
 
 bench-training: env-dev  ## compare the speed of training with peers: make bench-training DATA=train.xlsx BASE=distilbert-base-uncased
 	$(BIN)/python -m tests.bench.training --train $(DATA) $(if $(BASE),--base $(BASE))

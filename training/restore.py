@@ -70,7 +70,9 @@ def restore(path: Path, out: Path) -> float:
     check_directory("--out", out.parent)
     bundle = load_bundle(path)
     try:
-        variant, model = _model(bundle)
+        if any(variant.engine == "torch" for variant in bundle.manifest.variants.values()):
+            raise UsageError("it keeps its torch weights: give the bundle itself as --base")
+        variant, model = restored(bundle)
         off = _difference(bundle, variant, model)
     except UsageError as error:
         raise UsageError(f"{path} cannot be restored: {error}") from error
@@ -86,15 +88,17 @@ def restore(path: Path, out: Path) -> float:
     return off
 
 
-def _model(bundle: Bundle) -> tuple[str, Any]:
-    """The name of the variant with the most precise weights, and its classifier, fp32."""
+def restored(bundle: Bundle) -> tuple[str, Any]:
+    """The name of the OpenVINO variant with the most precise weights, and its classifier in torch, fp32.
+
+    Raises:
+        UsageError: it is of another family than DistilBERT and BERT, or exported in another way.
+    """
     import torch
     from tokenizers import Tokenizer
     from transformers import AutoModelForSequenceClassification
 
     variants = bundle.manifest.variants
-    if any(variant.engine == "torch" for variant in variants.values()):
-        raise UsageError("it keeps its torch weights: give the bundle itself as --base")
     name, variant = next(
         ((name, each) for files in (FP32_IR, INT8_IR) for name, each in variants.items() if each.files == files),
         bundle.variant(None),

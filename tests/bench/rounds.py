@@ -3,8 +3,9 @@
 import os
 import platform
 import random
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 SEED = 7
@@ -13,16 +14,33 @@ SEED = 7
 BUSY = 0.5
 
 
-def measure(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Each of `runs` once a round, in a new random order each time; the first round warms up and is not counted."""
+def measure(
+    runs: Mapping[str, Callable[[], float]], rounds: int, warming: Mapping[str, Callable[[], float]] | None = None
+) -> dict[str, list[float]]:
+    """Each of `runs` once a round, in a new random order each time; the first round warms up and is not counted.
+
+    `warming` has what does less to the same end in that round.
+    """
     measured: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name in random.Random(number).sample(list(runs), len(runs)):
-            value = runs[name]()
+            value = (runs if number else {**runs, **(warming or {})})[name]()
             if number:
                 measured[name].append(value)
             print(f"round {number} of {rounds}: {name}: {value:.4g}", file=sys.stderr, flush=True)
     return measured
+
+
+def commit() -> str:
+    """The commit that is checked out, and whether files differ from it; a dash outside a repository."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "-"
 
 
 def load_before() -> float:

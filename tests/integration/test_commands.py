@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from tests.tiny_bundle import write_tiny_bundle
-from tests.tiny_cascade import write_tiny_cascade
 from tests.tiny_encoder import write_reviews
 
 ROOT = Path(__file__).parents[2]
@@ -37,10 +36,6 @@ SMALLEST = {
         "| rebalance: a worker joins, partitions that move | 1 | ",
     ),
     "tests.bench.tools": ("--records 1000", "| `dlq export` | 1,000 | "),
-    "tests.bench.engines": (
-        "--rounds 1 --reviews 2 --seconds 0.1 --checkpoint {checkpoint} --bundle {bundle} --also {cascade}",
-        "this worker, through Kafka",
-    ),
     "tests.bench.gpu": ("--cpu --workers 2", "Kafka, 2 workers"),
     "tests.soak": ("--minutes 0.1 --brokers 1 --rate 40", "soak passed"),
     "consumer.local.java": ("", "java"),
@@ -48,6 +43,7 @@ SMALLEST = {
 }
 #: The others, and the test that runs them.
 ELSEWHERE = {
+    "tests.bench.engines": "tests/integration/test_bench.py",
     "tests.bench.training": "tests/training/test_bench.py",
     "tests.mutants": "tests/unit/test_mutants.py",
     "tests.fake_worker": "tests/harness.py",
@@ -141,11 +137,9 @@ def test_every_module_that_a_page_runs_is_covered() -> None:
 def test_its_smallest_form_runs(module: str, tmp_path: Path) -> None:
     """It ends with exit code 0 and prints its result."""
     arguments, expected = SMALLEST[module]
-    places = {name: str(tmp_path / f"{name}.xlsx") for name in ("bundle", "cascade", "checkpoint", "reviews")}
+    places = {name: str(tmp_path / f"{name}.xlsx") for name in ("bundle", "reviews")}
     makers: dict[str, Callable[[Path], object]] = {
         "bundle": write_tiny_bundle,
-        "cascade": write_tiny_cascade,
-        "checkpoint": _write_checkpoint,
         "reviews": lambda path: write_reviews(path, 40, seed=1),
     }
     for name, make in makers.items():
@@ -181,11 +175,3 @@ def test_every_flag_that_a_page_names_exists() -> None:
         assert not [flag for flag in flags if not re.search(rf"{flag}\b", text)], (program, command, flags)
         checked += 1
     assert checked > 5
-
-
-def _write_checkpoint(directory: Path) -> None:
-    """A DistilBERT as the peers of the bench load it, too small to take time."""
-    from transformers import DistilBertConfig, DistilBertForSequenceClassification
-
-    config = DistilBertConfig(vocab_size=100, dim=16, hidden_dim=32, n_layers=1, n_heads=2)
-    DistilBertForSequenceClassification(config).save_pretrained(directory)
