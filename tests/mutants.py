@@ -470,6 +470,17 @@ MUTATIONS = (
         "tests/unit/test_settings.py::test_heartbeats_come_every_second_and_three_times_a_session[10-1]",
     ),
     Mutation(
+        "each record wakes the thread that sends",
+        (
+            Change(
+                "consumer/kafka/fixes/sending.py",
+                "    return future\n",
+                "    producer._sender.wakeup()\n    return future\n",
+            ),
+        ),
+        "test_time.py::test_a_poll_wakes_the_sender_once",
+    ),
+    Mutation(
         "only commits that are sent again are noted",
         (
             Change(
