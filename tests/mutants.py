@@ -191,16 +191,16 @@ MUTATIONS = (
             Change(
                 PUBLISHER,
                 """\
-        partition = record.partition % self._partitions[record.topic]
+        return sending.put(self._producer, place, record, headers)
 """,
                 """\
-        partition = record.partition % self._partitions[record.topic]
         if record.topic == self._settings.dead_letter_topic:
             from kafka import KafkaProducer
             plain = KafkaProducer(bootstrap_servers=self._settings.bootstrap_servers)
-            future = plain.send(record.topic, record.value, record.key, record.headers, partition)
+            future = plain.send(record.topic, record.value, record.key, record.headers, place.partition)
             plain.close()
             return future
+        return sending.put(self._producer, place, record, headers)
 """,
             ),
         ),
