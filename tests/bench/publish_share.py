@@ -2,7 +2,7 @@
 
 The loop of a worker with a real model on a backlog of reviews of so many words. Its share is what overlapping it with
 the next inference could gain at most; of that, only the time in which it waits for brokers is free if the model uses
-all cores. docs/kafka-python.md has what was decided from it.
+all cores. docs/design.md has what was decided from it.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from consumer.kafka.broker import Broker
 from consumer.kafka.publisher import Step
 from consumer.kafka.start import Start
 from consumer.local.broker import LocalBroker
-from consumer.model.opening import load
+from consumer.model.cascade.bundle import load
 from consumer.records.messages import Model
 from consumer.run import open_classifier
 from consumer.service.health import Health
