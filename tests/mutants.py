@@ -192,16 +192,16 @@ MUTATIONS = (
             Change(
                 PUBLISHER,
                 """\
-        partition = record.partition % self._partitions[record.topic]
+        return sending.put(self._producer, place, record, headers)
 """,
                 """\
-        partition = record.partition % self._partitions[record.topic]
         if record.topic == self._settings.dead_letter_topic:
             from kafka import KafkaProducer
             plain = KafkaProducer(bootstrap_servers=self._settings.bootstrap_servers)
-            future = plain.send(record.topic, record.value, record.key, record.headers, partition)
+            future = plain.send(record.topic, record.value, record.key, record.headers, place.partition)
             plain.close()
             return future
+        return sending.put(self._producer, place, record, headers)
 """,
             ),
         ),
@@ -517,6 +517,17 @@ MUTATIONS = (
             ),
         ),
         "tests/unit/test_settings.py::test_heartbeats_come_every_second_and_three_times_a_session[10-1]",
+    ),
+    Mutation(
+        "each record wakes the thread that sends",
+        (
+            Change(
+                "consumer/kafka/fixes/sending.py",
+                "    return future\n",
+                "    producer._sender.wakeup()\n    return future\n",
+            ),
+        ),
+        "test_time.py::test_a_poll_wakes_the_sender_once",
     ),
     Mutation(
         "only commits that are sent again are noted",

@@ -7,7 +7,6 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import AuthorizationError, KafkaConfigurationError, KafkaError, SaslAuthenticationFailedError
 from kafka.net.compat import KafkaNetClient
-from kafka.serializer import Serializer
 
 from consumer.kafka import fixes
 from consumer.kafka.fixes import network, refusals, transactions
@@ -15,9 +14,6 @@ from consumer.kafka.tokens import TokenCommand
 from consumer.settings import WorkerSettings
 from consumer.settings.connection import KafkaSettings
 from consumer.settings.times import CONNECT_SECONDS, LINGER_SECONDS
-
-#: Send this for a null value: the client refuses a null value with a null key, which Kafka allows.
-NULL = object()
 
 #: Signs in the client's warnings that waiting longer cannot help, and what to do about each.
 _HOPELESS = {
@@ -157,7 +153,6 @@ def new_producer(settings: WorkerSettings, clients: Clients, compression: str | 
         max_request_size=settings.max_request_bytes,
         max_block_ms=int(settings.request_timeout_seconds * 1000),
         retry_backoff_ms=5,  # the default of 100 costs up to 220 ms between two transactions
-        value_serializer=_BytesOrNull(),
     )
     refusals.leave_at_exit(producer)
     transactions.retry_batches_after(producer, 100)
@@ -168,11 +163,6 @@ def new_producer(settings: WorkerSettings, clients: Clients, compression: str | 
             producer.close(timeout=1)  # or its thread keeps running on a network that is closed under it
             raise
     return producer
-
-
-class _BytesOrNull(Serializer):  # type: ignore[misc]
-    def serialize(self, _topic: str, _headers: Any, data: Any) -> Any:
-        return None if data is NULL else data
 
 
 class LastWarning(logging.Handler):

@@ -5,6 +5,7 @@ docs/design.md explains each decision, with the test that fails without it.
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Literal
 
 from kafka import TopicPartition
@@ -12,10 +13,10 @@ from kafka.errors import KafkaError, ProducerFencedError
 from kafka.structs import OffsetAndMetadata
 
 from consumer.errors import GaveUp
-from consumer.kafka.client import NULL, reason_of
+from consumer.kafka.client import reason_of
 from consumer.kafka.connection import Outlet
 from consumer.kafka.delivery import SIGN_SECONDS, Delivery
-from consumer.kafka.fixes import refusals, transactions
+from consumer.kafka.fixes import refusals, sending, transactions
 from consumer.records.events import Events
 from consumer.records.outgoing import Outgoing
 from consumer.records.poll import NotPublished, Poll
@@ -162,18 +163,22 @@ class Publisher:
             raise NotPublished(cause) from error
 
     def _send(self, outgoing: Sequence[Outgoing], delivery: Delivery) -> None:
+        place = cache(self._place)  # for this poll: a topic may change between two
         for record in outgoing:
-            delivery.put(record, self._send_one)
+            delivery.put(record, lambda record: self._send_one(record, place(record.topic, record.partition)))
+        sending.wake(self._producer)
 
-    def _send_one(self, record: Outgoing) -> Any:
-        value = NULL if record.value is None else record.value
-        partition = record.partition % self._partitions[record.topic]
+    def _place(self, topic: str, source_partition: int) -> TopicPartition:
+        """Where results of this source partition go; announced to the transaction."""
+        count = self._partitions[topic]
+        place = TopicPartition(topic, source_partition % count)
+        if place.partition not in self._producer.partitions_for(topic):
+            raise GaveUp(f"{topic} no longer has the {count} partitions that it had at the start; restart the worker")
+        sending.announce(self._producer, place)
+        return place
+
+    def _send_one(self, record: Outgoing, place: TopicPartition) -> Any:
         headers = record.headers + self._lineages.headers(record.partition)
-        try:
-            return self._producer.send(record.topic, value, record.key, headers, partition, record.timestamp_ms)
-        except ValueError as error:
-            count = self._partitions[record.topic]
-            raise GaveUp(
-                f"{record.topic} no longer has the {count} partitions that it had at the start ({reason_of(error)}); "
-                "restart the worker"
-            ) from error
+        if record.size > self._settings.max_request_bytes:  # an upper bound
+            sending.check_size(self._producer, record, headers)
+        return sending.put(self._producer, place, record, headers)

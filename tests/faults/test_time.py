@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka.producer.sender import Sender
 
 from consumer.kafka.broker import Broker
+from consumer.kafka.publisher import Step
 from consumer.model.bundle import load_bundle
 from consumer.model.classifier import Classifier
 from consumer.records.messages import Model
@@ -20,7 +22,7 @@ from consumer.worker import Worker
 from tests.fake_bundle import write_bundle
 from tests.fake_worker import FakeEngine, Script
 from tests.harness import Harness
-from tests.kafka_helpers import Record, transaction
+from tests.kafka_helpers import Record, read_all, transaction
 from tests.live_broker import first_poll, live_broker
 from tests.worker_process import wait_until
 
@@ -97,6 +99,31 @@ def test_rebalances_and_transactions_are_counted(harness: Harness) -> None:
         wait_until(lambda: (broker.poll(10), len(broker.assignment()) == 2)[1], 60, "partitions are shared")
         assert value("rebalance_seconds_count") > joined
         wait_until(lambda: (broker.poll(10), other.metric("reviews_rebalance_seconds_count") >= 1)[1], 60, "its own")
+
+
+@pytest.mark.smoke
+def test_a_poll_wakes_the_sender_once(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches the results of a poll fill, the client's thread is woken once for them."""
+    steps: list[Step] = []
+    woken: list[Step] = []
+    wakeup = Sender.wakeup
+
+    def noted_wakeup(sender: Any) -> None:
+        woken.append(steps[-1])
+        wakeup(sender)
+
+    harness.produce(8)
+    with live_broker(harness.topics.settings(), at=steps.append) as (broker, _):
+        poll = first_poll(broker)
+        topics = harness.topics.output, harness.topics.dead_letter
+        broker.publish(poll, [Outgoing(topic, 0, None, b"x", []) for topic in topics])  # the topics are looked up once
+        # When there are three batches for each partition of two topics
+        monkeypatch.setattr(Sender, "wakeup", noted_wakeup)
+        results = [Outgoing(topic, n % 4, None, b"x" * 1000, []) for n in range(1600) for topic in topics]
+        broker.publish(poll, results)
+        # Then they are all sent at once
+        assert woken.count("begun") == 1
+        assert len(read_all(harness.topics.bootstrap, topics[0])) == 1601
 
 
 def test_the_age_of_the_oldest_record_grows_while_nothing_is_committed(harness: Harness) -> None:

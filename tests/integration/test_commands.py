@@ -26,6 +26,7 @@ PAGES = [
 #: The smallest form of each module that is run with `python -m`, and the last line or a part of what it prints.
 SMALLEST = {
     "tests.bench.commit_path": ("--rounds 1 --records 64 --sizes 16", "| 16 | "),
+    "tests.bench.publish_share": ("--rounds 1 --records 64 --bundle {bundle}", "| bundle.xlsx | "),
     "tests.bench.bookkeeping": ("", "| 1024 | "),
     "tests.bench.drift": (
         "--rows 4 --complaints 110 --german 110 --window 100 --data {reviews} --bundle bundles/student-imdb",

@@ -2,8 +2,8 @@
 
 Each fix is one section of one module: the fault, the fix, and the test in tests/faults that fails without it.
 `records` is about what a batch holds, `positions` about where a partition is read, `losses` about records that the
-topic no longer has, `topics` about their configuration, `group` about membership, `transactions` about the producer,
-`refusals` about what it could not deliver, `network` about connections.
+topic no longer has, `topics` about their configuration, `group` about membership, `sending` and `transactions` about
+the producer, `refusals` about what it could not deliver, `network` about connections.
 
 A process that creates clients calls `apply` once, before the first one. Some fixes patch the library; the others are
 functions that this room calls instead of the library's own.
