@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from consumer.demo import sample
-from consumer.errors import BundleError
+from consumer.errors import BundleError, UsageError
 from consumer.local.broker import LocalBroker
 from consumer.model.encoder import Encoder
 from consumer.model.engines.cores import available_cores
@@ -123,7 +123,7 @@ def main() -> int:
         scratch = Path(running.enter_context(tempfile.TemporaryDirectory()))
         try:
             line_up = load_line_up(arguments.bundle, arguments.also, arguments.checkpoint, texts, scratch)
-        except (BundleError, ValueError) as error:
+        except (BundleError, UsageError, ValueError) as error:
             parser.error(str(error))
         found = bench(line_up, texts, arguments, running)
         if reviews:
