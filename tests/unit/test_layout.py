@@ -29,7 +29,7 @@ ORDER = {
     ),
     "training": (
         *("io", "settings", "data", "predictor", "encoders", "loop", "measure", "packaging", "baselines", "teachers"),
-        *("plan", "fine_tuning", "cross_validation", "distil", "answer", "adaptation", "adapt", "cascade"),
+        *("plan", "fine_tuning", "cross_validation", "distil", "answer", "adaptation", "adapt", "cascade", "restore"),
         *("adoption", "adopt", "comparison", "commands", "cli", "notebook"),
     ),
 }
