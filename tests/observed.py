@@ -102,6 +102,13 @@ class PrometheusProcess:
         """Asks it for everything since it began."""
         return Prometheus(self.url, start=self.began, end=time.time(), step=SCRAPE_SECONDS, scrape=SCRAPE_SECONDS)
 
+    def scrapes(self, port: int) -> int:
+        """How often the worker at `port` has answered; 0 for some seconds after Prometheus is ready."""
+        found: list[tuple[Any, float]] = self.until_now().now(
+            Query(f'sum_over_time(up{{instance="127.0.0.1:{port}"}}[1h])', "", instant=True), {}
+        )
+        return int(sum(value for _, value in found))
+
     def firing(self) -> set[tuple[str, str, str]]:
         """Name, severity and job of each alert that fires."""
         found: list[tuple[Any, float]] = self.until_now().now(

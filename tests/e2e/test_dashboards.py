@@ -112,8 +112,12 @@ def scene(kafka: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> Itera
         one.wait_ready()
         ending.enter_context(WorkerProcess(flags(second, models[1], topics), directory / "two")).wait_ready()
         wait_until(lambda: one.metric("reviews_rebalance_seconds_count") >= 2, 30, "a rebalance")
+        # Prometheus looks for its targets every five seconds: what it never saw, no dashboard can show.
+        wait_until(lambda: prometheus.scrapes(first) >= 2, 30, "Prometheus has seen the first worker")
         assert one.stop() == 0
+        seen = prometheus.scrapes(first)
         ending.enter_context(WorkerProcess(flags(first, models[0], topics), directory / "again")).wait_ready()
+        wait_until(lambda: prometheus.scrapes(first) >= seen + 2, 30, "Prometheus has seen it restarted")
         fired: set[tuple[str, str, str]] = set()
 
         def all_fired() -> bool:
