@@ -12,7 +12,7 @@ from consumer.errors import BundleError, UsageError
 from consumer.model.batching import BatchPolicy, TokenBatch
 from consumer.model.bundle import Bundle, load_bundle
 from consumer.model.classifier import Classifier
-from consumer.model.engines.base import Logits
+from consumer.model.engines.base import EngineFailure, Logits
 from consumer.model.engines.openvino import in_memory, the_core
 from consumer.model.labeller import Scored
 from consumer.model.manifest import TOKENIZER
@@ -36,7 +36,7 @@ class _Engine:
     def __init__(self, model: Any) -> None:
         self._model = model
 
-    def infer(self, batches: Sequence[TokenBatch]) -> list[Logits]:
+    def infer(self, batches: Sequence[TokenBatch]) -> list[Logits | EngineFailure]:
         import torch
 
         with torch.inference_mode():

@@ -117,7 +117,10 @@ def main() -> int:
         parser.error("--picture needs --data: accuracy is measured on labelled reviews")
 
     before = load_before()
-    reviews = read_reviews(arguments.data, learned=False) if arguments.data else None
+    try:
+        reviews = read_reviews(arguments.data, learned=False) if arguments.data else None
+    except UsageError as error:
+        parser.error(str(error))
     texts = texts_of(reviews, arguments.reviews)
     with ExitStack() as running:
         scratch = Path(running.enter_context(tempfile.TemporaryDirectory()))

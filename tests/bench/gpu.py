@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from consumer.errors import UsageError
 from consumer.model.batching import TokenBatch, pad, plan, rounded
 from consumer.model.bundle import load_bundle
 from consumer.model.classifier import Classifier
@@ -39,6 +40,7 @@ from tests.bench.engines import texts_of
 from tests.bench.limit import DEPTH, WIDTH, flop_per_review
 from tests.bench.rounds import load_before, processor, tell_load
 from tests.torch_bundle import write_torch_bundle
+from training.data.reviews import Reviews, read_reviews
 
 #: Tokens of a film review, on average; the aim is stated for reviews of exactly so many.
 TOKENS = 272
@@ -58,14 +60,14 @@ Step = tuple[str, float, Callable[[], Any]]
 class Bench:
     """Model, texts and results; each step measures something and returns it."""
 
-    def __init__(self, directory: Path, data: Path | None, on_cpu: bool) -> None:
+    def __init__(self, directory: Path, reviews: Reviews | None, on_cpu: bool) -> None:
         if on_cpu:
             torch.set_num_threads(1)  # suits a model this small
         self.path = self._write_bundle(directory, on_cpu)
         self.bundle = load_bundle(self.path)
         self.max_length = self.bundle.manifest.max_length
         count = 16 if on_cpu else POLL
-        drawn = texts_of(data, count)
+        drawn = texts_of(reviews, count)
         self.texts = [f"{drawn[number % len(drawn)]} ({number})" for number in range(count)]  # no two are equal
         self.encoder = Encoder(self.bundle.tokenizer_json, self.bundle.manifest.reading)
         self.windows = [window for text in self.encoder.encode(self.texts) for window in text.windows]
@@ -279,10 +281,15 @@ def main() -> int:
     if not arguments.cpu and not torch.cuda.is_available():
         print("there is no GPU that torch can use; --cpu tries this script without one", file=sys.stderr)
         return 2
+    try:
+        reviews = read_reviews(arguments.data, learned=False) if arguments.data else None
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
     load = load_before()
     result: dict[str, Any] = {"machine": machine(), "steps": {}, "failed": {}, "left_out": []}
     with tempfile.TemporaryDirectory() as directory:
-        bench = Bench(Path(directory), arguments.data, arguments.cpu)
+        bench = Bench(Path(directory), reviews, arguments.cpu)
         result["machine"]["padding_is_computed"] = bench.engine.policy.pads
         print(json.dumps(result["machine"]))
         print("\n| | reviews/s | of the limit |\n|---|---|---|", flush=True)

@@ -111,11 +111,11 @@ def print_report(line_up: LineUp, found: Found) -> None:
         f"If half of the reviews were seen before, the cache makes it {value:.2f} ({low:.2f}-{high:.2f}) x as fast. "
         "All other rows read reviews that the worker has never seen; its count of cache hits shows it."
     )
-    for row, (stages, passed_on) in found.profiles.items():
-        on = "".join(f"; {name} passed on {share:.1%}" for name, share in passed_on.items())
+    for name, (stages, passed_on) in found.profiles.items():
+        on = "".join(f"; {member} passed on {share:.1%}" for member, share in passed_on.items())
         print(
-            f"{row}: {', '.join(f'{stage} {share:.1%}' for stage, share in stages.items())} of its busy time; at most "
-            f"{found.peak_mib[row]:.0f} MiB resident{on}."
+            f"{name}: {', '.join(f'{stage} {share:.1%}' for stage, share in stages.items())} of its busy time; at most "
+            f"{found.peak_mib[name]:.0f} MiB resident{on}."
         )
     steady = found.steady
     print(
