@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from consumer.model.engines.cores import available_cores
+from training.packaging.export import OnlyLogits
 
 #: Tried: texts in a batch.
 SIZES = (1, 4, 16)
@@ -29,16 +29,6 @@ SIZES = (1, 4, 16)
 TRIED = 24
 #: Most that a logit may be off on average, as a share of the size of logits. Other weights would be off by all of it.
 MOST_OFF = 0.25
-
-
-class _Logits(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-        return logits
 
 
 @dataclass(frozen=True)
@@ -143,9 +133,10 @@ def _quantised(model: Any) -> bytes:
     axes = {name: {0: "texts", 1: "tokens"} for name in ("input_ids", "attention_mask")}
     with tempfile.TemporaryDirectory() as directory, _silence(), torch.no_grad():
         exact, small = Path(directory, "fp32.onnx"), Path(directory, "int8.onnx")
-        # The older exporter: it needs no package beside torch.
+        # The older exporter: it needs no package beside torch. It puts the model back into the mode of its wrapper,
+        # which would be training: from then on, `model` itself would drop values.
         torch.onnx.export(
-            _Logits(model),
+            OnlyLogits(model).eval(),
             (example, example),
             exact,
             input_names=list(axes),

@@ -24,7 +24,7 @@ PACKAGED = "--train-max-length 24 --max-length 48 --calibration-share 0 --calibr
 SMALL = {
     "adapt": "--learning-rate 0.01 --max-length 24 --held-out-share 0.1",
     "fit": f"{PACKAGED} --epochs 1",
-    "answer": "--calibration-share 0",
+    "answer": "--calibration-share 0 --teacher-max-length 24",
     "distil": f"{PACKAGED} --epochs 1 --layers 1 --width 16 --heads 2 --feed-forward 32",
 }
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import training.restore
+from consumer.errors import BundleError, UsageError
 from consumer.model.bundle import load_bundle
 from tests.tiny_trained import write_trained_bundle
 from training.cli import main
@@ -46,15 +47,15 @@ def test_the_base_says_what_it_has_learnt_from(restored: Path) -> None:
 
 def test_refusals(restored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be restored, or would be overwritten, is said in one line, and nothing is written."""
-    out = tmp_path / "base"
+    out = tmp_path / "restored"
     torch = write_trained_bundle(tmp_path / "torch")
-    for bundle, to, words in (
-        (STUDENT, restored, "exists: name a new directory"),
-        (Path("bundles/cascade-imdb"), out, "name one of its members"),
-        (torch, out, "give the bundle itself as --base"),
-        (tmp_path / "nothing", out, "manifest.json"),
+    for bundle, to, error, words in (
+        (STUDENT, restored, UsageError, "exists: name a new directory"),
+        (torch, out, UsageError, "give the bundle itself as --base"),
+        (Path("bundles/cascade-imdb"), out, BundleError, "name one of its members"),
+        (tmp_path / "nothing", out, BundleError, "is not a directory"),
     ):
-        assert main(["restore", str(bundle), "--out", str(to)]) == 2
+        assert main(["restore", str(bundle), "--out", str(to)]) == error.exit_code
         assert words in capsys.readouterr().err
         assert not out.exists()
 

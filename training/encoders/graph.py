@@ -19,6 +19,9 @@ PREFIX = "__module.model."
 
 LINEAR, EMBEDDING, NORM = "/aten::linear/MatMul", "/aten::embedding/Gather", "/aten::layer_norm/MVN"
 
+#: Name of the product at the end of the graph if its bias is 0: that of the addition that was left out.
+LINEAR_WITHOUT_BIAS = "/aten::linear/Add"
+
 SMOOTHED = "/nncf_smooth_quant"
 
 
@@ -35,7 +38,10 @@ def weights_of(graph: Any) -> Weights:
         module, _, _ = node.get_friendly_name().removeprefix(PREFIX).partition("/")
         if node.get_friendly_name() == f"{PREFIX}{module}{EMBEDDING}":
             found[f"{module}.weight"] = _constant(node.input_value(0))
-        elif node.get_friendly_name() == f"{PREFIX}{module}{LINEAR}":
+        elif node.get_type_name() == "MatMul" and node.get_friendly_name() in (
+            f"{PREFIX}{module}{LINEAR}",
+            f"{PREFIX}{module}{LINEAR_WITHOUT_BIAS}",
+        ):
             weight = _linear(node)
             _, bias = _followed_by("Add", node) or (node, np.zeros(len(weight), np.float32))
             found |= {f"{module}.weight": weight, f"{module}.bias": bias}
@@ -116,7 +122,8 @@ def _followed_by(kind: str, node: Any) -> tuple[Any, npt.NDArray[np.float32]] | 
     scope = node.get_friendly_name().rpartition("/")[0]
     for target in node.output(0).get_target_inputs():
         after = target.get_node()
-        if after.get_type_name() == kind and after.get_friendly_name().startswith(f"{scope}/"):
+        name = after.get_friendly_name()
+        if after.get_type_name() == kind and name.startswith(f"{scope}/") and not name.endswith(SMOOTHED):
             return after, _constant(after.input_value(1)).reshape(-1)
     return None
 

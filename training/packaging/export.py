@@ -33,7 +33,7 @@ VARIANTS = {
 }
 
 
-class _Logits(nn.Module):
+class OnlyLogits(nn.Module):
     """A model with the two inputs and the one output of an engine."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -41,6 +41,7 @@ class _Logits(nn.Module):
         self.model = model
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Logits of shape (batch, labels) of ids and mask, both of shape (batch, tokens)."""
         logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
         return logits
 
@@ -80,7 +81,7 @@ def export_openvino(model: Any, bundle: Path) -> None:
     with warnings.catch_warnings(), torch.no_grad(), first_token_only(model), traceable(model):
         warnings.simplefilter("ignore")  # the tracer's remarks about Python control flow
         converted = ov.convert_model(
-            _Logits(model), example_input=example, input=[(name, dynamic, ov.Type.i64) for name in example]
+            OnlyLogits(model), example_input=example, input=[(name, dynamic, ov.Type.i64) for name in example]
         )
     for port, name in zip(converted.inputs, example, strict=True):
         port.get_tensor().set_names({name})
