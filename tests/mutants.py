@@ -380,7 +380,7 @@ MUTATIONS = (
     ),
     Mutation(
         "weights are read from the file system by OpenVINO",
-        (Change(OPENVINO, "_in_memory(bundle.read(weights))", "str(bundle.path / weights)"),),
+        (Change(OPENVINO, "in_memory(bundle.read(weights))", "str(bundle.path / weights)"),),
         "tests/unit/test_bundle_on_disk.py::test_weights_that_change_on_disk_change_no_answer",
     ),
     Mutation(

@@ -80,7 +80,7 @@ def sections(module: str) -> list[ast.FunctionDef]:
     return [each for each in functions if "Fault: " in (ast.get_docstring(each) or "")]
 
 
-MODULES = ("records", "positions", "losses", "topics", "group", "transactions", "refusals", "network")
+MODULES = ("records", "positions", "losses", "topics", "group", "sending", "transactions", "refusals", "network")
 
 
 def test_each_fix_says_fault_fix_and_test() -> None:
