@@ -88,8 +88,9 @@ def targets_named() -> set[str]:
 
 
 def commands_named() -> Iterator[tuple[str, str, frozenset[str]]]:
-    """Program, subcommand and flags of each call of `review-consumer` or `review-training` in code."""
-    joined = text_of_pages().replace("\\\n", " ")
+    """Program, subcommand and flags of each call of `review-consumer` or `review-training` in code and in recipes."""
+    recipes = [path.read_text("utf-8") for path in sorted((ROOT / "bundles/recipes").glob("*.sh"))]
+    joined = "\n".join([text_of_pages(), *recipes]).replace("\\\n", " ")
     for program, command, rest in re.findall(r"review-(consumer|training) ([a-z-]+)([^`\n|#]*)", joined):
         own = re.sub(r"(--tool) .*", r"\1", rest)  # what follows belongs to Kafka's own tool
         action = re.match(r" [a-z]+\b", rest) if command == "dlq" else None
