@@ -82,6 +82,7 @@ def main() -> int:
     parser.add_argument("--bundle", type=Path, action="append", required=True, help="may be repeated")
     parser.add_argument("--words", type=int, default=28, help="of each review (28, some 35 tokens)")
     parser.add_argument("--records", type=int, default=20_000)
+    parser.add_argument("--max-poll-records", type=int, default=1024, help="of each poll, at most (1024)")
     parser.add_argument("--threads", type=int, help="of inference; default: one for each core")
     parser.add_argument("--rounds", type=int, default=3, help="medians of so many")
     arguments = parser.parse_args()
@@ -109,6 +110,7 @@ def main() -> int:
                         "drain": True,
                         "group_id": uuid.uuid4().hex,
                         "threads": arguments.threads,
+                        "max_poll_records": arguments.max_poll_records,
                         **topics,
                     }
                 )
