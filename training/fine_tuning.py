@@ -16,7 +16,7 @@ from training.loop.few_steps import few_steps
 from training.loop.run import Lesson, begin, train
 from training.loop.tensorboard import watching
 from training.measure.calibrate import hold_out
-from training.plan import Job, Made, Plan, Split, Validated, conclude
+from training.plan import Job, Made, Plan, Split, conclude
 from training.settings import FitSettings
 
 
@@ -45,24 +45,36 @@ def fit(train_file: Path, test_file: Path | None, base_name: str, settings: FitS
     return fit_prepared(prepared, find_base(base_name), settings, job)
 
 
-def fit_prepared(
-    prepared: Prepared, base: Base, settings: FitSettings, job: Job, validated: Validated | None = None
-) -> Made | None:
-    """As `fit`, on rows that have been read and checked; `validated`: how models like this one did, in folds."""
+def fit_prepared(prepared: Prepared, base: Base, settings: FitSettings, job: Job) -> Made | None:
+    """As `fit`, on rows that have been read and checked."""
+    return carry_out(planned(prepared, base, settings, job))
+
+
+def planned(prepared: Prepared, base: Base, settings: FitSettings, job: Job) -> Plan:
+    """The plan of a run on rows that have been read and checked, its model loaded.
+
+    Raises:
+        UsageError: the base was trained on what measures, or cannot be used with these rows and settings.
+    """
     inherited = check_unseen([base.directory], prepared, say)
     rows = split(prepared, settings, job.data_options.near)
     say(f"base {base.name}, seed {settings.seed}")
     if warning := few_steps(len(rows.data.train), settings):
         say(warning)
     model = load_classifier(base, rows.data.train.label_names, settings.seed)
-    plan = Plan.checked(model, base, rows, settings, job, inherited=inherited, validated=validated)
+    return Plan.checked(model, base, rows, settings, job, inherited=inherited)
+
+
+def carry_out(plan: Plan) -> Made | None:
+    """Train what is planned, or resume it, and write its bundle; see `fit`."""
+    rows, settings, job = plan.rows, plan.settings, plan.job
     with the_only_run("--checkpoints", job.directory):
         with joined(best_device()) as ranks:
             start = begin(settings, plan.saving, ranks)
             lesson = Lesson(plan.encoded(rows.data.train), plan.encoded(rows.validation))
             with watching(job.report_to, job.directory, start, ranks) as watch:
                 state = train(
-                    model.to(ranks.device), lesson, settings, plan.saving, start=start, ranks=ranks, watch=watch
+                    plan.model.to(ranks.device), lesson, settings, plan.saving, start=start, ranks=ranks, watch=watch
                 )
         return conclude(plan, state, ranks)
 

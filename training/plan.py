@@ -1,7 +1,7 @@
 """One run, of `fit` or `distil`: what is trained on what, and at the end its record and its bundle."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +41,7 @@ class Job:
         checkpoint_minutes: time between two checkpoints.
         data_options: how the files are read and compared.
         report_to: who else gets the curves while it trains.
+        ask_both: ask both variants that may be served about all rows that measure.
     """
 
     out: Path
@@ -49,6 +50,7 @@ class Job:
     checkpoint_minutes: float = 5.0
     data_options: DataOptions = DEFAULTS
     report_to: ReportTo = "none"
+    ask_both: bool = False
 
     @property
     def directory(self) -> Path:
@@ -70,11 +72,11 @@ class Job:
 
 
 class Made(NamedTuple):
-    """The manifest of a bundle, the evaluation of its served variant on all test rows, and the answers behind it."""
+    """The manifest of a bundle, how its served variant did on all test rows, and what measured variants answered."""
 
     manifest: Manifest
     evaluation: Evaluation
-    measured: Measured
+    measured: Mapping[str, Measured]
 
 
 class Validated(NamedTuple):
@@ -190,11 +192,12 @@ def conclude(plan: Plan, state: RunState, ranks: Ranks) -> Made | None:
             record=record,
             kept=directory / "answers",
             judged=plan.validated.judged if plan.validated else None,
+            ask_both=plan.job.ask_both,
         )
     except KeyboardInterrupt:
         raise Interrupted("stopped while the bundle is made; the same command resumes there") from None
     record.measured(evaluations).write(directory / RECORD)
-    return Made(manifest, evaluations[manifest.served], measured[manifest.served])
+    return Made(manifest, evaluations[manifest.served], measured)
 
 
 def _record(plan: Plan, state: RunState, ranks: Ranks) -> RunRecord:

@@ -250,6 +250,11 @@ def test_texts_of_a_test_file_are_left_out_and_the_encoder_says_what_it_knows(
     assert main(arguments(workplace, "knowing", **options)) == 0
     files = ["--train", str(train), "--test", str(test), "--base", str(tmp_path / "knowing")]
     assert "knowing was trained on test.xlsx" in refusal(capsys, ["fit", *files, "--out", str(tmp_path / "bundle")])
+    # And one that was adapted to other texts since then
+    options = {"base": str(tmp_path / "knowing"), "out": str(tmp_path / "later"), "epochs": "0.1"}
+    assert main(arguments(workplace, "later", **options)) == 0
+    files[-1] = str(tmp_path / "later")
+    assert "later was trained on test.xlsx" in refusal(capsys, ["fit", *files, "--out", str(tmp_path / "bundle")])
 
 
 def test_what_cannot_be_adapted_is_one_line(

@@ -168,6 +168,13 @@ def folded(workplace: Path) -> tuple[Path, str, str]:
     return workplace / "mine", told.getvalue(), printed.getvalue()
 
 
+def copied(bundle: Path, to: str, *left_out: str) -> Path:
+    """The run of `bundle` as that of the bundle `to` beside it, without the files `left_out`."""
+    return shutil.copytree(
+        f"{bundle}.run", bundle.with_name(f"{to}.run"), ignore=shutil.ignore_patterns("answers", *left_out)
+    )
+
+
 def predictions(bundle: Path) -> pd.DataFrame:
     """The out-of-fold answers of the run."""
     return pd.read_csv(bundle.with_name("mine.folds") / "predictions.csv", dtype={"digest": str})
@@ -193,7 +200,6 @@ def test_an_interrupted_run_keeps_finished_folds_and_resumes_within_the_other(fo
         "accuracy",
         "log",
         "loss",
-        "served",
     ]
 
 
@@ -211,8 +217,8 @@ def test_each_row_is_answered_once_by_a_model_that_has_not_seen_it(
         rows = np.flatnonzero(found.fold == fold).tolist()
         others = without(reviews, rows)
         assert kept["identity"]["train_rows_sha256"] == rows_sha256(others.texts, others.labels)
-        assert (kept["record"]["train_rows"], kept["record"]["rows"]) == (len(others), len(rows))
-        assert [each["pos"] for each in kept["answers"]] == list(found.probability_pos[rows])
+        assert kept["train_rows"] == len(others)
+        assert [each["pos"] for each in kept["answers"]["int8"]] == list(found.probability_pos[rows])
 
 
 def test_the_figures_are_those_of_the_answers(folded: tuple[Path, str, str]) -> None:
@@ -267,9 +273,7 @@ def test_the_report_alone_needs_no_final_model(
 ) -> None:
     """Finished folds are read, nothing is trained, no bundle is written, and the run counts as finished."""
     bundle, _, printed = folded
-    shutil.copytree(
-        f"{bundle}.run", workplace / "report.run", ignore=shutil.ignore_patterns("ch*", "rec*", "answers", "*-end*")
-    )
+    copied(bundle, "report", "ch*", "rec*", "*-end*")
     monkeypatch.setattr("training.cross_validation.run.fit_prepared", None)
     assert main(arguments(workplace, "report", folds_only="")) == 0
     captured = capsys.readouterr()
@@ -285,9 +289,7 @@ def test_in_python_the_result_is_a_table(workplace: Path, folded: tuple[Path, st
     """From `fit(folds=2)` beside what a fit has, from `fit(folds_only=True)` alone; displayed in a notebook."""
     bundle, _, printed = folded
     given = {name.replace("-", "_"): value for name, value in SETTINGS.items()} | {"folds": 2}
-    shutil.copytree(
-        f"{bundle}.run", workplace / "table.run", ignore=shutil.ignore_patterns("ch*", "rec*", "answers", "*-end*")
-    )
+    copied(bundle, "table", "ch*", "rec*", "*-end*")
     found = training.fit(
         workplace / "train.xlsx", workplace / "table", base=str(workplace / "base"), folds_only=True, **given
     )
@@ -311,9 +313,7 @@ def test_a_test_file_measures_the_final_model(
     """The folds are those of --train alone; their figures go into the record, and their answers measure nothing."""
     bundle, _, _ = folded
     test = write_reviews(workplace / "test.xlsx", 40, seed=2)
-    shutil.copytree(
-        f"{bundle}.run", workplace / "tested.run", ignore=shutil.ignore_patterns("ch*", "rec*", "answers", "*-end*")
-    )
+    copied(bundle, "tested", "ch*", "rec*", "*-end*")
     seen: dict[str, Any] = {}
 
     def stop(*_: object, **given: Any) -> None:
@@ -329,18 +329,106 @@ def test_a_test_file_measures_the_final_model(
     assert seen["record"].data["test"].file == "test.xlsx"
 
 
-@pytest.mark.parametrize("changed", [{"seed": "4"}, {"learning_rate": "0.001"}, {"folds": "3"}, {"max_length": "32"}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"seed": "4"},
+        {"learning_rate": "0.001"},
+        {"folds": "3"},
+        {"max_length": "32"},
+        {"near_duplicate": "0.9"},
+        {"base": "other tokenizer"},
+    ],
+)
 def test_folds_of_another_run_are_neither_used_nor_overwritten(
     workplace: Path, folded: tuple[Path, str, str], changed: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Another seed, setting or number of folds is refused by its name, as for a checkpoint."""
+    """Another seed, setting, tokenizer or number of folds is refused by its name, as for a checkpoint."""
     bundle, _, _ = folded
+    (name, value), *_ = changed.items()
+    if name == "base":
+        base = shutil.copytree(workplace / "base", workplace / value)
+        tokenizer = base / "tokenizer.json"
+        tokenizer.write_text(tokenizer.read_text("utf-8") + "\n", encoding="utf-8")
+        changed = {"base": str(base)}
     kept = Path(f"{bundle}.run/fold-1.json").read_bytes()
-    assert main(arguments(workplace, "mine", **changed)) == 2
+    assert main(arguments(workplace, "mine", **changed, folds_only="")) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert "fold-1.json is of a run with another" in last
-    assert {"seed": "rows", "max_length": "max_length"}.get(next(iter(changed)), next(iter(changed))) in last
+    assert {"seed": "rows", "near_duplicate": "near", "base": "tokenizer_sha256"}.get(name, name) in last
     assert Path(f"{bundle}.run/fold-1.json").read_bytes() == kept
+
+
+def test_one_variant_counts_in_all_folds(
+    workplace: Path, folded: tuple[Path, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the gate rows of all folds together: the better one of each fold would flatter the model."""
+    bundle, _, _ = folded
+    run = copied(bundle, "gated", "ch*", "rec*", "*-end*")
+    predicted = {}
+    for lost, served in (((0.004, 0.0), "int8"), ((0.02, -0.002), "bf16")):
+        for fold, points in enumerate(lost, 1):
+            kept = json.loads(Path(f"{bundle}.run/fold-{fold}.json").read_bytes())
+            assert [len(answers) for answers in kept["answers"].values()] in ([48, 48], [49, 49])
+            kept["answers"]["bf16"] = [{"neg": 0.25, "pos": 0.75} for _ in kept["answers"]["int8"]]
+            (run / f"fold-{fold}.json").write_text(json.dumps(kept | {"fp32": 0.9, "int8": 0.9 - points}))
+        assert main(arguments(workplace, "gated", folds_only="")) == 0
+        assert f"\nout of fold, {served}: accuracy" in capsys.readouterr().out
+        predicted[served] = set(pd.read_csv(workplace / "gated.folds" / "predictions.csv").probability_pos)
+    assert predicted["bf16"] == {0.75}
+    assert 0.75 not in predicted["int8"]
+
+
+@pytest.mark.parametrize("wrong", ["checkpoint", "base"])
+def test_what_is_wrong_with_the_final_model_is_told_before_the_folds(
+    workplace: Path, folded: tuple[Path, str, str], wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkpoint of another run, or a base that has seen the test file: nothing is trained for hours in vain."""
+    bundle, _, _ = folded
+    run = copied(bundle, f"wrong-{wrong}", "fold-*", "*-end*")
+    changed, message = {"learning_rate": "0.001"}, f"the checkpoint in {run} is of a run with another learning_rate"
+    if wrong == "base":
+        test = read_reviews(write_reviews(workplace / "seen.xlsx", 40, seed=3))
+        base = shutil.copytree(workplace / "base", workplace / "knowing")
+        source = {"file": test.path.name, "sha256": test.sha256, "rows": len(test)}
+        (base / "run.json").write_text(json.dumps({"command": "restore", "learnt_from": [source]}))
+        changed, message = {"base": str(base), "test": str(test.path)}, "knowing was trained on seen.xlsx"
+    assert main(arguments(workplace, run.stem, **changed)) == 2
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not list(run.glob("fold-*"))
+
+
+def test_a_kill_while_a_fold_is_removed_does_no_harm(
+    workplace: Path, folded: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock goes last, by which the next start knows the directory; an empty one is known, too."""
+    bundle, _, _ = folded
+    run = copied(bundle, "killed", "ch*", "rec*", "*-end*")
+    (run / "fold-1" / "bundle").mkdir(parents=True)
+    (run / "fold-1" / "lock").touch()
+    (run / "fold-2").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+        assert main(arguments(workplace, "killed", folds_only="")) == 130
+    assert (run / "fold-1" / "lock").exists()
+    assert main(arguments(workplace, "killed", folds_only="")) == 0
+    assert not [path for path in run.glob("fold-*") if path.is_dir()]
+
+
+def test_unfinished_folds_and_an_unfinished_model_are_not_cleaned_away(
+    workplace: Path, folded: tuple[Path, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither beside the bundle of an earlier run, nor after a report alone."""
+    bundle, _, _ = folded
+    shutil.copytree(bundle, workplace / "earlier")
+    copied(bundle, "earlier", "*-end*")
+    run = copied(bundle, "reported")
+    (run / "folds-end.json").write_text('{"only": true}')
+    for name in ("earlier", "reported"):
+        assert main(["clean", "--yes", str(workplace / f"{name}.run")]) == 2
+        assert "has not finished, and nothing is removed" in capsys.readouterr().err
+    assert main(["clean", str(bundle)]) == 0
+    assert "NOT FINISHED" not in capsys.readouterr().out
 
 
 def test_a_directory_of_somebody_else_is_not_removed(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

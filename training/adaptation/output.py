@@ -10,7 +10,7 @@ from typing import Any
 
 from consumer.errors import UsageError
 from training.adaptation.texts import Texts, Work
-from training.data.prepare import ADAPTED
+from training.data.prepare import ADAPTED, learnt_from
 from training.encoders.base import Base
 from training.encoders.masked import save_adapted
 from training.io.names import check_utf8
@@ -72,6 +72,7 @@ def record_of(base: Base, settings: AdaptSettings, texts: Texts, result: Adapted
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "base": {"name": base.name, "sha256": base.sha256},
         "settings": settings.model_dump(mode="json"),
+        "learnt_from": [source.model_dump() for source in learnt_from(base.directory).sources],
         "adapted_to": [source.model_dump() for source in texts.sources],
         "left_out": [source.model_dump() for source in texts.tests],
         "texts": len(texts.trained),

@@ -26,7 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "without it the out-of-fold answers do, and no share is held out. The figures and the answer to each row go "
         "to OUT.folds",
     )
-    parser.add_argument("--folds-only", action="store_true", help="end with the figures of --folds, without a bundle")
+    parser.add_argument(
+        "--folds-only",
+        action="store_true",
+        help="end with the figures of --folds, without a bundle; --test then only takes its texts out of the folds",
+    )
     add_base(parser)
     add_data_options(parser)
     add_settings(parser, FitSettings)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from consumer.errors import UsageError
 from consumer.model.manifest import MANIFEST
-from training.cross_validation.results import END, ended_with_folds
+from training.cross_validation.results import END, ended_with_folds, has_unfinished_folds
 from training.encoders.parallel import LOCK
 from training.io.output import storing
 from training.loop.checkpoint import CHECKPOINT
@@ -112,7 +112,7 @@ def _leftover(directory: Path) -> Leftover | None:
         return None
     bundle = directory.with_name(directory.name.removesuffix(RUN if is_run else TEACHERS))
     run = directory if is_run else bundle.with_name(bundle.name + RUN)
-    done = not is_run or (directory / RECORD).is_file()
+    done = not is_run or ((directory / RECORD).is_file() and not has_unfinished_folds(directory))
     return Leftover(
         directory=directory,
         what="checkpoint and measured answers of the run" if is_run else "answers of teachers",
@@ -120,7 +120,7 @@ def _leftover(directory: Path) -> Leftover | None:
         foreign=tuple(path for path in everything if path not in files),
         size=sum(path.lstat().st_size for path in files),
         finished=(done and (bundle == directory or (bundle / MANIFEST).is_file()))
-        or (is_run and ended_with_folds(directory)),
+        or (is_run and ended_with_folds(directory) and not (directory / CHECKPOINT).exists()),
         run=run,
     )
 

@@ -14,7 +14,7 @@ from training.data.duplicates import digests
 from training.data.reviews import Reviews
 from training.io.output import whole
 from training.loop.checkpoint import differences
-from training.measure.evaluate import Answer, Evaluation
+from training.measure.evaluate import Answer, Evaluation, evaluate
 from training.packaging.record import FoldRecord, FoldsRecord, Spread
 
 #: In OUT.folds.
@@ -30,14 +30,22 @@ def results_directory(out: Path) -> Path:
 
 
 class FoldAnswers(BaseModel):
-    """A finished fold: which run it is of, its figures, and the probabilities of its rows in their order."""
+    """A finished fold: which run it is of, and what its model answered to the rows of the fold.
+
+    `answers` are the probabilities that each variant gave, by its name, in the order of the rows. Beside them the
+    accuracy of `fp32` and `int8` on the same `gate_rows`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
     identity: dict[str, Any]
-    record: FoldRecord
-    answers: list[dict[str, float] | None]
+    train_rows: int
+    gate_rows: int
+    fp32: float
+    int8: float
+    training_seconds: float
+    answers: dict[str, list[dict[str, float] | None]]
 
 
 def read_fold(path: Path, identity: dict[str, Any]) -> FoldAnswers | None:
@@ -66,10 +74,27 @@ def write_fold(path: Path, fold: FoldAnswers) -> None:
         partial.write_text(fold.model_dump_json() + "\n", encoding="utf-8")
 
 
-def summary(folds: Sequence[FoldRecord], seen: Evaluation) -> FoldsRecord:
-    """The figures over all `folds`; `seen` are those of all their answers."""
+def figures(number: int, fold: FoldAnswers, rows: Reviews, labels: Sequence[str], variant: str) -> FoldRecord:
+    """The figures of fold `number`, whose `rows` `variant` answered; `labels` are those of the model."""
+    seen = evaluate(fold.answers[variant], rows.labels, labels)
+    return FoldRecord(
+        fold=number,
+        train_rows=fold.train_rows,
+        rows=seen.rows,
+        accuracy=seen.accuracy,
+        log_loss=seen.log_loss,
+        gate_rows=fold.gate_rows,
+        fp32=fold.fp32,
+        int8=fold.int8,
+        training_seconds=fold.training_seconds,
+    )
+
+
+def summary(folds: Sequence[FoldRecord], seen: Evaluation, served: str) -> FoldsRecord:
+    """The figures over all `folds`; `seen` are those of all their answers, by the variant `served`."""
     return FoldsRecord(
         folds=tuple(folds),
+        served=served,
         accuracy=_spread([fold.accuracy for fold in folds]),
         log_loss=_spread([fold.log_loss for fold in folds]),
         rows=seen.rows,
@@ -85,10 +110,9 @@ def _spread(values: Sequence[float]) -> Spread:
 
 def table(record: FoldsRecord) -> str:
     """One line a fold, the mean over them, and the figures of all answers."""
-    lines = [f"{'fold':>8}  {'trained on':>10}  {'measured on':>11}  {'accuracy':>8}  {'log loss':>8}  served"]
+    lines = [f"{'fold':>8}  {'trained on':>10}  {'measured on':>11}  {'accuracy':>8}  {'log loss':>8}"]
     lines += [
-        f"{fold.fold:>8}  {fold.train_rows:>10}  {fold.rows:>11}  {fold.accuracy:>8.2%}  {fold.log_loss:>8.4f}  "
-        f"{fold.served}"
+        f"{fold.fold:>8}  {fold.train_rows:>10}  {fold.rows:>11}  {fold.accuracy:>8.2%}  {fold.log_loss:>8.4f}"
         for fold in record.folds
     ]
     for name in ("mean", "std"):
@@ -101,8 +125,8 @@ def pooled(record: FoldsRecord) -> str:
     """The figures of all answers, as one line."""
     low, high = record.interval
     return (
-        f"out of fold: accuracy {record.pooled_accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}), log loss "
-        f"{record.pooled_log_loss:.4f} on {record.rows} reviews, each answered by a model that has not seen it"
+        f"out of fold, {record.served}: accuracy {record.pooled_accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}), "
+        f"log loss {record.pooled_log_loss:.4f} on {record.rows} reviews, each answered by a model that has not seen it"
     )
 
 
@@ -135,6 +159,11 @@ def write_results(directory: Path, record: FoldsRecord, measured: OutOfFold) -> 
     _write_json(directory / FOLDS, told)
 
 
+def forget_end(directory: Path) -> None:
+    """A fold is about to be trained in the `directory` of a run: it is not finished any more."""
+    (directory / END).unlink(missing_ok=True)
+
+
 def write_end(directory: Path, *, only: bool) -> None:
     """Note in the `directory` of a run that all its folds are finished; `only`: no final model follows."""
     _write_json(directory / END, {"only": only})
@@ -147,6 +176,11 @@ def ended_with_folds(directory: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(told, dict) and told.get("only") is True
+
+
+def has_unfinished_folds(directory: Path) -> bool:
+    """Whether a cross-validation in the `directory` of a run has not come to its end."""
+    return any(directory.glob("fold-*")) and not (directory / END).exists()
 
 
 def _write_json(path: Path, told: dict[str, Any]) -> None:

@@ -197,9 +197,9 @@ def learnt_from(model: Path) -> LearntFrom:
     with suppress(OSError, ValueError):
         manifest = Manifest.model_validate_json((model / MANIFEST).read_bytes())
         return LearntFrom(manifest.name, manifest.learnt_from)
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, AttributeError, TypeError):
         record = json.loads((model / ADAPTED).read_bytes())
-        told = record["learnt_from"] if record["command"] == "restore" else record["adapted_to"]
+        told = record.get("learnt_from", []) + record.get("adapted_to", [])
         return LearntFrom(model.resolve().name, tuple(Source.model_validate(part) for part in told))
     return LearntFrom(model.name, ())
 

@@ -72,7 +72,7 @@ def begin(settings: FitSettings, saving: Saving, ranks: Ranks) -> RunState:
         raise UsageError(
             f"{ranks.size} processes cannot share batches of {settings.batch_size}: start fewer, or raise --batch-size"
         )
-    start = _saved_state(saving)
+    start = saved_state(saving)
     if not ranks.agree([asdict(start), saving.identity, micro_batch_tokens(settings, ranks.device)]):
         raise UsageError(
             "the processes have different checkpoints, files, settings or devices: start each with the same command, "
@@ -184,8 +184,12 @@ def train(
     return state
 
 
-def _saved_state(saving: Saving) -> RunState:
-    """The state in the checkpoint of the run; that of a new run if there is no checkpoint."""
+def saved_state(saving: Saving) -> RunState:
+    """The state in the checkpoint of the run; that of a new run if there is no checkpoint.
+
+    Raises:
+        UsageError: the checkpoint belongs to another run or version, which may be hours of work, and is kept.
+    """
     header = checkpoint.read_header(saving.directory)
     if header is None:
         return RunState()

@@ -32,7 +32,14 @@ class Judged(NamedTuple):
 
 
 def choose_served(
-    bundle: Path, test: Reviews, labels: Sequence[str], settings: PackageSettings, *, seed: int, kept: Path | None
+    bundle: Path,
+    test: Reviews,
+    labels: Sequence[str],
+    settings: PackageSettings,
+    *,
+    seed: int,
+    kept: Path | None,
+    ask_both: bool = False,
 ) -> Judged:
     """Compare int8 with fp32 on the gate rows: int8 is served if it loses little enough, bf16 otherwise.
 
@@ -43,10 +50,11 @@ def choose_served(
         settings: how many gate rows, and how much may be lost.
         seed: draws the gate rows.
         kept: directory where answers are kept, from which a killed run resumes; None: they are not.
+        ask_both: ask bf16 even if int8 is served.
 
     Returns:
-        The served variant, and what each measured variant answered: to all rows of `test` for int8 and for the served
-        variant, to the gate rows for fp32 and, for comparison with it, for int8 again.
+        The served variant, and what each measured variant answered: to all rows of `test` for int8 and, if it is asked,
+        for bf16; to the gate rows for fp32 and, for comparison with it, for int8 again.
     """
     # Drawn, not the first ones: a file may be sorted by label.
     rows = drawn(len(test), settings.gate_rows, seed)
@@ -63,7 +71,7 @@ def choose_served(
     if slow.warning:
         say(f"{slow.warning}: the gate has compared two models that are guessing")
     measured = {REFERENCE: reference, FAST: fast, f"{FAST}, on the rows of {REFERENCE}": fast_on_gate}
-    if served == FALLBACK:
+    if ask_both or served == FALLBACK:
         measured[FALLBACK] = _measure(bundle, FALLBACK, test, kept)
     return Judged(served, measured)
 

@@ -40,7 +40,7 @@ class FoldsResult:
     @property
     def table(self) -> pd.DataFrame:
         """One row a fold; `table.accuracy.mean()` and `.std()` are the figures over the folds."""
-        columns = ["fold", "train_rows", "rows", "accuracy", "log_loss", "served"]
+        columns = ["fold", "train_rows", "rows", "accuracy", "log_loss"]
         rows = [each.model_dump(include=set(columns)) for each in self.record.folds]
         return pd.DataFrame(rows, columns=columns).set_index("fold")
 

@@ -51,6 +51,7 @@ def package(
     record: RunRecord,
     kept: Path,
     judged: Judged | None = None,
+    ask_both: bool = False,
 ) -> Packaged:
     """Write the bundle `out`, measured and self-checked; nothing is at `out` until it is whole.
 
@@ -66,6 +67,7 @@ def package(
         kept: directory where the answers to the rows that measure and calibrate are kept: measuring may take hours, and
             a killed run resumes from there.
         judged: the variant to serve, with calibrated answers to all rows that measure it; None: this model is asked.
+        ask_both: ask both variants that may be served about all rows, not only int8 if that is enough.
 
     Returns:
         What was measured of the served variant is on all rows that were to measure it.
@@ -94,7 +96,9 @@ def package(
         # Measuring goes through the worker's classifier, which reads a bundle: a draft, with nothing to replay yet.
         write_golden(bundle, nothing_to_replay())
         seal(bundle, facts | {"variants": export.VARIANTS, "served": REFERENCE})
-        found = judged or choose_served(bundle, test, labels, packaging, seed=settings.seed, kept=kept)
+        found = judged or choose_served(
+            bundle, test, labels, packaging, seed=settings.seed, kept=kept, ask_both=ask_both
+        )
         served, measured = found.served, found.measured
         if held_out:
             with open_classifier(bundle, served) as classifier:

@@ -54,8 +54,8 @@ class Machine(_Part):
 class FoldRecord(_Part):
     """One fold of a cross-validation: a model that was trained on the other folds and measured on this one.
 
-    `accuracy` and `log_loss` (nats) are those of the variant that it served. Beside them the accuracy of `fp32` and
-    `int8` on the same `gate_rows` of the fold.
+    `accuracy` and `log_loss` (nats) are those of the variant that all folds are measured by. Beside them the accuracy
+    of `fp32` and `int8` on the same `gate_rows` of the fold.
     """
 
     fold: int = Field(ge=1)
@@ -63,7 +63,6 @@ class FoldRecord(_Part):
     rows: int = Field(ge=1)
     accuracy: float = Field(ge=0, le=1)
     log_loss: float
-    served: str
     gate_rows: int = Field(ge=1)
     fp32: float = Field(ge=0, le=1)
     int8: float = Field(ge=0, le=1)
@@ -80,11 +79,13 @@ class Spread(_Part):
 class FoldsRecord(_Part):
     """A cross-validation. `accuracy` and `log_loss` are over the folds.
 
+    `served` is the variant whose answers these are, in every fold: int8, unless it lost too much over all folds.
     `rows`, `pooled_accuracy` with its 95 % Wilson `interval` and `pooled_log_loss` are those of all out-of-fold
     answers, one for each row.
     """
 
     folds: tuple[FoldRecord, ...] = Field(min_length=2)
+    served: str
     accuracy: Spread
     log_loss: Spread
     rows: int
