@@ -439,15 +439,36 @@ MUTATIONS = (
         "tests/unit/test_background.py::test_the_next_texts_are_tokenised_while_the_engine_computes",
     ),
     Mutation(
-        "time in which texts are tokenised beside a GPU counts twice",
+        "what a GPU has yet to compute is forgotten when time is short",
+        (Change("consumer/model/classifier.py", "max(done_at, time.perf_counter())", "time.perf_counter()"),),
+        "tests/unit/test_background.py::test_only_as_many_texts_are_labelled_as_fit_into_the_time",
+    ),
+    Mutation(
+        "time in which texts are tokenised beside a GPU does not count",
         (
             Change(
                 "consumer/model/classifier.py",
-                "(time.perf_counter() if work.began is None else work.began)",
-                "time.perf_counter()",
+                "max(done_at, time.perf_counter())",
+                "done_at if added else time.perf_counter()",
             ),
         ),
-        "tests/unit/test_background.py::test_only_as_many_texts_are_labelled_as_fit_into_the_time",
+        "tests/unit/test_background.py::test_time_is_kept_and_shown_when_tokenising_is_the_slower_part",
+    ),
+    Mutation(
+        "a worker gives no sign of life while it tokenises beside a GPU",
+        (
+            Change(
+                "consumer/model/classifier.py",
+                "                added = len(encoded)\n                at_work()\n",
+                "                added = len(encoded)\n",
+            ),
+        ),
+        "tests/unit/test_background.py::test_time_is_kept_and_shown_when_tokenising_is_the_slower_part",
+    ),
+    Mutation(
+        "a GPU that computes padding gets texts in parts",
+        (Change("consumer/model/computation.py", " and not self._shapes.policy.pads", ""),),
+        "tests/unit/test_background.py::test_where_padding_is_computed_all_texts_share_batches",
     ),
     Mutation(
         "without padding, a text attends to its neighbours",
@@ -466,6 +487,16 @@ MUTATIONS = (
         "tests/training/test_unpadded.py::test_logits_are_those_of_transformers",
     ),
     Mutation(
+        "without padding, cuDNN compiles a plan for every batch",
+        (Change("consumer/model/engines/torch.py", "backends.cuda.enable_cudnn_sdp(False)", "is_tensor(None)"),),
+        "tests/training/test_unpadded.py::test_flash_attention_computes_though_cudnn_could",
+    ),
+    Mutation(
+        "without padding, a text without a token costs nothing",
+        (Change("consumer/model/batching.py", "np.maximum(self.mask.sum(axis=1), 1).sum()", "self.mask.sum()"),),
+        "tests/training/test_unpadded.py::test_a_text_without_a_token_harms_no_other",
+    ),
+    Mutation(
         "a text without a token shifts the answers of a batch",
         (Change(UNPADDED, "    kept[:, 0] = True", "    pass"),),
         "tests/training/test_unpadded.py::test_a_text_without_a_token_harms_no_other",
@@ -475,7 +506,8 @@ MUTATIONS = (
         (
             Change(
                 "consumer/model/engines/torch.py",
-                "        self._model.set_attn_implementation(usual)\n        return False\n",
+                "        self._model.set_attn_implementation(usual)\n"
+                "        self._torch.backends.cuda.enable_cudnn_sdp(has_cudnn)\n        return False\n",
                 "        return True\n",
             ),
         ),

@@ -40,7 +40,8 @@ class TokenBatch:
 
     def computed(self, policy: BatchPolicy) -> int:
         """Tokens that an engine of this policy computes for it, padding included if it computes that."""
-        return self.ids.size if policy.pads else int(self.mask.sum())
+        # Without padding, a text without tokens still keeps one token of it, as in `rounded`.
+        return self.ids.size if policy.pads else int(np.maximum(self.mask.sum(axis=1), 1).sum())
 
 
 def rounded(length: int, policy: BatchPolicy, max_length: int) -> int:

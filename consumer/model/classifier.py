@@ -2,7 +2,9 @@
 
 A long text may have several windows, each a row of a batch. If a window fails alone, its text fails with it.
 
-An engine that computes in the background, on a GPU, gets texts in parts, and tokenising the next part is for free.
+An engine that computes in the background, on a GPU, gets texts in parts, and tokenising the next part is for free. If
+it computes padding, it gets them all at once: sorted only within each part, texts would need more padding than that
+saves.
 """
 
 import logging
@@ -33,8 +35,8 @@ MOST_UNKNOWN = 0.5
 #: Texts tokenised before their cost is first compared with the time that there is.
 TOKENISED_AT_ONCE = 16
 
-#: Most texts tokenised while a GPU computes the ones before them. What it computes after the last ones is for nothing
-#: but them, and batches of much fewer texts would leave it idle in between.
+#: Most texts tokenised while a GPU computes the ones before them, without padding. What it computes after the last ones
+#: is for nothing but them, and batches of much fewer texts would leave it idle in between.
 TOKENISED_IN_BACKGROUND = 256
 
 
@@ -84,12 +86,12 @@ class Classifier:
     ) -> Classified:
         """Label `texts`, or as many of the first ones as fit into `seconds`; see `Labeller.classify`.
 
-        Texts of similar length share batches. `at_work` is called after each group of batches.
+        Texts of similar length share batches. `at_work` is called after each part and after each group of batches.
         """
         started = time.perf_counter()
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         work = Computation(self._engine, self._shapes, self._golden_window)
-        encoded = self._encode(list(places), seconds, work)
+        encoded = self._encode(list(places), at_work, seconds, work)
         tokenise_seconds = time.perf_counter() - started - work.adding
         rows = work.finish(at_work)
         if work.began is not None:
@@ -166,25 +168,31 @@ class Classifier:
             if isinstance(result, EngineFailure):
                 log.warning("a batch of %s x %s tokens fails (%s): lower token_budget", rows, max_length, result.kind)
 
-    def _encode(self, texts: Sequence[str], seconds: float | None, work: Computation) -> list[Encoded]:
+    def _encode(
+        self, texts: Sequence[str], at_work: Callable[[], None], seconds: float | None, work: Computation
+    ) -> list[Encoded]:
         """Encode `texts`, or the first ones whose inference is expected to end `seconds` from now; at least one.
 
         Their windows are added to `work`: all at once at the end, or in parts if it computes them in the background.
+        `at_work` is called after each part.
         """
         until = math.inf if seconds is None else time.perf_counter() + seconds
         encoded: list[Encoded] = []
         costs: list[float] = []
-        added = 0
+        added, done_at = 0, -math.inf  # how many the engine has, and when it will have computed them
         while len(encoded) < len(texts):
             encoded += self._encode_all(texts[len(encoded) : self._next(len(encoded), until, work)])
             costs += [self._rate.expected(self._padded_tokens(text)) for text in encoded[len(costs) :]]
-            fits = fitting(costs, until - (time.perf_counter() if work.began is None else work.began))
+            starts_at = max(done_at, time.perf_counter())
+            fits = added + fitting(costs[added:], until - starts_at)
             if fits < len(encoded):
-                del encoded[max(fits, added) :]
+                del encoded[fits:]
                 break
             if work.is_in_background:
+                done_at = starts_at + sum(costs[added:])
                 work.add(_windows(encoded[added:]))
                 added = len(encoded)
+                at_work()
         if added < len(encoded):
             work.add(_windows(encoded[added:]))
         return encoded

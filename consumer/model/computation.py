@@ -43,7 +43,7 @@ class _Part(NamedTuple):
 
 
 class Computation:
-    """The windows of one call. An engine in the background computes them from when they are added, others in `finish`.
+    """The windows of one call. An engine in the background starts when they are added, others in `finish`.
 
     Args:
         engine: computes.
@@ -69,8 +69,8 @@ class Computation:
 
     @property
     def is_in_background(self) -> bool:
-        """Whether windows are computed while the next ones are tokenised."""
-        return isinstance(self._engine, BackgroundEngine)
+        """Whether windows are computed while the next ones are tokenised, which takes an engine without padding."""
+        return isinstance(self._engine, BackgroundEngine) and not self._shapes.policy.pads
 
     def add(self, windows: Sequence[TokenIds]) -> None:
         """Compute these as well; those of one call share batches."""

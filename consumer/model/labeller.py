@@ -33,10 +33,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Cost of one call: different `texts` computed, `tokens` of their windows, and `padded_tokens` as computed, padded.
+    """Cost of one call: different `texts` computed, and `tokens` of their windows.
 
-    `passed_on` is how many of the texts a member of a cascade passed on to the next. Work on texts whose results were
-    thrown away, because the time was up, is included.
+    `padded_tokens`: with the padding that was computed, none on an engine that leaves it out. `passed_on` is how many
+    of the texts a member of a cascade passed on to the next. Work on texts whose results were thrown away, because the
+    time was up, is included.
     """
 
     texts: int = 0

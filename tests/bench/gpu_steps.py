@@ -1,6 +1,7 @@
 """What the bench of a GPU measures: the engine, tokenising, the classifier, workers through Kafka, kernels."""
 
 import json
+import random
 import statistics
 import subprocess
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +34,8 @@ POLL = 4_096
 START = 60
 
 ROOT = Path(__file__).parents[2]
+
+T = TypeVar("T")
 
 
 class Bench:
@@ -97,7 +101,7 @@ class Bench:
         return self._engine([draw.integers(5, 100, length).astype(np.int32) for _ in range(self.reviews)], tokens)
 
     def of_all_lengths(self) -> dict[str, float]:
-        """The engine alone on the reviews of the file."""
+        """The engine alone on reviews of the file, drawn again for each run."""
         return self._engine(self.windows)
 
     def padded(self) -> dict[str, float]:
@@ -107,13 +111,13 @@ class Bench:
 
     def tokenise(self) -> dict[str, float]:
         """Tokenising alone, in one process."""
-        return self._rate(lambda: self.encoder.encode(self.texts), len(self.texts))
+        return self._rate(self.encoder.encode, lambda: self.texts, len(self.texts))
 
     def classify(self) -> dict[str, float]:
-        """Texts to labels in polls of `POLL`, each part tokenised while the GPU computes the one before."""
+        """Texts to labels in polls of `POLL`, in a new order each. Each part is tokenised while the GPU computes."""
         classifier = Classifier(self.bundle, self.engine)
-        polls = [self.texts[start : start + POLL] for start in range(0, len(self.texts), POLL)]
-        return self._rate(lambda: [classifier.classify(poll) for poll in polls], len(self.texts))
+        draw = random.Random(0)
+        return self._rate(classifier.classify, lambda: draw.sample(self.texts, len(self.texts)), len(self.texts))
 
     def kafka(self, workers: int, left: Callable[[], float]) -> dict[str, object]:
         """Workers as processes, exactly once, through a Kafka on this machine."""
@@ -137,15 +141,22 @@ class Bench:
         return {name[:120]: times[name] / sum(times.values()) for name in largest}
 
     def _engine(self, windows: Sequence[TokenIds], tokens: int | None = None) -> dict[str, float]:
-        batches = self._batches(windows, tokens)
+        counts: list[int] = []
+        draw = random.Random(0)
 
-        def compute() -> None:
+        def drawn() -> list[TokenBatch]:
+            batches = self._batches(draw.choices(windows, k=len(windows)), tokens)
+            counts.append(len(batches))
+            return batches
+
+        def compute(batches: Sequence[TokenBatch]) -> None:
             failed = {each.kind for each in self.engine.infer(batches) if isinstance(each, EngineFailure)}
             if failed:
                 raise RuntimeError(f"batches failed: {', '.join(failed)}")
 
-        found = self._rate(compute, len(windows))
-        return found | {"batches": len(batches), "tokens": float(np.mean([len(window) for window in windows]))}
+        found = self._rate(compute, drawn, len(windows))
+        lengths = [len(window) for window in windows]
+        return found | {"batches": statistics.mean(counts), "tokens": statistics.mean(lengths)}
 
     def _batches(self, windows: Sequence[TokenIds], tokens: int | None = None) -> list[TokenBatch]:
         policy = replace(self.engine.policy, token_budget=tokens or self.engine.policy.token_budget)
@@ -153,15 +164,22 @@ class Bench:
         widths = (rounded(len(windows[group[0]]), policy, self.max_length) for group in groups)
         return [pad([windows[index] for index in group], width, 0) for group, width in zip(groups, widths, strict=True)]
 
-    def _rate(self, run: Callable[[], object], reviews: int) -> dict[str, float]:
-        """Median of the rounds; the first one warms up and is not counted. Each is as long as `self.seconds`."""
+    def _rate(self, run: Callable[[T], object], drawn: Callable[[], T], reviews: int) -> dict[str, float]:
+        """Median of the rounds; the first one warms up and is not counted. Each is as long as `self.seconds`.
+
+        A worker sees batches of ever new shapes. So each run gets what is drawn for it, before its time begins: what
+        torch chooses, compiles or keeps for a shape is part of the time.
+        """
         rates = []
         for _ in range(self.repeats + 1):
-            began, done = time.perf_counter(), 0
-            while not done or time.perf_counter() - began < self.seconds:
-                run()
+            seconds, done = 0.0, 0
+            while not done or seconds < self.seconds:
+                given = drawn()
+                began = time.perf_counter()
+                run(given)
+                seconds += time.perf_counter() - began
                 done += reviews
-            rates.append(done / (time.perf_counter() - began))
+            rates.append(done / seconds)
         counted = rates[1:]
         return {"reviews_per_second": statistics.median(counted), "min": min(counted), "max": max(counted)}
 

@@ -125,7 +125,11 @@ def test_where_the_attention_fails_padding_is_computed(
     bundle_of: Callable[[str], Bundle], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A card or a version of torch without the kernel costs speed, no answer, and the log says so."""
+    import torch
+
     from consumer.model.engines import unpadded
+
+    torch.backends.cuda.enable_cudnn_sdp(True)
 
     def fail(*_: Any) -> Any:
         raise RuntimeError("no kernel image is available")
@@ -133,6 +137,7 @@ def test_where_the_attention_fails_padding_is_computed(
     monkeypatch.setattr(unpadded, "within_texts", fail)
     engine = TorchEngine(bundle_of("bert"), "torch", 1)
     assert engine.policy.pads
+    assert torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call] # padded batches may use it
     assert "attention without padding fails here (RuntimeError)" in caplog.text
     texts = texts_of(engine._model)
     np.testing.assert_allclose(computed(engine, pad(texts, POSITIONS, 0)), alone(engine, texts), atol=1e-4)
@@ -176,14 +181,46 @@ def test_the_kernel_of_a_gpu_gets_what_it_takes(
         assert query.stride(-1) == key.stride(-1) == value.stride(-1) == 1
 
 
+def test_flash_attention_computes_though_cudnn_could(
+    bundle_of: Callable[[str], Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a card for which torch prefers cuDNN, which would compile a plan for nearly every batch and keep it."""
+    import torch
+    from torch.nn.attention import SDPBackend, varlen
+
+    from consumer.model.engines import unpadded
+
+    select = varlen._select_backend
+    selected: list[Any] = []
+
+    def watched(*given: Any) -> int:
+        backend = select(*given)
+        selected.append(SDPBackend(backend))
+        return backend
+
+    def compute() -> None:
+        heads = torch.zeros(9, 2, 64, dtype=torch.bfloat16, device="meta")
+        bounds = torch.zeros(3, dtype=torch.int32, device="meta")
+        unpadded.within_texts(heads, heads, heads, (bounds, bounds), (5, 5))
+
+    monkeypatch.setattr(varlen, "_select_backend", watched)
+    monkeypatch.setattr(varlen, "_cudnn_rejection_reasons", lambda *_: [])  # of a card that is not here
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    compute()
+    assert not TorchEngine(bundle_of("distilbert"), "torch", 1).policy.pads
+    compute()
+    assert selected == [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION]
+
+
 def test_a_text_without_a_token_harms_no_other(bundle_of: Callable[[str], Bundle]) -> None:
-    """It is answered as one token of padding, wherever it stands in the batch."""
+    """It is answered and counted as one token of padding, wherever it stands in the batch."""
     engine = TorchEngine(bundle_of("distilbert"), "torch", 1)
     texts = texts_of(engine._model)[:2]
     empty = np.zeros(0, dtype=np.int32)
     for place in range(3):
-        rows = [*texts[:place], empty, *texts[place:]]
-        others = np.delete(computed(engine, pad(rows, 9, 0)), place, axis=0)
+        batch = pad([*texts[:place], empty, *texts[place:]], 9, 0)
+        assert batch.computed(engine.policy) == sum(LENGTHS[:2]) + 1
+        others = np.delete(computed(engine, batch), place, axis=0)
         np.testing.assert_allclose(others, alone(engine, texts), atol=1e-4)
 
 

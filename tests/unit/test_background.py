@@ -1,6 +1,9 @@
 """An engine that computes in the background: it gets texts while the next are tokenised, and answers as others do."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,9 +44,12 @@ class Background:
     variant = "fp32"
     policy = BatchPolicy(token_budget=2048, max_rows=64, round_to=1, pads=False)
 
-    def __init__(self, real: Engine, fails: Callable[[TokenBatch], bool] = lambda _: False) -> None:
+    def __init__(
+        self, real: Engine, fails: Callable[[TokenBatch], bool] = lambda _: False, *, pads: bool = False
+    ) -> None:
         self._real = real
         self._fails = fails
+        self.policy = replace(self.policy, pads=pads)
         self.events: list[str] = []
 
     def start(self, batches: Sequence[TokenBatch]) -> Callable[[], Results]:
@@ -89,19 +95,17 @@ def assert_right(texts: Sequence[str], results: Sequence[Scored | Failed]) -> No
 def test_the_next_texts_are_tokenised_while_the_engine_computes(
     bundle: Bundle, real: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each part is started before the next is tokenised, and no answer is waited for before all are started."""
+    """Each part is started before the next is tokenised, no answer is waited for before, and each is a sign of life."""
     engine = Background(real)
     assert isinstance(engine, BackgroundEngine)
     texts = [f"good unheard{n}" for n in range(800)]
-    signs: list[int] = []
-    classified = watched(Classifier(bundle, engine), engine, monkeypatch).classify(texts, lambda: signs.append(1))
+    classifier = watched(Classifier(bundle, engine), engine, monkeypatch)
+    classified = classifier.classify(texts, lambda: engine.events.append("sign"))
     assert_right(texts, classified.results)
     parts = [16, 16, 32, 64, 128, 256, 256, 32]
     assert (parts[0], max(parts), sum(parts)) == (TOKENISED_AT_ONCE, TOKENISED_IN_BACKGROUND, len(texts))
-    asked = [event for event in engine.events if not event.endswith("fetch")]
-    assert asked == [event for part in parts for event in (f"tokenise {part}", "start")]
-    assert engine.events[len(asked) :] == ["fetch"] * len(parts)
-    assert len(signs) == len(parts)
+    asked = [event for part in parts for event in (f"tokenise {part}", "start", "sign")]
+    assert engine.events == asked + ["fetch", "sign"] * len(parts)
 
 
 def test_other_engines_get_all_texts_at_once(bundle: Bundle, real: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +115,19 @@ def test_other_engines_get_all_texts_at_once(bundle: Bundle, real: Engine, monke
     classifier = watched(Classifier(bundle, real), engine, monkeypatch)
     assert_right(texts := [f"good unheard{n}" for n in range(800)], classifier.classify(texts).results)
     assert engine.events == ["tokenise 800"]
+
+
+@pytest.mark.parametrize("seconds", [None, 1e6])
+def test_where_padding_is_computed_all_texts_share_batches(bundle: Bundle, real: Engine, seconds: float | None) -> None:
+    """Sorted within parts only, texts of other lengths would be padded to more than tokenising them early saves."""
+    engine = Background(real, pads=True)
+    texts = [f"unheard{n} " + "good " * (n * 7 % (MAX_LENGTH - 3)) for n in range(800)]
+    found = Classifier(bundle, engine).classify(texts, seconds=seconds)
+    assert_right(texts, found.results)
+    assert engine.events == ["start", "fetch"]
+    plain: Any = SimpleNamespace(variant=engine.variant, policy=engine.policy, infer=real.infer)
+    expected = Classifier(bundle, plain).classify(texts)
+    assert found.stats.tokens < found.stats.padded_tokens == expected.stats.padded_tokens
 
 
 @given(texts=st.lists(TEXTS, max_size=80), token_budget=st.integers(1, 4096))
@@ -167,6 +184,17 @@ class Timed(Background):
         return waited
 
 
+def tokenised_in(classifier: Classifier, engine: Timed, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on, `classifier` takes `seconds` by the clock of `engine` to tokenise a text."""
+    encode = classifier._encoder.encode
+
+    def slow(texts: Sequence[str]) -> Any:
+        engine.now += seconds * len(texts)
+        return encode(texts)
+
+    monkeypatch.setattr(classifier._encoder, "encode", slow)
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.4, 1.0, 4.0, None])
 def test_only_as_many_texts_are_labelled_as_fit_into_the_time(
     bundle: Bundle, real: Engine, monkeypatch: pytest.MonkeyPatch, seconds: float | None
@@ -174,13 +202,7 @@ def test_only_as_many_texts_are_labelled_as_fit_into_the_time(
     """Tokenising beside the GPU costs no time; what was started is never thrown away."""
     engine = Timed(real, monkeypatch)
     classifier = Classifier(bundle, engine)
-    encode = classifier._encoder.encode
-
-    def slow(texts: Sequence[str]) -> Any:
-        engine.now += 0.002 * len(texts)
-        return encode(texts)
-
-    monkeypatch.setattr(classifier._encoder, "encode", slow)
+    tokenised_in(classifier, engine, 0.002, monkeypatch)
     classifier.classify([f"bad unheard{n}" for n in range(200)])
     texts = [f"good unheard{n}" for n in range(1500)]  # four tokens each
     began = engine.now
@@ -196,3 +218,26 @@ def test_only_as_many_texts_are_labelled_as_fit_into_the_time(
         assert took <= 1.1 * max(seconds, 0.002 * first + 0.004)
         assert seconds < 0.2 or took >= 0.7 * seconds
     assert classified.stats.tokenise_seconds + classified.stats.infer_seconds == pytest.approx(took)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 4.0, 12.0])
+@pytest.mark.parametrize("known", [True, False])
+def test_time_is_kept_and_shown_when_tokenising_is_the_slower_part(
+    bundle: Bundle, real: Engine, monkeypatch: pytest.MonkeyPatch, seconds: float, known: bool
+) -> None:
+    """Whether the speed of the GPU is known or not: the poll ends with the part in which its time ends."""
+    engine = Timed(real, monkeypatch)
+    classifier = Classifier(bundle, engine)
+    if known:
+        classifier.classify([f"bad unheard{n}" for n in range(200)])
+    tokenised_in(classifier, engine, 0.02, monkeypatch)
+    texts = [f"good unheard{n}" for n in range(1500)]  # 30 s of tokenising, and 6 s of the GPU beside it
+    signs = [engine.now]
+    classified = classifier.classify(texts, lambda: signs.append(engine.now), seconds)
+    took, count = engine.now - signs[0], len(classified.results)
+    assert_right(texts[:count], classified.results)
+    part = 0.02 * TOKENISED_IN_BACKGROUND
+    assert 1 <= count <= max(1, seconds / 0.02 + 1)
+    assert 0.6 * seconds <= took <= max(2 * seconds, 0.02 * TOKENISED_AT_ONCE) + 0.1
+    assert took <= seconds + part + 0.1
+    assert all(0 <= later - sign <= part + 0.1 for sign, later in pairwise([*signs, engine.now]))

@@ -41,7 +41,7 @@ class TorchEngine:
         BundleError: torch is not installed, or transformers cannot read the files.
     """
 
-    def __init__(self, bundle: Bundle, variant: str, threads: int | None) -> None:
+    def __init__(self, bundle: Bundle, variant: str, threads: int | None, device: str = "cpu") -> None:
         try:
             import torch
             from safetensors.torch import load
@@ -57,9 +57,8 @@ class TorchEngine:
         if threads is not None:
             torch.set_num_threads(threads)
         self._torch, self._first_token, self._unpadded = torch, first_token, unpadded
-        self._device, dtype = "cpu", torch.float32
-        if torch.cuda.is_available():
-            self._device = "cuda"
+        self._device, dtype = device, torch.float32
+        if device == "cuda":
             dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
         files = bundle.manifest.variants[variant].files
         content = {name.rpartition(".")[2]: bundle.read(name) for name in files}
@@ -97,6 +96,11 @@ class TorchEngine:
         if not self._first_token.applies_to(self._model):
             return False
         usual = self._model.config._attn_implementation
+        has_cudnn = self._torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+        # torch prefers cuDNN on recent cards, which compiles a plan for each new shape and keeps it for good. Nearly
+        # every batch without padding has a new shape. Flash Attention needs no plan. Switched off for the process, not
+        # within a block: an engine that another thread opens meanwhile would restore the wrong state.
+        self._torch.backends.cuda.enable_cudnn_sdp(False)
         self._model.set_attn_implementation(self._unpadded.ATTENTION)
         ids = np.array([[1, 1, 1], [1, 1, 0]])
         outcome = self._fetched(self._started(TokenBatch(ids, np.minimum(ids, 1)), pads=False))
@@ -104,6 +108,7 @@ class TorchEngine:
             return True
         log.warning("attention without padding fails here (%s): padding is computed as well", outcome.kind)
         self._model.set_attn_implementation(usual)
+        self._torch.backends.cuda.enable_cudnn_sdp(has_cudnn)
         return False
 
     def _start(self, batches: Sequence[TokenBatch]) -> Callable[[], list[Logits | EngineFailure]]:
@@ -171,5 +176,6 @@ def open_torch(bundle: Bundle, variant: str, threads: int | None) -> TorchEngine
         import torch
     except ImportError:
         return TorchEngine(bundle, variant, threads)  # says what is missing
-    kind = GpuEngine if torch.cuda.is_available() else TorchEngine
-    return kind(bundle, variant, threads)
+    if torch.cuda.is_available():
+        return GpuEngine(bundle, variant, threads, "cuda")
+    return TorchEngine(bundle, variant, threads, "cpu")
