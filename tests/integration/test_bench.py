@@ -168,7 +168,7 @@ def test_what_cannot_be_written_in_the_end_takes_nothing_with_it(
 
 
 def test_a_wrong_checkpoint_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether it is missing, empty, for other labels, or a model that ONNX Runtime computes otherwise."""
+    """Whether it is missing, empty, without weights, for other labels, or a model that ONNX Runtime computes otherwise."""
     monkeypatch.setattr(onnx_peer, "MOST_OFF", 0.0)
     bundle = load_bundle(write_tiny_bundle(tmp_path / "large"))
     (tmp_path / "empty").mkdir()
@@ -176,9 +176,11 @@ def test_a_wrong_checkpoint_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     refused = {
         "nothing": "is not a directory",
         "empty": "cannot be loaded: ",
+        _checkpoint(tmp_path / "weightless").name: "cannot be loaded: ",
         _checkpoint(tmp_path / "three", labels=3).name: "has 3 labels, the bundle 2",
         _checkpoint(tmp_path / "other").name: "cannot be compared: ONNX Runtime computes another model",
     }
+    (tmp_path / "weightless" / "model.safetensors").unlink()
     for name, words in refused.items():
         with pytest.raises(UsageError) as error:
             load_peers(bundle, tmp_path / name, texts)

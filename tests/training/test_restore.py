@@ -93,6 +93,8 @@ def test_what_fails_or_is_interrupted_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
     if isinstance(error, OSError):
         assert code == GaveUp.exit_code
-        assert "tokenizer.json cannot be written (No space left on device): free some space" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert "tokenizer.json cannot be written (No space left on device): free some space" in told
+        assert "run the same command again; if it saves its progress, it resumes" in told  # this one does not
     else:
         assert code == 130
