@@ -168,7 +168,7 @@ def test_what_cannot_be_written_in_the_end_takes_nothing_with_it(
 
 
 def test_a_wrong_checkpoint_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether it is missing, empty, without weights, for other labels, or a model that ONNX Runtime computes otherwise."""
+    """Missing, empty, without weights, for other labels, or a model that ONNX Runtime computes differently."""
     monkeypatch.setattr(onnx_peer, "MOST_OFF", 0.0)
     bundle = load_bundle(write_tiny_bundle(tmp_path / "large"))
     (tmp_path / "empty").mkdir()
