@@ -1,7 +1,6 @@
 """A bundle back to a checkpoint of transformers, to train on from it: its weights ▸ its golden texts ▸ a directory."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +17,10 @@ from consumer.model.labeller import Scored
 from consumer.model.manifest import TOKENIZER
 from training.data.prepare import ADAPTED
 from training.encoders.graph import config_of, weights_of
-from training.io.output import check_directory, storing, write_text
+from training.io.output import check_directory, write_text
 from training.packaging.export import FP32_IR, INT8_IR, export_torch
 from training.packaging.record import versions
+from training.packaging.sealing import placing
 
 #: Largest difference of a probability on the golden texts. Without the rounding of activations it is 0.005 and 0.008
 #: for the shipped bundles; a weight in the wrong place turns answers around.
@@ -55,6 +55,7 @@ def restore(path: Path, out: Path) -> float:
     """Write the model of the bundle at `path` to the directory `out`: config.json, model.safetensors, tokenizer.json.
 
     Its `run.json` says what the model has learnt from, so that `fit` and `distil` refuse to measure a successor on it.
+    If this fails or is interrupted, nothing stays behind.
 
     Returns:
         The largest difference between a probability of a golden text and that of the restored model, from 0 to 1.
@@ -76,15 +77,10 @@ def restore(path: Path, out: Path) -> float:
         off = _difference(bundle, variant, model)
     except UsageError as error:
         raise UsageError(f"{path} cannot be restored: {error}") from error
-    partial = out.with_name(f".{out.name}.partial")
-    with storing(partial):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    export_torch(model, partial)
-    write_text(partial / TOKENIZER, bundle.tokenizer_json)
-    write_text(partial / ADAPTED, json.dumps(_record(bundle, variant, off), indent=1) + "\n")
-    with storing(out):
-        partial.rename(out)
+    with placing(out) as partial:
+        export_torch(model, partial)
+        write_text(partial / TOKENIZER, bundle.tokenizer_json)
+        write_text(partial / ADAPTED, json.dumps(_record(bundle, variant, off), indent=1) + "\n")
     return off
 
 

@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from consumer.demo import sample
-from consumer.errors import BundleError, UsageError
+from consumer.errors import BundleError, GaveUp, UsageError
 from consumer.local.broker import LocalBroker
 from consumer.model.encoder import Encoder
 from consumer.model.engines.cores import available_cores
@@ -37,6 +37,7 @@ from tests.bench.line_up import LineUp, cleaner, load_line_up
 from tests.bench.report import Found, ask_all, draw_picture, print_report
 from tests.bench.rounds import SEED, commit, load_before, measure, processor
 from training.data.reviews import Reviews, read_reviews
+from training.io.output import check_file, write_text
 
 #: The sample, this many times, is read by who gains from many texts at once, and waits in the topic at once.
 BACKLOG = 4
@@ -118,6 +119,9 @@ def main() -> int:
 
     before = load_before()
     try:
+        for option, path in (("--picture", arguments.picture), ("--json", arguments.json)):
+            if path:
+                check_file(option, path)
         reviews = read_reviews(arguments.data, learned=False) if arguments.data else None
     except UsageError as error:
         parser.error(str(error))
@@ -139,13 +143,30 @@ def main() -> int:
         "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
-    print_report(line_up, found)
-    if arguments.picture:
-        draw_picture(line_up, found, arguments.picture)
-    if arguments.json:
-        versions = {name: version(name) for name in ("openvino", "torch", "transformers", "tokenizers", "onnxruntime")}
-        arguments.json.write_text(json.dumps({"versions": versions, **found.as_json(line_up)}, indent=1) + "\n")
-    return 0
+    # In this order: the file keeps everything, and what cannot be written must not take the rest with it.
+    return keep(
+        *([partial(write_json, line_up, found, arguments.json)] if arguments.json else []),
+        partial(print_report, line_up, found),
+        *([partial(draw_picture, line_up, found, arguments.picture)] if arguments.picture else []),
+    )
+
+
+def write_json(line_up: LineUp, found: Found, path: Path) -> None:
+    """Write everything that was measured to `path`."""
+    versions = {name: version(name) for name in ("openvino", "torch", "transformers", "tokenizers", "onnxruntime")}
+    write_text(path, json.dumps({"versions": versions, **found.as_json(line_up)}, indent=1) + "\n")
+
+
+def keep(*writers: Callable[[], None]) -> int:
+    """Call each of them, whatever becomes of the others; returns the exit code."""
+    code = 0
+    for write in writers:
+        try:
+            write()
+        except GaveUp as error:
+            print(error, file=sys.stderr)
+            code = error.exit_code
+    return code
 
 
 def bench(line_up: LineUp, texts: Sequence[str], arguments: argparse.Namespace, running: ExitStack) -> Found:

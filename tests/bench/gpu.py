@@ -11,6 +11,7 @@ After each step, all results so far are written to `--json`; a step that fails i
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ from consumer.model.engines.torch import GPU_TOKENS
 from tests.bench.gpu_steps import ROOT, Bench, said, smi
 from tests.bench.rounds import load_before, processor, tell_load
 from training.data.reviews import read_reviews
+from training.io.output import check_file
 
 #: Seconds that a step through Kafka needs at least.
 LEAST_KAFKA = 40
@@ -75,11 +77,20 @@ def line_of(name: str, found: dict[str, Any], limits: dict[str, float]) -> str:
     return f"| {name} | {rate:,.0f} | {'' if limit is None else f'{rate / limit:.0%}'} |"
 
 
+def counts(value: str) -> list[int]:
+    """Numbers of workers, as 1,4,2,8."""
+    if not re.fullmatch(r"[1-9]\d?(,[1-9]\d?)*", value):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a list of numbers from 1 to 99, such as 1,4,2,8")
+    return [int(count) for count in value.split(",")]
+
+
 def main() -> int:
     """Print a table in Markdown; `--json` keeps everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=450, help="no step starts that would end later (450)")
-    parser.add_argument("--workers", default="1,4,2,8", help="how many on the GPU, in this order (1,4,2,8)")
+    parser.add_argument(
+        "--workers", type=counts, default="1,4,2,8", help="how many on the GPU, in this order (1,4,2,8)"
+    )
     parser.add_argument("--data", type=Path, help="xlsx or csv with the columns Reviews and Sentiment (demo's sample)")
     parser.add_argument("--cpu", action="store_true", help="try the script on a tiny model without a GPU")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -90,6 +101,8 @@ def main() -> int:
         print("there is no GPU that torch can use; --cpu tries this script without one", file=sys.stderr)
         return 2
     try:
+        if arguments.json:
+            check_file("--json", arguments.json)
         reviews = read_reviews(arguments.data, learned=False) if arguments.data else None
     except UsageError as error:
         print(error, file=sys.stderr)
@@ -105,7 +118,11 @@ def main() -> int:
         def left() -> float:
             return until - time.monotonic()
 
-        for name, needs, measure in steps(bench, [int(count) for count in arguments.workers.split(",")], left):
+        def keep() -> None:
+            if arguments.json:
+                arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+
+        for name, needs, measure in steps(bench, arguments.workers, left):
             if left() < needs:
                 result["left_out"].append(name)
                 continue
@@ -115,8 +132,8 @@ def main() -> int:
             except Exception:  # the other steps are worth their time
                 result["failed"][name] = traceback.format_exc()
                 print(f"| {name} | failed | |", flush=True)
-            if arguments.json:
-                arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+            keep()
+        keep()  # also what was left out after the last one
     tell_load(load)
     if arguments.cpu:
         print("\nOn a CPU, with a tiny model: these figures mean nothing.")

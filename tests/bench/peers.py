@@ -1,6 +1,7 @@
 """What others do with the same model: Hugging Face's pipeline, a fixed padding as ktrain has it, ONNX Runtime in int8.
 
-All compute the weights that the worker serves, and get texts that were cleaned for them. They read 512 tokens of each.
+All compute the weights that the worker serves, and get texts that were cleaned for them. They read 512 tokens of each,
+400 where padded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
+from consumer.errors import UsageError
 from consumer.model.bundle import Bundle
 from consumer.model.manifest import TOKENIZER
 from tests.bench.contestants import Contestant, Run
@@ -63,6 +66,22 @@ class Fp32:
         return lambda texts: [self._labels[place] for place in self.logits(texts, max_length).argmax(axis=1)]
 
 
+def _checkpoint(directory: Path, labels: int) -> Any:
+    """The classifier of transformers in `directory`, fp32, if it has so many `labels`; see `load_peers`."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    if not directory.is_dir():  # transformers would look for it on the hub
+        raise UsageError(f"--checkpoint {directory} is not a directory")
+    try:
+        model: Any = AutoModelForSequenceClassification.from_pretrained(directory, dtype=torch.float32)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UsageError(f"--checkpoint {directory} cannot be loaded: {' '.join(str(error).split())}") from error
+    if model.config.num_labels != labels:
+        raise UsageError(f"--checkpoint {directory} has {model.config.num_labels} labels, the bundle {labels}")
+    return model
+
+
 def load_peers(bundle: Bundle, checkpoint: Path | None, texts: Sequence[str]) -> Peers:
     """The model in torch, fp32, and in ONNX Runtime, int8, on all cores.
 
@@ -70,6 +89,9 @@ def load_peers(bundle: Bundle, checkpoint: Path | None, texts: Sequence[str]) ->
         bundle: whose tokenizer, labels and weights they have.
         checkpoint: Hugging Face directory with other weights, its labels in the order of the bundle.
         texts: cleaned ones, on which ONNX Runtime is tuned and compared with torch.
+
+    Raises:
+        UsageError: `checkpoint` cannot be loaded, has other labels, or cannot be compared as int8.
     """
     import torch
     import transformers
@@ -82,7 +104,7 @@ def load_peers(bundle: Bundle, checkpoint: Path | None, texts: Sequence[str]) ->
         tokenizer_file=str(bundle.path / TOKENIZER), pad_token="[PAD]", model_max_length=MAX_LENGTH
     )
     if checkpoint:
-        model = hf.AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
+        model = _checkpoint(checkpoint, len(labels))
     else:
         _, model = restored(bundle)
     model.eval()
@@ -90,7 +112,11 @@ def load_peers(bundle: Bundle, checkpoint: Path | None, texts: Sequence[str]) ->
     fp32 = Fp32(model, tokenizer, labels)
     onnx = OnnxPeer(model, tokenizer, labels, MAX_LENGTH)
     onnx.tune(texts)
-    onnx.check(texts, fp32.logits(texts, MAX_LENGTH))
+    logits = fp32.logits(texts, MAX_LENGTH)
+    try:
+        onnx.check(texts, logits)
+    except RuntimeError as error:
+        raise UsageError(f"{checkpoint or bundle.path} cannot be compared: {error}") from error
     classify = hf.pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
 
     def pipeline(size: int) -> Run:

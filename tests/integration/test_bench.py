@@ -4,14 +4,20 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consumer.errors import GaveUp, UsageError
+from consumer.model.bundle import load_bundle
+from tests.bench import engines, gpu, onnx_peer
+from tests.bench.peers import load_peers
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_cascade import BELOW, seal, write_tiny_cascade
 from tests.tiny_encoder import write_reviews
+from training.io.output import write_text
 
 ROOT = Path(__file__).parents[2]
 ROWS = 30
@@ -135,7 +141,87 @@ def test_a_picture_without_labelled_reviews_is_refused(tmp_path: Path) -> None:
     assert "--picture needs --data" in ended.stderr
 
 
-def _checkpoint(directory: Path) -> Path:
+@pytest.mark.parametrize("option", ["--picture", "--json"])
+def test_a_file_that_cannot_be_written_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    """Before anything is loaded: the bundle that is given does not exist, and that is not what is reported."""
+    monkeypatch.setattr(sys, "argv", ["bench", "--bundle", "nothing", "--data", "nothing", option, str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        engines.main()
+    assert ended.value.code == 2
+    assert f"{option} {tmp_path} is a directory: name a file in it" in capsys.readouterr().err
+
+
+def test_what_cannot_be_written_in_the_end_takes_nothing_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others are still written, and the error is one line and an exit code."""
+    gone = partial(write_text, tmp_path / "gone" / "bench.json", "{}")
+    code = engines.keep(gone, partial(print, "the table"), partial(write_text, tmp_path / "bench.png", "picture"))
+    assert code == GaveUp.exit_code
+    told = capsys.readouterr()
+    assert told.out == "the table\n"
+    assert told.err.count("\n") == 1
+    assert "bench.json cannot be written (No such file or directory)" in told.err
+    assert (tmp_path / "bench.png").read_text() == "picture"
+
+
+def test_a_wrong_checkpoint_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing, empty, without weights, for other labels, or a model that ONNX Runtime computes differently."""
+    monkeypatch.setattr(onnx_peer, "MOST_OFF", 0.0)
+    bundle = load_bundle(write_tiny_bundle(tmp_path / "large"))
+    (tmp_path / "empty").mkdir()
+    texts = ["a good film", "a bad film, and long"]
+    refused = {
+        "nothing": "is not a directory",
+        "empty": "cannot be loaded: ",
+        _checkpoint(tmp_path / "weightless").name: "cannot be loaded: ",
+        _checkpoint(tmp_path / "three", labels=3).name: "has 3 labels, the bundle 2",
+        _checkpoint(tmp_path / "other").name: "cannot be compared: ONNX Runtime computes another model",
+    }
+    (tmp_path / "weightless" / "model.safetensors").unlink()
+    for name, words in refused.items():
+        with pytest.raises(UsageError) as error:
+            load_peers(bundle, tmp_path / name, texts)
+        assert f"{tmp_path / name} {words}" in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_a_bench_with_a_wrong_checkpoint_ends_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2 and no stack trace."""
+    command = ["--bundle", write_tiny_bundle(tmp_path / "large"), "--checkpoint", tmp_path, "--reviews", "4"]
+    monkeypatch.setattr(sys, "argv", ["bench", *map(str, command)])
+    with pytest.raises(SystemExit) as ended:
+        engines.main()
+    assert ended.value.code == 2
+    assert f"error: --checkpoint {tmp_path} cannot be loaded: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_file_of_a_gpu_bench_says_what_was_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if nothing was measured after it; a file that cannot be written and a wrong number are one line at once."""
+    path = tmp_path / "gpu.json"
+    monkeypatch.setattr(sys, "argv", ["gpu", "--cpu", "--seconds", "0", "--workers", "1,3", "--json", str(path)])
+    assert gpu.main() == 0
+    left_out = json.loads(path.read_text())["left_out"]
+    assert {"limit", "Kafka, 1 worker", "Kafka, 3 workers", "kernels"} <= set(left_out)
+    assert f"0 measured, 0 failed, {len(left_out)} left out" in capsys.readouterr().out
+
+    monkeypatch.setattr(sys, "argv", ["gpu", "--cpu", "--seconds", "0", "--json", str(tmp_path)])
+    assert gpu.main() == 2
+    assert f"--json {tmp_path} is a directory" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["gpu", "--cpu", "--workers", "1,x"])
+    with pytest.raises(SystemExit) as ended:
+        gpu.main()
+    assert ended.value.code == 2
+    assert "'1,x' is not a list of numbers" in capsys.readouterr().err
+
+
+def _checkpoint(directory: Path, labels: int = 2) -> Path:
     """A DistilBERT as the peers load it, too small to take time."""
     import torch
     from transformers import DistilBertConfig, DistilBertForSequenceClassification
@@ -143,5 +229,6 @@ def _checkpoint(directory: Path) -> Path:
     torch.manual_seed(0)
     # Weights of the usual size would make logits that are smaller than what int8 rounds away.
     config = DistilBertConfig(vocab_size=100, dim=16, hidden_dim=32, n_layers=1, n_heads=2, initializer_range=0.5)
+    config.num_labels = labels
     DistilBertForSequenceClassification(config).save_pretrained(directory)
     return directory

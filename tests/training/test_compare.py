@@ -18,6 +18,7 @@ from training.baselines.recurrent import BiGru, StandardGru
 from training.baselines.settings import BaselineSettings
 from training.baselines.words import PAD, Vocabulary, padded, words_of
 from training.cli import main
+from training.comparison.report import as_markdown
 from training.comparison.results import Comparison, Result, read_results
 
 pytestmark = pytest.mark.training
@@ -260,7 +261,12 @@ def test_a_share_of_the_training_file_measures_if_no_other_file_does(
     assert (comparison.train.rows, comparison.test.rows, comparison.test_share) == (144, 48, 0.25)
     assert comparison.results[0].rows == 48
     told = " ".join((out / "compare.md").read_text().split())
-    assert "Trained on 144 rows of `train.xlsx`, measured on 48 rows held out of it, which are no independent" in told
+    assert (
+        "Trained on 144 rows of `train.xlsx` and measured on 48 other rows of the same file (held out with seed 42, "
+        "not an independent file). No text is on both sides."
+    ) in told
+    limited = as_markdown(comparison.model_copy(update={"limit": 20}))
+    assert "No text is on both sides. At most 20 rows a side were drawn, with seed 42.\n" in limited
     assert "compares on other rows (files, columns, --test-share" in refusal(capsys, command)
     assert "--test-share holds rows out" in refusal(capsys, [*command, *files[2:], "--test-share", "0.25"])
     assert "--drop-leaked needs --test" in refusal(capsys, [*command, "--drop-leaked"])
@@ -503,8 +509,6 @@ def result(name: str, accuracy: float, **changed: Any) -> Result:
 
 def test_the_claims_for_distilbert_are_computed_from_what_was_measured() -> None:
     """Parameters, training time, speed and share of accuracy kept; nothing where one of the two did not run."""
-    from training.comparison.report import as_markdown
-
     source = {"file": "f.xlsx", "sha256": "0" * 64, "rows": 100}
     comparison = Comparison.model_validate(
         {"train": source, "test": source, "labels": ("neg", "pos"), "limit": None, "seed": 1}

@@ -1,5 +1,6 @@
 """A bundle becomes a base again: its weights, its tokenizer and what it has learnt from."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 import training.restore
-from consumer.errors import BundleError, UsageError
+from consumer.errors import BundleError, GaveUp, UsageError
 from consumer.model.bundle import load_bundle
 from tests.tiny_trained import write_trained_bundle
 from training.cli import main
@@ -73,3 +74,27 @@ def test_a_model_that_answers_differently_is_refused(
     assert main(["restore", str(STUDENT), "--out", str(tmp_path / "base")]) == 2
     assert "answers its golden texts differently" in capsys.readouterr().err
     assert not (tmp_path / "base").exists()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_what_fails_or_is_interrupted_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """The weights were written already when the disk is full or Ctrl-C comes; no file of the directory stays."""
+    seen: list[str] = []
+
+    def fail(path: Path, *_: object, **__: object) -> None:
+        seen.extend(each.name for each in path.parent.iterdir())
+        raise error
+
+    monkeypatch.setattr(Path, "write_text", fail)  # its first call follows the weights
+    code = main(["restore", str(STUDENT), "--out", str(tmp_path / "base")])
+    assert {"config.json", "model.safetensors"} <= set(seen)
+    assert list(tmp_path.iterdir()) == []
+    if isinstance(error, OSError):
+        assert code == GaveUp.exit_code
+        told = capsys.readouterr().err
+        assert "tokenizer.json cannot be written (No space left on device): free some space" in told
+        assert "run the same command again; if it saves its progress, it resumes" in told  # this one does not
+    else:
+        assert code == 130

@@ -1,7 +1,6 @@
 """The adapted encoder on disk: a checkpoint of transformers, with a record of the run and a card."""
 
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,10 +13,10 @@ from training.data.prepare import ADAPTED, learnt_from
 from training.encoders.base import Base
 from training.encoders.masked import save_adapted
 from training.io.names import check_utf8
-from training.io.output import check_directory, storing, write_text
+from training.io.output import check_directory, write_text
 from training.loop.state import RunState, Validation
 from training.packaging.record import versions
-from training.packaging.sealing import check_outside, exchanged
+from training.packaging.sealing import check_outside, placing
 from training.settings import AdaptSettings
 
 CARD = "MODEL_CARD.md"
@@ -89,19 +88,10 @@ def record_of(base: Base, settings: AdaptSettings, texts: Texts, result: Adapted
 
 def write_adapted(out: Path, model: Any, base: Base, record: dict[str, Any], result: Adapted) -> None:
     """Write the encoder, its record and its card to `out`, whole or not at all."""
-    partial = out.with_name(f".{out.name}.partial")
-    with storing(partial):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    save_adapted(model, base, partial)
-    write_text(partial / ADAPTED, json.dumps(record, indent=1) + "\n")
-    write_text(partial / CARD, _card(out.name, record, result))
-    with storing(out):
-        if out.exists() and not exchanged(partial, out):
-            shutil.rmtree(out)
-        if not out.exists():
-            partial.rename(out)
-        shutil.rmtree(partial, ignore_errors=True)
+    with placing(out) as partial:
+        save_adapted(model, base, partial)
+        write_text(partial / ADAPTED, json.dumps(record, indent=1) + "\n")
+        write_text(partial / CARD, _card(out.name, record, result))
 
 
 def _card(name: str, record: dict[str, Any], result: Adapted) -> str:

@@ -26,12 +26,14 @@ def write_report(out: Path, comparison: Comparison) -> None:
 def as_markdown(comparison: Comparison) -> str:
     """The table, what was left out and why, and the claims if both models ran."""
     train = comparison.train
-    drawn = f", drawn with seed {comparison.seed}" if comparison.limit else ""
+    drawn = (
+        f" At most {comparison.limit} rows a side were drawn, with seed {comparison.seed}." if comparison.limit else ""
+    )
     lines = [
         "# Comparison",
         "",
-        f"Trained on {train.rows} rows of `{train.file}`, measured on {comparison.measured_on}{drawn};",
-        "no text is in both.",
+        f"Trained on {train.rows} rows of `{train.file}` and measured on {comparison.measured_on}.",
+        f"No text is on both sides.{drawn}",
         "",
         table(comparison),
         "",

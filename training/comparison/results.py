@@ -87,10 +87,10 @@ class Comparison(_Part):
 
     @property
     def measured_on(self) -> str:
-        """What measured, in words."""
+        """What measured, in words that follow those about the training file."""
         if self.test_share is None:
             return f"{self.test.rows} rows of `{self.test.file}`"
-        return f"{self.test.rows} rows held out of it, which are no independent file"
+        return f"{self.test.rows} other rows of the same file (held out with seed {self.seed}, not an independent file)"
 
     def find(self, name: str) -> Result | None:
         """The result called `name`."""

@@ -80,7 +80,7 @@ def storing(path: Path, failures: tuple[type[Exception], ...] = UNWRITTEN) -> It
     except failures as error:
         raise GaveUp(
             f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): free some space or fix its "
-            "directory, then run the same command again; it resumes from what is already there"
+            "directory, then run the same command again; if it saves its progress, it resumes"
         ) from error
 
 

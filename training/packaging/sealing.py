@@ -90,24 +90,35 @@ def replacing(out: Path) -> Iterator[Path]:
         GaveUp: `out` cannot be replaced.
     """
     check_replaceable(out)
+    with placing(out) as partial:
+        yield partial
+
+
+@contextmanager
+def placing(out: Path) -> Iterator[Path]:
+    """As `replacing`, for a directory that need not be a bundle; whether `out` may be replaced is for the caller.
+
+    If the block fails or is interrupted, nothing of it stays behind.
+
+    Raises:
+        GaveUp: `out` cannot be replaced.
+    """
     # Hidden, because both are deleted, and a user's own copy of a bundle may well be called OUT.old.
     partial, aside = out.with_name(f".{out.name}.partial"), replaced_path(out)
-    with storing(partial):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
     try:
+        with storing(partial):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
         yield partial
-    except BaseException:
+        with storing(out):
+            if out.exists() and not exchanged(partial, out):
+                shutil.rmtree(aside, ignore_errors=True)
+                out.rename(aside)
+            if not out.exists():
+                partial.rename(out)
+    finally:  # what it holds now is unfinished, or was replaced
         shutil.rmtree(partial, ignore_errors=True)
-        raise
-    with storing(out):
-        if out.exists() and not exchanged(partial, out):
-            shutil.rmtree(aside, ignore_errors=True)
-            out.rename(aside)
-        if not out.exists():
-            partial.rename(out)
-    for replaced in (partial, aside):
-        shutil.rmtree(replaced, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def exchanged(first: Path, second: Path) -> bool:
