@@ -23,7 +23,8 @@ TextRules = Literal[1, 2, 4]
 LATEST: TextRules = 2
 AS_THEY_ARE: TextRules = 4
 
-#: Rounds of references that are decoded; "&amp;amp;quot;" takes one. What is nested deeper was made to be.
+#: Rounds of references that are decoded; "&amp;amp;quot;" takes one. What is nested deeper was made to be. Also rounds
+#: of joiners that are removed; where more are left to remove, all go.
 ROUNDS = 3
 
 _OLD_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
@@ -55,6 +56,8 @@ _LATIN = "\x00-\u036f\u1e00-\u1eff"
 
 #: Joiners that join nothing; in Persian, in the scripts of India and within an emoji they make a difference.
 _IDLE_JOINERS = re.compile(f"(?:\\A|(?<=[{_LATIN}]))[\u200c\u200d]+|[\u200c\u200d]+(?=[{_LATIN}]|\\Z)")
+
+_JOINERS = re.compile("[\u200c\u200d]+")
 
 _EMOJI = "\u2600-\u2775\u2794-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff"
 
@@ -132,8 +135,19 @@ def _folded(text: str) -> str:
     if _FONTS.search(text):
         text = text.translate(FONTS)
     if "\u200c" in text or "\u200d" in text:
-        text = _IDLE_JOINERS.sub("", unicodedata.normalize("NFC", text))  # which may change what is beside a joiner
+        return _without_idle_joiners(text)
     return unicodedata.normalize("NFC", text)
+
+
+def _without_idle_joiners(text: str) -> str:
+    """NFC of `text`. It may change what is beside a joiner, for accents that one has kept apart change places."""
+    for _ in range(ROUNDS):
+        text = unicodedata.normalize("NFC", text)
+        found = _IDLE_JOINERS.sub("", text)
+        if found == text:
+            return text
+        text = found
+    return unicodedata.normalize("NFC", _JOINERS.sub("", text))
 
 
 def _always(character: re.Match[str]) -> str:

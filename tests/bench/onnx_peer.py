@@ -1,4 +1,4 @@
-"""ONNX Runtime in dynamic int8, as somebody who knows it would run it.
+"""ONNX Runtime in dynamic int8, tuned on the machine at hand.
 
 Signed int8 weights with a scale for each output; unsigned ones are slower. Graph optimisation is ONNX Runtime's own:
 its `transformers.optimizer` fuses no attention of this export, and gained nothing. Texts of similar length share a

@@ -206,7 +206,7 @@ def test_a_run_on_a_full_disk_gives_up_and_resumes_once_there_is_room(
         assert main(arguments(workplace, "full", epochs="1")) == 5
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "checkpoint.safetensors cannot be written (I/O error: No space left on device" in line
-    assert line.endswith("it resumes from what is already there")
+    assert line.endswith("; if it saves its progress, it resumes")
     assert step_of(workplace / "full") == 2
     finish(arguments(workplace, "full", epochs="1"))
     assert "training resumes at step 2 of" in capsys.readouterr().err

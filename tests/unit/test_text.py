@@ -68,6 +68,8 @@ TEXTS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=30).map(
 @example("<br<br>>")
 @example("&l&#8203;t;")
 @example("&#768;\u094d\u200c\u0370")
+@example("\u0300&zwj;\u3099\u200c\u0370")
+@example("\u0300" + "\u200d\u3099\u200c\u3099" * 9 + "\u200c\u0370")
 def test_a_clean_text_is_clean(text: str) -> None:
     """Cleaning twice changes nothing more, never fails, and keeps the length within its bound, for any text."""
     once = clean(text)

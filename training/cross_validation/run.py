@@ -30,7 +30,7 @@ from training.encoders.parallel import LOCK, started_by_torchrun, the_only_run
 from training.fine_tuning import carry_out, fit_prepared, planned
 from training.io.output import storing
 from training.io.progress import say
-from training.loop.run import saved_state
+from training.loop.checkpoint import state_of
 from training.measure.evaluate import evaluate
 from training.measure.gate import FALLBACK, FAST, REFERENCE, Judged, Measured
 from training.measure.kept_answers import rows_sha256
@@ -95,7 +95,7 @@ def fit_in_folds(
     final = None if folds.only else planned(prepared, base, settings, job)
     with the_only_run("--checkpoints", job.directory):
         if final:
-            saved_state(final.saving)
+            state_of(final.saving.directory, final.saving.identity)
         record, measured = _validate(prepared.train, base, settings, job, folds.count)
         write_results(directory, record, measured)
         write_end(job.directory, only=folds.only)

@@ -46,6 +46,28 @@ def save_start(directory: Path, identity: dict[str, Any], progress: RunState) ->
     _write(directory / CHECKPOINT, {}, _header(identity, progress))
 
 
+def state_of(directory: Path, identity: dict[str, Any]) -> RunState:
+    """The state of the run `identity` in the checkpoint in `directory`; that of a new run if there is no checkpoint.
+
+    Raises:
+        UsageError: the checkpoint belongs to another run or version, which may be hours of work, and is kept.
+    """
+    header = read_header(directory)
+    if header is None:
+        return RunState()
+    found, state = header
+    if found == identity:
+        return state
+    if not state.step:  # another run, which was stopped before it had trained anything
+        return RunState()
+    differing = differences(found, identity)
+    chosen = f"; it computes in {state.decided.precision}" if "precision" in differing and state.decided else ""
+    raise UsageError(
+        f"the checkpoint in {directory} is of a run with another {', '.join(differing)}{chosen}: give the same files "
+        "and settings again, remove that directory, or name another one with --checkpoints"
+    )
+
+
 def save_best(directory: Path, identity: dict[str, Any], epoch: Epoch, model: nn.Module) -> None:
     """Write the weights of `model` at the end of `epoch`, the best one so far, into `directory`."""
     _write(directory / best_file(epoch), _weights(model), _best_header(identity, epoch))

@@ -72,7 +72,7 @@ def begin(settings: FitSettings, saving: Saving, ranks: Ranks) -> RunState:
         raise UsageError(
             f"{ranks.size} processes cannot share batches of {settings.batch_size}: start fewer, or raise --batch-size"
         )
-    start = saved_state(saving)
+    start = checkpoint.state_of(saving.directory, saving.identity)
     if not ranks.agree([asdict(start), saving.identity, micro_batch_tokens(settings, ranks.device)]):
         raise UsageError(
             "the processes have different checkpoints, files, settings or devices: start each with the same command, "
@@ -182,28 +182,6 @@ def train(
     if ranks.first:
         _load_best(model, state, settings, saving)
     return state
-
-
-def saved_state(saving: Saving) -> RunState:
-    """The state in the checkpoint of the run; that of a new run if there is no checkpoint.
-
-    Raises:
-        UsageError: the checkpoint belongs to another run or version, which may be hours of work, and is kept.
-    """
-    header = checkpoint.read_header(saving.directory)
-    if header is None:
-        return RunState()
-    found, state = header
-    if found == saving.identity:
-        return state
-    if not state.step:  # another run, which was stopped before it had trained anything
-        return RunState()
-    differing = checkpoint.differences(found, saving.identity)
-    chosen = f"; it computes in {state.decided.precision}" if "precision" in differing and state.decided else ""
-    raise UsageError(
-        f"the checkpoint in {saving.directory} is of a run with another {', '.join(differing)}{chosen}: give the same "
-        "files and settings again, remove that directory, or name another one with --checkpoints"
-    )
 
 
 def _remove_superseded(directory: Path, state: RunState, settings: FitSettings, ranks: Ranks) -> None:
