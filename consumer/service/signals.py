@@ -29,8 +29,10 @@ def stop_before_it_begins() -> None:
     def stop(*_: object) -> None:
         # The reader may be gone, or the signal may have come in the middle of another line.
         with suppress(OSError, RuntimeError):
-            print("review-consumer: stopped before it started", file=sys.stderr)  # noqa: T201
-        sys.exit(0)
+            print("review-consumer: stopped before it started", file=sys.stderr, flush=True)  # noqa: T201
+        # Not `sys.exit`: Python drops an exception that is raised in a callback of its own, as imports have them, and
+        # the worker would go on. There is nothing to clean up yet.
+        os._exit(0)
 
     for number in stopping():
         signal.signal(number, stop)

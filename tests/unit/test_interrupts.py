@@ -1,6 +1,8 @@
 """A signal is noted at any moment, and raised at the next that is safe; none is lost."""
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -73,3 +75,24 @@ def test_a_signal_behind_such_a_block_is_noted_again(interrupts: Interrupts) -> 
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         interrupts.check()
+
+
+def test_a_worker_that_has_not_begun_stops_wherever_the_signal_comes() -> None:
+    """Python drops exceptions of its own callbacks, which imports have; then the worker would go on."""
+    program = """
+import os, signal
+from consumer.service.signals import stop_before_it_begins
+
+class Callback:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            pass
+
+stop_before_it_begins()
+Callback()
+print("it went on")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr == "review-consumer: stopped before it started\n"
