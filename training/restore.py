@@ -54,7 +54,7 @@ class _Engine:
 def restore(path: Path, out: Path) -> float:
     """Write the model of the bundle at `path` to the directory `out`: config.json, model.safetensors, tokenizer.json.
 
-    Its `run.json` says what the model has learnt from, so that `fit` and `distil` refuse to measure a successor on it.
+    Its `run.json` lists the model's training files, so that `fit` and `distil` refuse to measure a successor on them.
     If this fails or is interrupted, nothing stays behind.
 
     Returns:

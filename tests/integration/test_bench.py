@@ -100,7 +100,7 @@ def test_those_that_share_an_answer_give_the_same_label(ran: Ran) -> None:
 
 
 def test_onnx_runtime_computes_the_same_model(ran: Ran) -> None:
-    """Its logits were compared with torch's, and how it was tuned is told."""
+    """The report compares its logits with those of torch, and says how it was tuned."""
     assert "ONNX Runtime computes " in ran.printed
     assert " on average, and " in ran.printed
 

@@ -1,4 +1,4 @@
-"""A bundle becomes a base again: its weights, its tokenizer and what it has learnt from."""
+"""A bundle becomes a base again, with its weights, its tokenizer and the list of its training files."""
 
 import errno
 import json
