@@ -1,6 +1,5 @@
 """One run, of `fit` or `distil`: what is trained on what, and at the end its record and its bundle."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -148,7 +147,7 @@ class Plan:
         data, validation = self.rows.data, self.rows.validation
         identity = {
             "base_sha256": self.base.sha256,
-            "tokenizer_sha256": hashlib.sha256(self.base.tokenizer_json.encode()).hexdigest(),
+            "tokenizer_sha256": self.base.tokenizer_sha256,
             "train_sha256": data.train.sha256,
             "test_sha256": data.test.sha256,
             "columns": asdict(data.train.columns),

@@ -164,8 +164,12 @@ class Publisher:
 
     def _send(self, outgoing: Sequence[Outgoing], delivery: Delivery) -> None:
         place = cache(self._place)  # for this poll: a topic may change between two
+
+        def send(record: Outgoing) -> Any:
+            return self._send_one(record, place(record.topic, record.partition))
+
         for record in outgoing:
-            delivery.put(record, lambda record: self._send_one(record, place(record.topic, record.partition)))
+            delivery.put(record, send)
         sending.wake(self._producer)
 
     def _place(self, topic: str, source_partition: int) -> TopicPartition:

@@ -1,6 +1,5 @@
 """`review-training fit --folds`: a model for each fold, measured on its rows, and then one of all rows."""
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -32,7 +31,7 @@ from training.io.output import storing
 from training.io.progress import say
 from training.loop.checkpoint import state_of
 from training.measure.evaluate import evaluate
-from training.measure.gate import FALLBACK, FAST, REFERENCE, Judged, Measured
+from training.measure.gate import FALLBACK, FAST, REFERENCE, Judged, Measured, decide
 from training.measure.kept_answers import rows_sha256
 from training.packaging.record import BUNDLE_RECORD, FoldsRecord, RunRecord
 from training.plan import Job, Made, Validated
@@ -91,7 +90,7 @@ def fit_in_folds(
         everything = unrepeated(read_and_report(train_file, say, job.data_options), say)
         prepared = Prepared(everything, everything)
     base = find_base(base_name)
-    # Made before the folds, which take hours: whatever is wrong with the final model is told now.
+    # Planned before the folds, which take hours, so that whatever it refuses is refused now.
     final = None if folds.only else planned(prepared, base, settings, job)
     with the_only_run("--checkpoints", job.directory):
         if final:
@@ -182,7 +181,7 @@ def _identity(part: Prepared, base: Base, settings: FitSettings, job: Job, count
     return {
         "folds": count,
         "base_sha256": base.sha256,
-        "tokenizer_sha256": hashlib.sha256(base.tokenizer_json.encode()).hexdigest(),
+        "tokenizer_sha256": base.tokenizer_sha256,
         "near": job.data_options.near,
         "train_rows_sha256": rows_sha256(part.train.texts, part.train.labels),
         "test_rows_sha256": rows_sha256(part.test.texts, part.test.labels),
@@ -229,10 +228,4 @@ def _served(done: Sequence[FoldAnswers], job: Job) -> str:
     """The variant that is measured, and served for want of a test file, by the gate rows of all folds."""
     rows = sum(fold.gate_rows for fold in done)
     reference, fast = (sum(getattr(fold, name) * fold.gate_rows for fold in done) / rows for name in (REFERENCE, FAST))
-    lost = round(100 * (reference - fast), 6)
-    served = FAST if lost <= job.packaging.max_int8_drop else FALLBACK
-    say(
-        f"int8 gate on {rows} rows of all folds: fp32 {reference:.2%}, int8 {fast:.2%}: {lost:.2f} points lost, "
-        f"{job.packaging.max_int8_drop:.2f} allowed, so {served} counts"
-    )
-    return served
+    return decide(f"{rows} rows of all folds", reference, fast, job.packaging, "counts")

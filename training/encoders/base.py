@@ -1,5 +1,6 @@
 """The pretrained encoder that a run starts from: a directory, or a name on the Hugging Face hub."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,11 @@ class Base:
     directory: Path
     sha256: str
     tokenizer_json: str = field(repr=False)
+
+    @property
+    def tokenizer_sha256(self) -> str:
+        """Of `tokenizer_json`, in hexadecimal."""
+        return hashlib.sha256(self.tokenizer_json.encode()).hexdigest()
 
 
 def local_directory(name: str | None) -> Path | None:

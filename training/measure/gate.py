@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from training.data.reviews import Reviews, drawn
 from training.io.progress import say
-from training.measure.evaluate import Answer, Evaluation, classify_all, evaluate, open_classifier, score_all
+from training.measure.evaluate import Answer, classify_all, evaluate, open_classifier, score_all
 from training.settings import PackageSettings
 
 REFERENCE = "fp32"
@@ -62,12 +62,7 @@ def choose_served(
     reference, fast = _measure(bundle, REFERENCE, gate_rows, kept), _measure(bundle, FAST, test, kept)
     fast_on_gate = Measured([fast.answers[row] for row in rows], gate_rows.labels)
     slow, quick = (evaluate(each.answers, each.truth, labels) for each in (reference, fast_on_gate))
-    lost = points_lost(slow, quick)
-    served = FAST if lost <= settings.max_int8_drop else FALLBACK
-    say(
-        f"int8 gate on {len(rows)} rows: fp32 {slow.accuracy:.2%}, int8 {quick.accuracy:.2%}: "
-        f"{lost:.2f} points lost, {settings.max_int8_drop:.2f} allowed, so {served} is served"
-    )
+    served = decide(f"{len(rows)} rows", slow.accuracy, quick.accuracy, settings, "is served")
     if slow.warning:
         say(f"{slow.warning}: the gate has compared two models that are guessing")
     measured = {REFERENCE: reference, FAST: fast, f"{FAST}, on the rows of {REFERENCE}": fast_on_gate}
@@ -76,9 +71,23 @@ def choose_served(
     return Judged(served, measured)
 
 
-def points_lost(reference: Evaluation, other: Evaluation) -> float:
-    """Percentage points of accuracy that `other` is below `reference`; negative if it is above."""
-    return round(100 * (reference.accuracy - other.accuracy), 6)
+def decide(rows: str, reference: float, fast: float, settings: PackageSettings, effect: str) -> str:
+    """int8 if it loses at most as many points against fp32 as `settings` allow, else bf16; the decision is printed.
+
+    Args:
+        rows: what both were asked, in words.
+        reference: accuracy of fp32, 0 to 1.
+        fast: accuracy of int8 on the same rows.
+        settings: how much may be lost.
+        effect: what becomes of the variant, as a verb.
+    """
+    lost = round(100 * (reference - fast), 6)
+    variant = FAST if lost <= settings.max_int8_drop else FALLBACK
+    say(
+        f"int8 gate on {rows}: fp32 {reference:.2%}, int8 {fast:.2%}: {lost:.2f} points lost, "
+        f"{settings.max_int8_drop:.2f} allowed, so {variant} {effect}"
+    )
+    return variant
 
 
 def choose_by_agreement(bundle: Path, texts: Sequence[str], least: float) -> tuple[str, dict[str, float]]:
