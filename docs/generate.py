@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from consumer.flags import described, groups, is_secret
-from consumer.model.language import LANGUAGES
-from consumer.model.profile import Feature
+from consumer.model.bundle.profile import Feature
+from consumer.model.texts.language import LANGUAGES
 from consumer.records.fault import Reason
 from consumer.service.stopwatch import Activity, Stage
 from consumer.service.table import (

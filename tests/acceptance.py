@@ -20,7 +20,7 @@ from tests import oracle
 from tests.kafka_helpers import Record, Topics, committed_offsets, end_offsets, read_all
 from tests.worker_process import WorkerProcess, wait_until
 from training.data.reviews import draw, read_reviews
-from training.measure.report import LIMIT_SEED
+from training.measure.reports.report import LIMIT_SEED
 
 TOPICS = ("reviews", "reviews.labeled", "reviews.dlq")
 PARTITIONS = 4

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from prometheus_client import Gauge
 
+from consumer.model.bundle.profile import Answered, Feature, Profile
 from consumer.model.labeller import Labeller, Scored
-from consumer.model.language import language_of
-from consumer.model.profile import Answered, Feature, Profile
+from consumer.model.texts.language import language_of
 from consumer.records.outcomes import Outcome
 from consumer.records.outgoing import Outgoing
 from consumer.records.record import Record

@@ -22,10 +22,10 @@ from kafka import KafkaConsumer, codec
 from consumer.cli import report
 from consumer.errors import ReviewsError
 from consumer.kafka.publisher import Step
-from consumer.model.batching import BatchPolicy, TokenBatch
-from consumer.model.bundle import Bundle
+from consumer.model.bundle.loading import Bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines.base import EngineFailure, Logits
+from consumer.model.inference.batching import BatchPolicy, TokenBatch
 from consumer.model.opening import AnyBundle
 from consumer.run import add_arguments, serve
 from consumer.service import logs

@@ -61,7 +61,7 @@ PREPARATION, SWAP = "consumer/serving/preparation.py", "consumer/serving/swap.py
 ASSIGNMENT, WORKER, LINEAGE = "consumer/kafka/assignment.py", "consumer/worker.py", "consumer/kafka/lineage.py"
 LOSSES, DRAIN = "consumer/kafka/losses.py", "consumer/kafka/drain.py"
 READING = "consumer/kafka/reading.py"
-BUNDLE_FILES, OPENVINO = "consumer/model/files.py", "consumer/model/engines/openvino.py"
+BUNDLE_FILES, OPENVINO = "consumer/model/bundle/files.py", "consumer/model/engines/openvino.py"
 UNPADDED = "consumer/model/engines/unpadded.py"
 CASCADE, MEMBERS = "consumer/model/cascade/labeller.py", "consumer/model/cascade/bundle.py"
 START, SETTINGS, FIXES = "consumer/kafka/start.py", "consumer/settings/topics.py", "consumer/kafka/fixes/__init__.py"
@@ -467,7 +467,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a GPU that computes padding gets texts in parts",
-        (Change("consumer/model/computation.py", " and not self._shapes.policy.pads", ""),),
+        (Change("consumer/model/inference/computation.py", " and not self._shapes.policy.pads", ""),),
         "tests/unit/test_background.py::test_where_padding_is_computed_all_texts_share_batches",
     ),
     Mutation(
@@ -493,7 +493,11 @@ MUTATIONS = (
     ),
     Mutation(
         "without padding, a text without a token costs nothing",
-        (Change("consumer/model/batching.py", "np.maximum(self.mask.sum(axis=1), 1).sum()", "self.mask.sum()"),),
+        (
+            Change(
+                "consumer/model/inference/batching.py", "np.maximum(self.mask.sum(axis=1), 1).sum()", "self.mask.sum()"
+            ),
+        ),
         "tests/training/test_unpadded.py::test_a_text_without_a_token_harms_no_other",
     ),
     Mutation(
@@ -817,7 +821,7 @@ MUTATIONS = (
         "the profile of another model is served with a bundle",
         (
             Change(
-                "consumer/model/profile.py",
+                "consumer/model/bundle/profile.py",
                 "    if set(profile.features[Feature.LABEL].names) != set(labels):\n",
                 "    if not labels:\n",
             ),

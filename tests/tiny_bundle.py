@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from consumer.model import no_telemetry  # noqa: F401 - has to come before openvino
-from consumer.model.manifest import FileSum, Golden, GoldenText, Manifest, Variant
+from consumer.model.bundle.manifest import FileSum, Golden, GoldenText, Manifest, Variant
 
 LABELS = ("neg", "pos")
 MAX_LENGTH = 40

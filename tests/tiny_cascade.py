@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from consumer.model.bundle.manifest import Calibration, FileSum, Golden, GoldenText, Source
 from consumer.model.cascade.manifest import CascadeManifest, Member, PassedOn
-from consumer.model.manifest import Calibration, FileSum, Golden, GoldenText, Source
 from tests.tiny_bundle import LABELS, TOLERANCE, positive_probability, write_tiny_bundle
 
 BELOW = 0.8

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import openpyxl
 
-from consumer.model.encoder import Encoded
+from consumer.model.texts.encoder import Encoded
 
 NEUTRAL = ("the", "film", "story", "actor", "scene", "music", "was", "and", "with", "a", "plot", "ending")
 CLEAR = {"neg": ("bad", "awful", "boring", "poor"), "pos": ("good", "great", "moving", "fine")}

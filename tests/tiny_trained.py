@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from consumer.model.manifest import Golden, GoldenText, Variant
+from consumer.model.bundle.manifest import Golden, GoldenText, Variant
 from tests.tiny_bundle import seal
 from tests.tiny_encoder import make_base, write_reviews
 
@@ -16,8 +16,8 @@ def write_trained_bundle(directory: Path) -> Path:
     import torch
     from torch import nn
 
-    from consumer.model.encoder import Encoder
-    from consumer.model.reading import Reading, Truncation
+    from consumer.model.texts.encoder import Encoder
+    from consumer.model.texts.reading import Reading, Truncation
     from training.data.reviews import read_reviews
     from training.encoders.base import find_base, load_classifier, quiet_transformers
     from training.packaging.export import export_tokenizer, export_torch

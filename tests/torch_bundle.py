@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from consumer.model.manifest import Golden, GoldenText
+from consumer.model.bundle.manifest import Golden, GoldenText
 from tests.tiny_bundle import seal
 
 GOLDEN_TEXTS = ("A wonderful film.", "A film so bad that I left. " * 40)

@@ -18,7 +18,7 @@ from training.loop.masked import LEAST_TOKENS, MaskedRows, Masking, TokenLoss, r
 from training.loop.run import Lesson, Saving, begin, train
 from training.loop.state import Validation
 from training.loop.validation import measure_tokens
-from training.measure.kept_answers import key_sha256, texts_sha256
+from training.measure.answering.kept_answers import key_sha256, texts_sha256
 from training.settings import AdaptSettings, FitSettings
 
 #: Tokens of a piece at most, unless more are asked for: the cost of attention grows with its square.

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from consumer.model.manifest import Manifest
-from consumer.model.reading import Reading
-from consumer.model.text import AS_THEY_ARE
+from consumer.model.bundle.manifest import Manifest
+from consumer.model.texts.cleaning import AS_THEY_ARE
+from consumer.model.texts.reading import Reading
 from training.adoption.bundle import Adopted, Findings, write_bundle
 from training.adoption.config import load_config, outputs, read_facts
 from training.adoption.find import Checkpoint, find_checkpoint

@@ -9,7 +9,7 @@ import numpy as np
 
 from consumer.errors import UsageError
 from consumer.flags import version
-from consumer.model.manifest import Source
+from consumer.model.bundle.manifest import Source
 from training.data.corpus import check_no_test_file, is_labelled, read_corpus, without_repeats, without_tests
 from training.data.duplicates import digests, without_duplicates
 from training.data.prepare import (
@@ -31,7 +31,7 @@ from training.io.output import check_directory, check_not_read
 from training.io.progress import say
 from training.loop.run import Interrupted, within_memory
 from training.loop.state import Decided
-from training.measure.kept_answers import texts_sha256
+from training.measure.answering.kept_answers import texts_sha256
 from training.settings import AnswerSettings
 from training.teachers.answer_files import SHARDS, AnswerFiles, Header, HeldOut, read_header
 from training.teachers.find import check_labels, find_teacher

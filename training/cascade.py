@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.errors import UsageError
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle.loading import Bundle, load_bundle
 from training.data.leaks import find_leaks
 from training.data.prepare import DEFAULTS, DataOptions, prepare_test, read_and_report
 from training.data.reviews import Reviews, draw
 from training.io.progress import say
 from training.measure.calibrate import MIN_ROWS
-from training.measure.cascade import ask, decide, measure
+from training.measure.cascades.choosing import ask, decide, measure
 from training.measure.evaluate import check_known_labels
-from training.measure.report import LIMIT_SEED
+from training.measure.reports.report import LIMIT_SEED
 from training.packaging.cascade import Timing, check_beside, write_cascade
 from training.packaging.cascade_views import as_text
 from training.packaging.sealing import check_name, check_outside, check_replaceable

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from consumer.model.encoder import Encoder
-from consumer.model.manifest import Manifest, Source
+from consumer.model.bundle.manifest import Manifest, Source
+from consumer.model.texts.encoder import Encoder
 from training.data.prepare import DEFAULTS, DataOptions, Prepared
 from training.data.reviews import Reviews
 from training.encoders.base import Base, check_length
@@ -19,9 +19,9 @@ from training.loop.run import Interrupted, Saving
 from training.loop.state import Machine, RunState, best_epoch
 from training.loop.step import TrainingRows
 from training.loop.tensorboard import ReportTo, check_report_to
+from training.measure.answering.kept_answers import rows_sha256, texts_sha256
 from training.measure.evaluate import Evaluation
 from training.measure.gate import Judged, Measured
-from training.measure.kept_answers import rows_sha256, texts_sha256
 from training.packaging import record as records
 from training.packaging.package import package
 from training.packaging.record import RECORD, BaseRecord, DataPart, FoldsRecord, RunRecord

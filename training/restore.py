@@ -8,13 +8,13 @@ from typing import Any
 
 import consumer.model.no_telemetry  # noqa: F401 - before openvino
 from consumer.errors import BundleError, UsageError
-from consumer.model.batching import BatchPolicy, TokenBatch
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle.loading import Bundle, load_bundle
+from consumer.model.bundle.manifest import TOKENIZER
 from consumer.model.classifier import Classifier
 from consumer.model.engines.base import EngineFailure, Logits
 from consumer.model.engines.openvino import in_memory, the_core
+from consumer.model.inference.batching import BatchPolicy, TokenBatch
 from consumer.model.labeller import Scored
-from consumer.model.manifest import TOKENIZER
 from training.data.prepare import ADAPTED
 from training.encoders.graph import config_of, weights_of
 from training.io.output import check_directory, write_text

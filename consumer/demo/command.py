@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from consumer.errors import BundleError, UsageError
-from consumer.model.embedded import STUDENT, default, located
-from consumer.model.manifest import MANIFEST
+from consumer.model.bundle.embedded import STUDENT, default, located
+from consumer.model.bundle.manifest import MANIFEST
 
 DEFAULT_RATE = 20.0
 MAX_RATE = 10_000.0

@@ -19,13 +19,13 @@ from itertools import takewhile
 import numpy as np
 
 from consumer.errors import BundleError, GaveUp
-from consumer.model.averaging import MeanLogits, averaged
-from consumer.model.bundle import Bundle
-from consumer.model.computation import Computation, Shapes
-from consumer.model.encoder import Encoded, Encoder, TokenIds
+from consumer.model.bundle.loading import Bundle
 from consumer.model.engines.base import Engine, EngineFailure
+from consumer.model.inference.averaging import MeanLogits, averaged
+from consumer.model.inference.computation import Computation, Shapes
+from consumer.model.inference.rate import Rate, fitting
 from consumer.model.labeller import Classified, Failed, Scored, Stats
-from consumer.model.rate import Rate, fitting
+from consumer.model.texts.encoder import Encoded, Encoder, TokenIds
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from consumer.model.bundle import Bundle
+from consumer.model.bundle.loading import Bundle
 from consumer.model.engines.cores import CGROUPS, own_group
 from consumer.settings.worker import MOST_THREADS
 

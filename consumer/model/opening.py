@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from consumer.errors import BundleError
-from consumer.model.bundle import Bundle
+from consumer.model.bundle.loading import Bundle
 from consumer.model.cascade.bundle import CascadeBundle, load
 from consumer.model.cascade.labeller import Cascade
 from consumer.model.classifier import Classifier

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from consumer.model.labeller import Scored
-from consumer.model.language import UNDETERMINED, language_of
+from consumer.model.texts.language import UNDETERMINED, language_of
 from consumer.records.fault import Fault, Reason
 from consumer.records.foreign_headers import foreign_headers
 from consumer.records.messages import Model, dead_letter_headers, prediction_json, source_headers

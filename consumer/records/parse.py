@@ -12,7 +12,7 @@ from typing import Any
 
 import jiter
 
-from consumer.model.text import is_blank
+from consumer.model.texts.cleaning import is_blank
 from consumer.records.fault import Detail, Fault, Reason
 from consumer.records.not_json import REGISTRY_FRAME_BYTES, REGISTRY_MAGIC, why_not_json
 from consumer.records.record import Record

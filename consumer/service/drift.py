@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from prometheus_client import Gauge
 
+from consumer.model.bundle.profile import Answered, Feature, Places, Profile, divergence
 from consumer.model.labeller import Scored
-from consumer.model.profile import Answered, Feature, Places, Profile, divergence
 from consumer.records.outcomes import Outcome
 
 log = logging.getLogger(__name__)

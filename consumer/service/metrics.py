@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
+from consumer.model.bundle.profile import Profile
 from consumer.model.cascade.manifest import CascadeManifest
 from consumer.model.labeller import Scored, Stats
-from consumer.model.profile import Profile
 from consumer.records.events import Events
 from consumer.records.fault import Fault
 from consumer.records.messages import Model

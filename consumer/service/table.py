@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
 from consumer.flags import version
-from consumer.model.language import LANGUAGES
+from consumer.model.texts.language import LANGUAGES
 from consumer.records.fault import Reason
 from consumer.service.stopwatch import Activity, Stage
 

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from consumer.model.embedded import located
-from consumer.model.manifest import MANIFEST
+from consumer.model.bundle.embedded import located
+from consumer.model.bundle.manifest import MANIFEST
 
 #: Device, inode, size and time of change of the manifest, after device and inode of the directory, links followed.
 #: None for what is not there. It differs if another directory was renamed into place, a link on the way to it was

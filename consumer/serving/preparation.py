@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable
 
 from consumer.errors import BundleError
-from consumer.model.bundle import Bundle
+from consumer.model.bundle.files import read_manifest
+from consumer.model.bundle.loading import Bundle
 from consumer.model.cascade.bundle import load, models
-from consumer.model.files import read_manifest
 from consumer.model.memory import free_bytes, opening_bytes
 from consumer.model.opening import AnyBundle
 from consumer.service.table import SwapEnd

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from consumer.model.bundle.profile import Profile
 from consumer.model.cache import Cache
 from consumer.model.cascade.bundle import CascadeBundle
 from consumer.model.cascade.manifest import CascadeManifest
 from consumer.model.labeller import Labeller
 from consumer.model.opening import AnyBundle
-from consumer.model.profile import Profile
 from consumer.records.messages import Model
 from consumer.serving.canary import Answers, Canary
 from consumer.settings import WorkerSettings

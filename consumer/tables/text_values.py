@@ -8,7 +8,7 @@ import datetime
 import numbers
 from typing import Any
 
-from consumer.model.text import is_blank
+from consumer.model.texts.cleaning import is_blank
 from consumer.tables.table import Percentage
 
 NO_TEXT = "no text"

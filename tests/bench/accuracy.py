@@ -11,9 +11,9 @@ import numpy as np
 from tests.bench.contestants import Contestant, Run
 from tests.bench.rounds import SEED
 from training.data.reviews import Reviews
-from training.measure.answers import Flags
+from training.measure.answering.answers import Flags
+from training.measure.cascades.routing import Loss, lost
 from training.measure.evaluate import wilson_interval
-from training.measure.routing import Loss, lost
 
 #: Reviews that a contestant answers by itself, to show that it gives the labels of those whose answers it shares.
 SHOWN = 24

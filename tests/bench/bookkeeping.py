@@ -19,12 +19,12 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from consumer.model.cache import Cache
 from consumer.model.classifier import Classifier
 from consumer.model.labeller import Classified, Scored, Stats
-from consumer.model.language import language_of
-from consumer.model.text import clean
+from consumer.model.texts.cleaning import clean
+from consumer.model.texts.language import language_of
 from consumer.records.outcomes import Outcome
 from consumer.records.outgoing import Outgoing
 from consumer.records.poll import Channel

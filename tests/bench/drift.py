@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from consumer.model.bundle.profile import Answered, Feature, Profile
 from consumer.model.cascade.bundle import load
 from consumer.model.opening import open_labeller
-from consumer.model.profile import Answered, Feature, Profile
 from tests.drifting import answers, looks, loud_after
 from tests.other_texts import complaints, german_reviews
 from training.data.reviews import drawn, read_reviews
-from training.measure.report import LIMIT_SEED
+from training.measure.reports.report import LIMIT_SEED
 
 SEED = 7
 

@@ -27,8 +27,8 @@ from pathlib import Path
 from consumer.demo import sample
 from consumer.errors import BundleError, GaveUp, UsageError
 from consumer.local.broker import LocalBroker
-from consumer.model.encoder import Encoder
 from consumer.model.engines.cores import available_cores
+from consumer.model.texts.encoder import Encoder
 from tests.bench.accuracy import draw_rows
 from tests.bench.contestants import Contestant, Run, numbered
 from tests.bench.end_to_end import EndToEnd

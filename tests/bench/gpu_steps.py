@@ -14,12 +14,12 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from consumer.model.batching import TokenBatch, pad, plan, rounded
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from consumer.model.classifier import Classifier
-from consumer.model.encoder import Encoder, TokenIds
 from consumer.model.engines.base import EngineFailure
 from consumer.model.engines.torch import GPU_TOKENS, open_torch
+from consumer.model.inference.batching import TokenBatch, pad, plan, rounded
+from consumer.model.texts.encoder import Encoder, TokenIds
 from tests.bench.engines import texts_of
 from tests.bench.limit import DEPTH, WIDTH, flop_per_review
 from tests.torch_bundle import write_torch_bundle

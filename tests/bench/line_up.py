@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle.loading import Bundle, load_bundle
 from consumer.model.cascade.bundle import CascadeBundle, load, models
-from consumer.model.encoder import Encoder
 from consumer.model.opening import AnyBundle
+from consumer.model.texts.encoder import Encoder
 from tests.bench.contestants import Contestant, Run, alone, other, own, through
 from tests.bench.goals import Rows
 from tests.bench.peers import YARDSTICK, load_peers

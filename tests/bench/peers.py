@@ -13,8 +13,8 @@ import numpy as np
 from safetensors import SafetensorError
 
 from consumer.errors import UsageError
-from consumer.model.bundle import Bundle
-from consumer.model.manifest import TOKENIZER
+from consumer.model.bundle.loading import Bundle
+from consumer.model.bundle.manifest import TOKENIZER
 from tests.bench.contestants import Contestant, Run
 from tests.bench.onnx_peer import OnnxPeer
 from training.restore import restored

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from consumer.model.bundle.manifest import MANIFEST
 from consumer.model.cascade.bundle import CascadeBundle
-from consumer.model.manifest import MANIFEST
 from tests.tiny_cascade import seal
 from training.packaging.record import BUNDLE_RECORD
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from consumer.errors import ReviewsError, UsageError
-from consumer.model.encoder import Encoder
+from consumer.model.texts.encoder import Encoder
 from consumer.tables.options import count
 from tests.bench.limit import flop_per_review
 from tests.bench.peers import KTRAIN_MAXLEN

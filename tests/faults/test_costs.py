@@ -15,12 +15,12 @@ from consumer.kafka.broker import Broker
 from consumer.kafka.fixes import positions
 from consumer.kafka.publisher import Step
 from consumer.local.broker import LocalBroker
-from consumer.model.batching import TokenBatch
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from consumer.model.cascade.bundle import load
 from consumer.model.cascade.labeller import Cascade
 from consumer.model.classifier import Classifier
 from consumer.model.engines.base import Engine, EngineFailure, Logits
+from consumer.model.inference.batching import TokenBatch
 from consumer.model.labeller import Labeller
 from consumer.model.opening import open_labeller
 from consumer.records.messages import Model

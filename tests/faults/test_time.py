@@ -9,7 +9,7 @@ from kafka.producer.sender import Sender
 
 from consumer.kafka.broker import Broker
 from consumer.kafka.publisher import Step
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from consumer.model.classifier import Classifier
 from consumer.records.messages import Model
 from consumer.records.outgoing import Outgoing

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from consumer.errors import GaveUp, UsageError
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from tests.bench import engines, gpu, onnx_peer
 from tests.bench.peers import load_peers
 from tests.tiny_bundle import write_tiny_bundle

@@ -36,7 +36,7 @@ def test_nothing_is_reported_to_anyone(tmp_path: Path) -> None:
     bundle, home = write_tiny_bundle(tmp_path / "bundle"), tmp_path / "home"
     home.mkdir()
     code = (
-        "import sys, pathlib\nfrom consumer.model.bundle import load_bundle\n"
+        "import sys, pathlib\nfrom consumer.model.bundle.loading import load_bundle\n"
         "from consumer.model.engines import open_engine\n"
         f"open_engine(load_bundle(pathlib.Path({str(bundle)!r})))\n"
         "assert sys.modules['openvino_telemetry'] is None\n"

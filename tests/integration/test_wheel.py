@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from consumer.local import jars
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 
 ROOT = Path(__file__).parents[2]
 UV = ROOT / ".uv/bin/uv"

@@ -10,9 +10,9 @@ import pytest
 from huggingface_hub import ModelCard, constants
 
 from consumer.errors import BundleError, UsageError
-from consumer.model.bundle import load_bundle
-from consumer.model.reading import Reading, Truncation
-from consumer.model.text import AS_THEY_ARE
+from consumer.model.bundle.loading import load_bundle
+from consumer.model.texts.cleaning import AS_THEY_ARE
+from consumer.model.texts.reading import Reading, Truncation
 from tests.fake_hub import FakeHub, running
 from tests.tiny_bundle import INT8, _write_graph, seal, write_tiny_bundle
 from tests.tiny_checkpoints import change_config

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pytest
 
 from consumer.errors import UsageError
-from consumer.model.batching import pad
-from consumer.model.bundle import load_bundle
-from consumer.model.encoder import Encoder, bare_tokenizer
+from consumer.model.bundle.loading import load_bundle
 from consumer.model.engines import open_engine
 from consumer.model.engines.openvino import in_memory, the_core
+from consumer.model.inference.batching import pad
 from consumer.model.labeller import Scored
+from consumer.model.texts.encoder import Encoder, bare_tokenizer
 from tests.tiny_checkpoints import POSITIONS, write_checkpoint
 from tests.tiny_encoder import CLEAR, NEUTRAL
 from training.adoption.families import FAMILIES

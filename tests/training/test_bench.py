@@ -40,7 +40,7 @@ def task(files: list[str]) -> "Task":
     """Two steps of 8 reviews."""
     import torch
 
-    from consumer.model.encoder import Encoder
+    from consumer.model.texts.encoder import Encoder
     from tests.bench.training_task import Task
     from training.data.reviews import read_reviews
     from training.encoders.base import find_base

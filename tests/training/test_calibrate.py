@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.errors import BundleError
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
+from consumer.model.bundle.manifest import Calibration, Source
 from consumer.model.labeller import Scored
-from consumer.model.manifest import Calibration, Source
 from tests.tiny_bundle import WORTH, positive_probability, seal, write_tiny_bundle
 from tests.tiny_encoder import write_table
 from training.cli import main

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from consumer.model.bundle.manifest import Source
 from consumer.model.cascade.bundle import CascadeBundle, load
-from consumer.model.manifest import Source
 from consumer.model.opening import load_labeller
 from tests.tiny_bundle import positive_probability, write_tiny_bundle
 from tests.tiny_encoder import write_table as write_rows
 from training.cli import main
 from training.comparison.contestants import measure_bundle
 from training.data.reviews import file_sha256, read_reviews
-from training.measure.routing import Loss, choose, lost, passed_on_range, route
+from training.measure.cascades.routing import Loss, choose, lost, passed_on_range, route
 from training.predictor import Predictor
 
 pytestmark = pytest.mark.training

@@ -475,7 +475,7 @@ def test_a_bundle_that_was_trained_on_the_test_file_is_exposed(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its accuracy stands in the table only beside that remark."""
-    from consumer.model.manifest import Source
+    from consumer.model.bundle.manifest import Source
     from tests.tiny_bundle import seal, write_tiny_bundle
     from training.data.reviews import file_sha256
 
@@ -540,8 +540,8 @@ def test_encoders_are_trained_by_the_run_of_fit(files: list[str], tmp_path: Path
     """
     import pandas as pd
 
-    from consumer.model.bundle import load_bundle
-    from consumer.model.manifest import Source
+    from consumer.model.bundle.loading import load_bundle
+    from consumer.model.bundle.manifest import Source
     from tests.tiny_bundle import seal, write_tiny_bundle
     from training.data.reviews import file_sha256
 

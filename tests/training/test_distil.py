@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
 from consumer.model.labeller import Scored
@@ -248,8 +248,8 @@ def test_a_student_learns_what_its_teacher_attends_to(
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from consumer.model.encoder import Encoder
-    from consumer.model.reading import Reading, Truncation
+    from consumer.model.texts.encoder import Encoder
+    from consumer.model.texts.reading import Reading, Truncation
 
     def attention_of(bundle: Path, texts: Sequence[str]) -> Any:
         model: Any = AutoModelForSequenceClassification.from_pretrained(bundle, attn_implementation="eager").eval()

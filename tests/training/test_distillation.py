@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from consumer.model.reading import Truncation
+from consumer.model.texts.reading import Truncation
 from training.settings import DistilSettings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from consumer.tools.label.explanation import as_rich, headline, top_lines
 from tests.tiny_bundle import POISON, WORTH, seal, write_tiny_bundle
 from training.cli import main
 from training.measure.evaluate import open_classifier
-from training.measure.explain_views import as_html
+from training.measure.reports.explanation import as_html
 
 pytestmark = pytest.mark.training
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.model.bundle import load_bundle
-from consumer.model.manifest import Manifest
+from consumer.model.bundle.loading import load_bundle
+from consumer.model.bundle.manifest import Manifest
 from tests.tiny_encoder import make_base, write_reviews
 from tests.training_run import interrupt_after, kill_after, record_in, step_of, weights_of
 from training.cli import main
@@ -210,7 +210,7 @@ def served_accuracy(manifest: Manifest) -> float:
 
 def test_golden_texts_pin_both_labels(fitted: Path) -> None:
     """A bundle with swapped labels cannot answer its golden texts, whatever its model knows."""
-    from consumer.model.manifest import Golden
+    from consumer.model.bundle.manifest import Golden
 
     golden = Golden.model_validate_json((fitted / "golden.json").read_bytes())
     answers = [text.probabilities["fp32"] for text in golden.texts]

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 import training
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from tests.tiny_encoder import make_base, write_reviews, write_table
 from tests.training_run import TrainedError, record_in, step_of
 from training.cli import main
@@ -26,8 +26,8 @@ from training.data.duplicates import digests
 from training.data.leaks import find_leaks, near_groups
 from training.data.reviews import Reviews, read_reviews
 from training.io.progress import ProgressBar
+from training.measure.answering.kept_answers import rows_sha256
 from training.measure.evaluate import Evaluation
-from training.measure.kept_answers import rows_sha256
 from training.notebook.results import FitResult
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]

@@ -54,7 +54,7 @@ KILLED_IN_THE_THIRD_CHUNK = """
 import os, signal, sys
 from pathlib import Path
 from tests.training import test_kept_answers as t
-from training.measure.kept_answers import KeptAnswers
+from training.measure.answering.kept_answers import KeptAnswers
 
 append, written = KeptAnswers.append, []
 
@@ -112,7 +112,7 @@ def test_two_processes_that_measure_the_same_at_once_leave_nothing_wrong(
     bundle: Path, tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both write the first chunk, one after the other: the third process uses it once, and asks for the rest."""
-    from training.measure.kept_answers import KeptAnswers
+    from training.measure.answering.kept_answers import KeptAnswers
 
     append = KeptAnswers.append
 
@@ -203,7 +203,7 @@ def test_a_run_that_is_stopped_while_it_measures_resumes_there(
     tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C after 256 of 300 test rows: one line; then the same command trains and measures nothing twice."""
-    from training.measure.kept_answers import KeptAnswers
+    from training.measure.answering.kept_answers import KeptAnswers
 
     make_base(tmp_path / "base")
     train = write_reviews(tmp_path / "train.xlsx", 96, seed=1)

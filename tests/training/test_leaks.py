@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import UsageError
-from consumer.model.text import normalised
+from consumer.model.texts.cleaning import normalised
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_encoder import write_table
 from training.cli import main

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from consumer.model.encoder import Encoder
-from consumer.model.reading import Reading, Truncation
+from consumer.model.texts.encoder import Encoder
+from consumer.model.texts.reading import Reading, Truncation
 from tests.tiny_encoder import make_base, write_reviews
 from training.loop.batches import (
     POOLED_STEPS,

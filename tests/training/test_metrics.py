@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from training.measure.answers import (
+from training.measure.answering.answers import (
     BINS,
     Answers,
     as_arrays,

@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 
 import training
 from consumer.errors import GaveUp, UsageError
-from consumer.model.bundle import load_bundle
-from consumer.model.manifest import Source
+from consumer.model.bundle.loading import load_bundle
+from consumer.model.bundle.manifest import Source
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_encoder import write_reviews
 from training.baselines.settings import BaselineSettings
@@ -239,7 +239,7 @@ def a_linear_model(directory: Path) -> tuple[str, Callable[[], None]]:
 
 def kept_answers(directory: Path) -> tuple[str, Callable[[], None]]:
     """To one text, after the file was started."""
-    from training.measure.kept_answers import KeptAnswers
+    from training.measure.answering.kept_answers import KeptAnswers
 
     bundle = load_bundle(write_tiny_bundle(directory / "bundle"))
     kept = KeptAnswers(directory / "answers", bundle, "fp32", ["good"])

@@ -431,7 +431,7 @@ def test_ctrl_c_keeps_what_was_labelled_and_says_where(
         def update(self, done: int, note: str = "") -> None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("training.measure.labelling.ProgressBar", Interrupting)
+    monkeypatch.setattr("training.measure.answering.label_files.ProgressBar", Interrupting)
     (tmp_path / "in.txt").write_text("great\n" * 3, encoding="utf-8")
     out = tmp_path / "out.txt"
     assert main(["predict", "--bundle", str(tiny), str(tmp_path / "in.txt"), "--out", str(out)]) == 130

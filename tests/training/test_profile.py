@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle.loading import Bundle, load_bundle
+from consumer.model.bundle.manifest import PROFILE, Source
+from consumer.model.bundle.profile import Answered, Feature, Places, divergence
 from consumer.model.cascade.bundle import CascadeBundle, load
-from consumer.model.manifest import PROFILE, Source
-from consumer.model.profile import Answered, Feature, Places, divergence
 from tests.tiny_bundle import WORTH, write_tiny_bundle
 from tests.tiny_cascade import SCALES, write_tiny_cascade
 from tests.training.test_calibrate import calibrated, refusal, write_overconfident
@@ -215,7 +215,7 @@ def test_what_came_with_the_program_is_not_changed(
 ) -> None:
     """A name that leads to the bundle in the wheel: copy it first."""
     bundle = write_tiny_bundle(tmp_path / "bundle")
-    monkeypatch.setattr("consumer.model.files.located", lambda path: bundle if path == Path("student") else path)
+    monkeypatch.setattr("consumer.model.bundle.files.located", lambda path: bundle if path == Path("student") else path)
     monkeypatch.chdir(texts.parent)
     assert "copy" in refusal(capsys, profiled(Path("student"), texts))
     assert not (bundle / PROFILE).exists()

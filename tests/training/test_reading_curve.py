@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_cascade import write_tiny_cascade
 from tests.tiny_encoder import write_table
 from training.cli import main
 from training.data.reviews import Reviews
-from training.measure.curve import Point, with_front
-from training.measure.load import is_loaded
-from training.measure.reading_curve import measure_readings, positions
+from training.measure.curves.load import is_loaded
+from training.measure.curves.points import Point, with_front
+from training.measure.curves.reading_curve import measure_readings, positions
 
 pytestmark = pytest.mark.training
 
@@ -68,7 +68,7 @@ def test_a_kept_answer_is_not_asked_again(bundle: Path, tmp_path: Path, monkeypa
     """After a kill, the same command asks the model only what is missing; each way has answers of its own."""
     first = measure_readings(load_bundle(bundle), None, reviews(), tmp_path, lengths=(24,))
     asked: list[int] = []
-    monkeypatch.setattr("training.measure.reading_curve.score", lambda _, texts: asked.append(len(texts)))
+    monkeypatch.setattr("training.measure.curves.reading_curve.score", lambda _, texts: asked.append(len(texts)))
     again = measure_readings(load_bundle(bundle), None, reviews(), tmp_path, lengths=(24,))
     assert asked == []
     assert len(list(tmp_path.iterdir())) == len(first.points) == 4

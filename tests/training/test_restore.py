@@ -9,7 +9,7 @@ import pytest
 
 import training.restore
 from consumer.errors import BundleError, GaveUp, UsageError
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from tests.tiny_trained import write_trained_bundle
 from training.cli import main
 from training.data.prepare import learnt_from

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from consumer.errors import BundleError, GaveUp
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from tests.tiny_bundle import seal, write_tiny_bundle
 from training.packaging import sealing
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from consumer.errors import UsageError
-from consumer.model.encoder import Encoder
-from consumer.model.reading import Reading, Truncation, Windows
+from consumer.model.texts.encoder import Encoder
+from consumer.model.texts.reading import Reading, Truncation, Windows
 from tests.int8_size import TOKEN_BYTES, graph_bytes, weight_bytes
 from tests.tiny_encoder import CLEAR, NEUTRAL, make_base
 from training.settings import DistilSettings

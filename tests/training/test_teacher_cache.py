@@ -218,8 +218,8 @@ def test_a_checkpoint_and_its_bundle_answer_alike_and_give_hidden_states(trained
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from consumer.model.encoder import Encoder
-    from consumer.model.reading import Reading, Truncation
+    from consumer.model.texts.encoder import Encoder
+    from consumer.model.texts.reading import Reading, Truncation
 
     texts = ("the film was good good", "bad bad awful plot", "the story")
     served = answers(find(trained), tmp_path, texts)
@@ -249,8 +249,8 @@ def test_a_teacher_tells_what_its_first_token_attends_to(
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from consumer.model.encoder import Encoder
-    from consumer.model.reading import Reading, Truncation
+    from consumer.model.texts.encoder import Encoder
+    from consumer.model.texts.reading import Reading, Truncation
     from training.teachers import teacher
 
     texts = ("the film was good good", "bad awful plot " * 20, "the story")

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from consumer.errors import BundleError
-from consumer.model.batching import pad, plan, rounded
-from consumer.model.bundle import Bundle, load_bundle
-from consumer.model.encoder import Encoded, Encoder
+from consumer.model.bundle.loading import Bundle, load_bundle
+from consumer.model.bundle.manifest import Golden, GoldenText
 from consumer.model.engines import open_engine
 from consumer.model.engines.base import Engine, EngineFailure
-from consumer.model.manifest import Golden, GoldenText
+from consumer.model.inference.batching import pad, plan, rounded
+from consumer.model.texts.encoder import Encoded, Encoder
 from tests.tiny_bundle import seal
 from tests.tiny_encoder import CLEAR, NEUTRAL, make_base
 

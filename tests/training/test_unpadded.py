@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer.model.batching import TokenBatch, pad
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle.loading import Bundle, load_bundle
 from consumer.model.engines.base import EngineFailure, Logits
 from consumer.model.engines.torch import GpuEngine, TorchEngine
+from consumer.model.inference.batching import TokenBatch, pad
 from tests.tiny_checkpoints import POSITIONS, write_checkpoint
 from tests.torch_bundle import write_torch_bundle
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from consumer.model.classifier import Classifier
-from consumer.model.encoder import Encoded, Encoder
 from consumer.model.engines import open_engine
 from consumer.model.labeller import Scored
-from consumer.model.reading import Reading, Truncation, Windows
+from consumer.model.texts.encoder import Encoded, Encoder
+from consumer.model.texts.reading import Reading, Truncation, Windows
 from tests.tiny_bundle import seal
 from tests.tiny_encoder import make_base, write_reviews
 from tests.tiny_trained import LABELS, TORCH, write_trained_bundle

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer.model.batching import BatchPolicy, TokenBatch
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle.loading import Bundle, load_bundle
 from consumer.model.classifier import Classifier
-from consumer.model.encoder import Encoder
 from consumer.model.engines import open_engine
 from consumer.model.engines.base import EngineFailure, Logits
+from consumer.model.inference.batching import BatchPolicy, TokenBatch
 from consumer.model.labeller import Scored
-from consumer.model.reading import Reading, Truncation, Windows
+from consumer.model.texts.encoder import Encoder
+from consumer.model.texts.reading import Reading, Truncation, Windows
 from tests.tiny_encoder import CLEAR, NEUTRAL, make_base, write_reviews, write_table
 from tests.training_run import end_before_packaging, finish, kill_after, weights_of
 from training.cli import main

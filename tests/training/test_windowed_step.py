@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.model.encoder import Encoded
+from consumer.model.texts.encoder import Encoded
 from tests.tiny_encoder import make_base
 from training.loop.batches import micro_batches
 from training.settings import StepSettings

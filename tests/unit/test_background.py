@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.errors import GaveUp
-from consumer.model.batching import BatchPolicy, TokenBatch
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle.loading import Bundle, load_bundle
 from consumer.model.classifier import TOKENISED_AT_ONCE, TOKENISED_IN_BACKGROUND, Classifier
 from consumer.model.engines import open_engine
 from consumer.model.engines.base import BackgroundEngine, Engine, EngineFailure, Logits
+from consumer.model.inference.batching import BatchPolicy, TokenBatch
 from consumer.model.labeller import Failed, Scored
 from tests.tiny_bundle import MAX_LENGTH, POISON, WORTH, positive_probability, write_tiny_bundle
 

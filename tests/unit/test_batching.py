@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.model.batching import BatchPolicy, pad, plan, rounded
+from consumer.model.inference.batching import BatchPolicy, pad, plan, rounded
 
 MAX_LENGTH = 512
 LENGTHS = st.lists(st.integers(1, MAX_LENGTH), max_size=300)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from consumer.errors import BundleError
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle.loading import Bundle, load_bundle
 from tests.tiny_bundle import FP32, GOLDEN_TEXTS, INT8, seal, write_tiny_bundle
 
 

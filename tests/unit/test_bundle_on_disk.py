@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from consumer.errors import BundleError
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.files import MOST_BYTES
+from consumer.model.bundle.loading import load_bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
-from consumer.model.files import MOST_BYTES
 from consumer.model.labeller import Scored
 from tests.tiny_bundle import FP32, write_tiny_bundle
 

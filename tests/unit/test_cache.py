@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
+from consumer.model.bundle.manifest import Manifest
 from consumer.model.cache import CLEANED_CHARACTERS, Cache
 from consumer.model.classifier import Classifier
-from consumer.model.encoder import UNCLEANED_CHARACTERS_PER_TOKEN
 from consumer.model.engines import open_engine
 from consumer.model.labeller import Classified, Failed, Scored, Stats
-from consumer.model.manifest import Manifest
-from consumer.model.text import clean
+from consumer.model.texts.cleaning import clean
+from consumer.model.texts.encoder import UNCLEANED_CHARACTERS_PER_TOKEN
 from tests.tiny_bundle import TOLERANCE, WORTH, write_tiny_bundle
 
 #: One percent of what the fastest of the shipped models takes for a review of 1,300 characters, in seconds.

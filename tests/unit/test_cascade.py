@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.errors import BundleError
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from consumer.model.cascade.bundle import CascadeBundle, load, models
 from consumer.model.cascade.labeller import Cascade
 from consumer.model.classifier import Classifier

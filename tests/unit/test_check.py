@@ -10,7 +10,7 @@ import pytest
 from consumer.cli import main
 from consumer.kafka.tools.check.transactions import Clock
 from consumer.model import memory
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from consumer.settings import WorkerSettings
 from consumer.tools.check import machine, transactions
 from consumer.tools.check.row import Row

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.errors import BundleError, GaveUp
-from consumer.model.batching import BatchPolicy, TokenBatch
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle.loading import Bundle, load_bundle
+from consumer.model.bundle.manifest import Calibration, Source
 from consumer.model.classifier import Classifier
-from consumer.model.computation import BATCHES_AT_ONCE
 from consumer.model.engines import open_engine
 from consumer.model.engines.base import Engine, EngineFailure, Logits
+from consumer.model.inference.batching import BatchPolicy, TokenBatch
+from consumer.model.inference.computation import BATCHES_AT_ONCE
 from consumer.model.labeller import Failed, Scored
-from consumer.model.manifest import Calibration, Source
 from tests.tiny_bundle import INT8, MAX_LENGTH, POISON, WORTH, positive_probability, seal, write_tiny_bundle
 
 TEXTS = st.lists(st.sampled_from([*WORTH, "unheard"]), max_size=2 * MAX_LENGTH).map(" ".join)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from consumer.model.bundle.profile import Answered, Feature, Profile
 from consumer.model.cascade.bundle import load
 from consumer.model.labeller import Scored
 from consumer.model.opening import open_labeller
-from consumer.model.profile import Answered, Feature, Profile
 from consumer.records.fault import Fault, Reason
 from consumer.records.messages import Model
 from consumer.records.outcomes import Outcomes

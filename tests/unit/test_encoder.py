@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 
 from consumer.errors import BundleError
-from consumer.model import encoder
-from consumer.model.encoder import Encoded, Encoder
-from consumer.model.reading import Reading, Truncation, Windows
+from consumer.model.texts import encoder
+from consumer.model.texts.encoder import Encoded, Encoder
+from consumer.model.texts.reading import Reading, Truncation, Windows
 
 #: Ids of the two special tokens; word `n` of a text has the id `n + 2`.
 OPENING, CLOSING, FIRST = 0, 1, 2

@@ -12,11 +12,11 @@ import pytest
 
 from consumer import run
 from consumer.errors import BundleError
-from consumer.model.batching import TokenBatch, pad
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle.loading import Bundle, load_bundle
 from consumer.model.engines import open_engine
 from consumer.model.engines.base import Engine, EngineFailure
 from consumer.model.engines.cores import available_cores, granted
+from consumer.model.inference.batching import TokenBatch, pad
 from consumer.settings import WorkerSettings
 from tests.tiny_bundle import FP32, SPECIAL, WORTH, seal, write_tiny_bundle
 

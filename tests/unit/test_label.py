@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from consumer.cli import main
-from consumer.model.bundle import load_bundle
-from consumer.model.embedded import STUDENT, default, embedded, located
+from consumer.model.bundle.embedded import STUDENT, default, embedded, located
+from consumer.model.bundle.loading import load_bundle
 from consumer.records.fault import Reason
 from consumer.records.parse import Limits
 from consumer.tools.label.texts import Given, of_lines

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.model.language import CHARACTERS, LANGUAGES, UNDETERMINED, language_of
+from consumer.model.texts.language import CHARACTERS, LANGUAGES, UNDETERMINED, language_of
 from tests.other_texts import complaints, german_reviews
 
 #: One text for each answer.

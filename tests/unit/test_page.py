@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from consumer.model.profile import Answered
+from consumer.model.bundle.profile import Answered
 from consumer.records.fault import Reason
 from consumer.records.messages import Model
 from consumer.records.poll import Obstacle

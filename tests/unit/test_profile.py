@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon  # type: ignore[import-untyped]
 
 from consumer.errors import BundleError
-from consumer.model.bundle import load_bundle
-from consumer.model.manifest import PROFILE, Source
-from consumer.model.profile import Answered, Feature, Histogram, Places, Profile, divergence
+from consumer.model.bundle.loading import load_bundle
+from consumer.model.bundle.manifest import PROFILE, Source
+from consumer.model.bundle.profile import Answered, Feature, Histogram, Places, Profile, divergence
 from tests.tiny_bundle import LABELS, seal, write_tiny_bundle
 
 HISTOGRAM = st.lists(st.integers(0, 10_000), min_size=3, max_size=3).filter(any)

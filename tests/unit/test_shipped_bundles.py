@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import BundleError
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.embedded import DEFAULT
+from consumer.model.bundle.loading import load_bundle
 from consumer.model.cascade.bundle import CascadeBundle, load, models
 from consumer.model.classifier import Classifier
-from consumer.model.embedded import DEFAULT
 from consumer.model.engines import open_engine
 from consumer.model.opening import open_labeller
 from consumer.settings import WorkerSettings

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from consumer.model.text import ROUNDS, clean, is_blank, normalised
-from consumer.model.text_tables import ALWAYS, FONTS, UNLESS_EAST_ASIAN
+from consumer.model.texts.cleaning import ROUNDS, clean, is_blank, normalised
+from consumer.model.texts.tables import ALWAYS, FONTS, UNLESS_EAST_ASIAN
 
 #: Pieces that only do harm together: halves of references and tags, joiners, marks, and what decodes to such halves.
 PIECES = (

@@ -22,7 +22,7 @@ from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from consumer.errors import GaveUp
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from consumer.model.classifier import Classifier
 from consumer.records.fault import Reason
 from consumer.records.letter import Letter
@@ -494,7 +494,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from consumer import cli, run, worker
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from consumer.model.classifier import Classifier
 from consumer.service.health import Health
 from consumer.service.metrics import Metrics

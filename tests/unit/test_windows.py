@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.errors import BundleError
-from consumer.model.averaging import averaged
-from consumer.model.batching import BatchPolicy, TokenBatch
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle.loading import Bundle, load_bundle
+from consumer.model.bundle.manifest import Calibration, Source
 from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
 from consumer.model.engines.base import Engine, EngineFailure, Logits
+from consumer.model.inference.averaging import averaged
+from consumer.model.inference.batching import BatchPolicy, TokenBatch
 from consumer.model.labeller import Failed, Scored
-from consumer.model.manifest import Calibration, Source
-from consumer.model.reading import Windows
+from consumer.model.texts.reading import Windows
 from consumer.service.health import Health
 from consumer.service.metrics import Metrics
 from tests.fake_broker import FakeBroker, drain

@@ -8,7 +8,7 @@ import pytest
 
 from consumer import probe
 from consumer.errors import GaveUp
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
 from consumer.model.classifier import Classifier
 from consumer.records.poll import Obstacle
 from consumer.service.health import Health, State
@@ -82,7 +82,7 @@ def test_a_poll_of_tombstones_does_not_change_the_pace(tmp_path: Path, metrics: 
 
 def test_a_poll_that_takes_long_is_no_hang(tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the model works on a poll of long reviews, the loop keeps showing signs of life."""
-    monkeypatch.setattr("consumer.model.computation.BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr("consumer.model.inference.computation.BATCHES_AT_ONCE", 1)
     signs: list[int] = []
     reviews = [json.dumps({"text": f"{number} {'x' * 400}"}).encode() for number in range(200)]
     run(FakeBroker(reviews, polls=1), tmp_path, metrics, alive=lambda: signs.append(1))

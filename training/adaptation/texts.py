@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from consumer.errors import UsageError
-from consumer.model.manifest import Source
+from consumer.model.bundle.manifest import Source
 from training.data.corpus import read_corpus, without_repeats, without_tests
 from training.data.prepare import DEFAULTS, DataOptions, read_and_report
 from training.data.reviews import Reviews

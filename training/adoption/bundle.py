@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from consumer.model.encoder import Encoder
-from consumer.model.manifest import Calibration, Manifest, Source
-from consumer.model.reading import Reading
-from consumer.model.text import AS_THEY_ARE
+from consumer.model.bundle.manifest import Calibration, Manifest, Source
+from consumer.model.texts.cleaning import AS_THEY_ARE
+from consumer.model.texts.encoder import Encoder
+from consumer.model.texts.reading import Reading
 from training.adoption.card import adoption_card
 from training.adoption.golden import record_golden
 from training.adoption.order import check_order

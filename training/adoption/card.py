@@ -1,6 +1,6 @@
 """The model card of an adopted bundle: where the model comes from, what was measured, and what is not known of it."""
 
-from consumer.model.manifest import Manifest
+from consumer.model.bundle.manifest import Manifest
 from training.adoption.origin import Origin
 from training.adoption.record import AdoptionRecord
 from training.measure.evaluate import Evaluation, as_text

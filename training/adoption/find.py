@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.errors import UsageError
-from consumer.model.manifest import MANIFEST
+from consumer.model.bundle.manifest import MANIFEST
 from training.data.reviews import file_sha256
 from training.encoders.base import local_directory
 from training.io.names import check_utf8

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from consumer.model.manifest import Golden
+from consumer.model.bundle.manifest import Golden
 from training.io.progress import say
 from training.measure.evaluate import open_classifier
 from training.packaging.golden import CANDIDATES, TEXTS, TOLERANCE, answers_to, ask, unpinned_labels

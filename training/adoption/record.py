@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from consumer.model.manifest import Source
+from consumer.model.bundle.manifest import Source
 from training.adoption.origin import Origin
 from training.io.output import whole
 from training.packaging.record import versions

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.errors import BundleError
-from consumer.model.encoder import bare_tokenizer
 from consumer.model.labeller import Scored
-from consumer.model.reading import Reading, Truncation
+from consumer.model.texts.encoder import bare_tokenizer
+from consumer.model.texts.reading import Reading, Truncation
 from training.adoption.tokenizer import token_ids
 from training.measure.evaluate import open_classifier
 from training.measure.gate import REFERENCE

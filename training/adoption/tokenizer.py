@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from consumer.model.encoder import bare_tokenizer
-from consumer.model.files import MOST_BYTES
-from consumer.model.manifest import TOKENIZER
+from consumer.model.bundle.files import MOST_BYTES
+from consumer.model.bundle.manifest import TOKENIZER
+from consumer.model.texts.encoder import bare_tokenizer
 from training.adoption.probes import PROBES
 
 #: Files that a tokenizer may be kept in.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from consumer.model.text import clean
+from consumer.model.texts.cleaning import clean
 
 #: ktrain's defaults: words known, and words read of a text.
 MAX_WORDS = 20_000

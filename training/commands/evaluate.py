@@ -10,7 +10,7 @@ from consumer.tables.options import count
 from training.commands.options import DATA_HELP, add_data_options, amount, read_data_options
 
 if TYPE_CHECKING:
-    from training.measure.report import Report
+    from training.measure.reports.report import Report
 
 #: Rows on which ways of reading are compared: accuracy is then known to about a point, and differences better.
 CURVE_ROWS = 2000
@@ -65,11 +65,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def make(arguments: argparse.Namespace) -> "Report":
-    """Measure as the arguments say; see `training.measure.report.evaluate_file`."""
+    """Measure as the arguments say; see `training.measure.reports.report.evaluate_file`."""
     if arguments.curve_rows and not arguments.reading_curve:
         raise UsageError("--curve-rows needs --reading-curve: add it, or leave --curve-rows out")
     from training.io.output import check_directory, check_file, check_not_read
-    from training.measure.report import evaluate_file
+    from training.measure.reports.report import evaluate_file
 
     page: Path | None = arguments.report
     if page:
@@ -95,7 +95,7 @@ def write_page(arguments: argparse.Namespace, report: "Report") -> None:
     """Write `report` as one HTML page, if one was asked for."""
     from training.io.output import writing
     from training.io.progress import say
-    from training.measure.html import as_html
+    from training.measure.reports.html import as_html
 
     page: Path | None = arguments.report
     if page:

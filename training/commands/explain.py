@@ -21,8 +21,8 @@ def run(arguments: argparse.Namespace) -> None:
     from consumer.tools.label.explanation import as_rich, headline, top_lines
     from training.io.names import check_utf8
     from training.io.output import check_file, check_not_read, writing
-    from training.measure import explain_views as views
     from training.measure.evaluate import open_classifier
+    from training.measure.reports import explanation as views
 
     page = arguments.html
     if page:

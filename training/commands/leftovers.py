@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.errors import UsageError
-from consumer.model.manifest import MANIFEST
+from consumer.model.bundle.manifest import MANIFEST
 from training.cross_validation.results import END, ended_with_folds, has_unfinished_folds
 from training.encoders.parallel import LOCK
 from training.io.output import storing

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Label and report how many."""
     from training.io.progress import say
-    from training.measure.labelling import label_files
+    from training.measure.answering.label_files import label_files
 
     say(
         label_files(

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from consumer.model.bundle import Bundle
+from consumer.model.bundle.loading import Bundle
+from consumer.model.bundle.manifest import Source
 from consumer.model.cascade.bundle import load
-from consumer.model.manifest import Source
 from training.baselines.linear import NbSvm
 from training.baselines.models import NETWORKS
 from training.baselines.settings import BaselineSettings
@@ -27,7 +27,7 @@ from training.encoders.device import without_denormal_numbers
 from training.io.names import check_utf8
 from training.io.output import check_directory, writing
 from training.io.progress import say
-from training.measure.kept_answers import key_sha256, rows_sha256
+from training.measure.answering.kept_answers import key_sha256, rows_sha256
 from training.packaging.sealing import check_outside
 from training.settings import FitSettings
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.loading import load_bundle
+from consumer.model.bundle.manifest import TOKENIZER
 from consumer.model.cascade.bundle import load, models
 from consumer.model.cascade.labeller import Cascade
 from consumer.model.classifier import Classifier
 from consumer.model.engines.cores import available_cores
 from consumer.model.labeller import Scored
-from consumer.model.manifest import TOKENIZER
 from training.baselines.models import Baseline, build, reviews_read
 from training.baselines.settings import BaselineSettings
 from training.comparison.results import Result

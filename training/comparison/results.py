@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from consumer.errors import UsageError
-from consumer.model.manifest import Source
+from consumer.model.bundle.manifest import Source
 from training.io.output import whole
 
 RESULTS = "compare.json"

@@ -30,9 +30,9 @@ from training.fine_tuning import carry_out, fit_prepared, planned
 from training.io.output import storing
 from training.io.progress import say
 from training.loop.checkpoint import state_of
+from training.measure.answering.kept_answers import rows_sha256
 from training.measure.evaluate import evaluate
 from training.measure.gate import FALLBACK, FAST, REFERENCE, Judged, Measured, decide
-from training.measure.kept_answers import rows_sha256
 from training.packaging.record import BUNDLE_RECORD, FoldsRecord, RunRecord
 from training.plan import Job, Made, Validated
 from training.settings import FitSettings

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from consumer.errors import BundleError, UsageError
-from consumer.model.encoder import Encoder
-from consumer.model.reading import Reading, Truncation
-from consumer.model.text import clean
+from consumer.model.texts.cleaning import clean
+from consumer.model.texts.encoder import Encoder
+from consumer.model.texts.reading import Reading, Truncation
 from training.data.duplicates import without_duplicates
 from training.data.reviews import Reviews
 from training.io.progress import ProgressBar

@@ -1,4 +1,4 @@
-"""A file without its repeats. `consumer.model.text.normalised` says which texts are the same."""
+"""A file without its repeats. `consumer.model.texts.cleaning.normalised` says which texts are the same."""
 
 import hashlib
 from collections import defaultdict
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from consumer.model.text import normalised
+from consumer.model.texts.cleaning import normalised
 from training.data.reviews import Reviews
 
 

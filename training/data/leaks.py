@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from consumer.model.text import clean
+from consumer.model.texts.cleaning import clean
 from training.data.duplicates import normalised_all
 from training.data.reviews import Reviews
 from training.io.progress import ProgressBar

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from consumer.errors import UsageError
-from consumer.model.manifest import MANIFEST, Manifest, Source
+from consumer.model.bundle.manifest import MANIFEST, Manifest, Source
 from consumer.tables.names import USUAL, Columns
 from consumer.tables.table import GUESSED, TableOptions, name_of
 from training.data.columns import check_labels

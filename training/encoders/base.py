@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from consumer.model.manifest import TOKENIZER
+from consumer.model.bundle.manifest import TOKENIZER
 from training.data.reviews import file_sha256
 from training.encoders.vocabulary import check_tokenizer
 from training.io.names import check_utf8

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.errors import UsageError
-from consumer.model.manifest import TOKENIZER
+from consumer.model.bundle.manifest import TOKENIZER
 from training.encoders.base import FILES, Base, check_encoder, readable
 from training.io.output import storing
 

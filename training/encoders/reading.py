@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from consumer.errors import UsageError
-from consumer.model.manifest import MANIFEST, TOKENIZER, Manifest
-from consumer.model.reading import Reading, Truncation
+from consumer.model.bundle.manifest import MANIFEST, TOKENIZER, Manifest
+from consumer.model.texts.reading import Reading, Truncation
 from training.data.describe import TextReading
 from training.encoders.base import find_base
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from consumer.errors import UsageError
-from consumer.model.encoder import Encoder
+from consumer.model.texts.encoder import Encoder
 from training.encoders.base import Base, classifier_config, load_classifier
 from training.encoders.freezing import layers_of
 from training.encoders.vocabulary import count_used, prune, size_of

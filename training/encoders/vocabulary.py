@@ -15,8 +15,8 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from consumer.errors import UsageError
-from consumer.model.encoder import Encoder, bare_tokenizer
-from consumer.model.reading import Reading
+from consumer.model.texts.encoder import Encoder, bare_tokenizer
+from consumer.model.texts.reading import Reading
 from training.io.progress import ProgressBar
 
 #: Texts tokenised at once.

@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from consumer.errors import UsageError
-from consumer.model.encoder import Encoder
+from consumer.model.texts.encoder import Encoder
 from training.data.duplicates import without_duplicates
 from training.data.prepare import DEFAULTS, REPEATED, DataOptions, check_left, read_and_report
 from training.encoders.base import check_length, find_base, load_classifier, quiet_transformers

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from consumer.model.encoder import Encoded, Encoder, TokenIds
-from consumer.model.reading import Reading, Truncation, Windows
+from consumer.model.texts.encoder import Encoded, Encoder, TokenIds
+from consumer.model.texts.reading import Reading, Truncation, Windows
 from training.encoders.base import Base
 from training.encoders.device import autocast
 from training.encoders.objective import Outputs

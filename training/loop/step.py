@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn, optim
 
-from consumer.model.encoder import Encoded, Encoder
 from consumer.model.engines.first_token import first_token_only
+from consumer.model.texts.encoder import Encoded, Encoder
 from training.data.reviews import Reviews
 from training.encoders.device import CPU_MICRO_BATCH_TOKENS, GPU_MICRO_BATCH_TOKENS, autocast, decide_precision
 from training.encoders.objective import LabelLoss, Objective, Outputs, balanced_weights

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from consumer.model.manifest import Calibration, Source
+from consumer.model.bundle.manifest import Calibration, Source
 from training.data.holdout import held_out_rows
 from training.data.reviews import Reviews
 from training.io.progress import say
-from training.measure.answers import (
+from training.measure.answering.answers import (
     Answers,
     Flags,
     Floats,

@@ -16,7 +16,7 @@ from consumer.model.labeller import Scored
 from consumer.model.opening import open_labeller
 from training.data.reviews import Reviews
 from training.io.progress import ProgressBar
-from training.measure.kept_answers import KeptAnswers
+from training.measure.answering.kept_answers import KeptAnswers
 
 #: Reviews passed to the classifier at once; it sorts them by length and cuts them into batches itself.
 CHUNK = 256

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.measure.answers import (
+from training.measure.answering.answers import (
     Answers,
     Flags,
     Floats,

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from consumer.model.encoder import Encoder
+from consumer.model.bundle.manifest import Source
+from consumer.model.bundle.profile import Answered, Counts, Feature, Histogram, Places, Profile, divergence
 from consumer.model.labeller import Scored
-from consumer.model.language import language_of
-from consumer.model.manifest import Source
-from consumer.model.profile import Answered, Counts, Feature, Histogram, Places, Profile, divergence
+from consumer.model.texts.encoder import Encoder
+from consumer.model.texts.language import language_of
 from consumer.settings.worker import LEAST_DRIFT_WINDOW
 from training.measure.evaluate import Answer
 

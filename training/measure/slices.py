@@ -9,10 +9,10 @@ import numpy as np
 
 from consumer.model.classifier import MOST_UNKNOWN
 from consumer.model.labeller import Scored
-from consumer.model.text import clean
+from consumer.model.texts.cleaning import clean
 from training.data.reviews import Reviews
 from training.io.progress import say
-from training.measure.answers import Answers, Flags
+from training.measure.answering.answers import Answers, Flags
 from training.measure.evaluate import wilson_interval
 
 #: More different values than this in the star column are no stars.

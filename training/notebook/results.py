@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from consumer.errors import UsageError
-from consumer.model.manifest import Manifest
+from consumer.model.bundle.manifest import Manifest
 from training.cross_validation.results import results_directory
 from training.measure.evaluate import Evaluation, as_text
-from training.measure.report import Report
+from training.measure.reports.report import Report
 from training.notebook.display import confusion_frame, frame, heading, note, picture
 from training.notebook.validation import FoldsResult
 from training.packaging.curve_plot import PICTURE

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from consumer.errors import UsageError
+from consumer.model.bundle.manifest import Manifest
 from consumer.model.cascade.bundle import CascadeBundle, load
-from consumer.model.encoder import Encoder
-from consumer.model.manifest import Manifest
+from consumer.model.texts.encoder import Encoder
 from training.data.prepare import DEFAULTS, DataOptions, prepare_test
 from training.data.reviews import Reviews
 from training.io.output import storing, write_text

@@ -2,8 +2,8 @@
 
 import re
 
-from consumer.model.manifest import Calibration, Manifest
-from consumer.model.reading import Truncation
+from consumer.model.bundle.manifest import Calibration, Manifest
+from consumer.model.texts.reading import Truncation
 from training.loop.schedule import describe
 from training.measure.evaluate import Evaluation, as_text
 from training.packaging.curve_plot import PICTURE

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
-from consumer.model.bundle import Bundle
+from consumer.model.bundle.loading import Bundle
+from consumer.model.bundle.manifest import Golden, GoldenText
 from consumer.model.cascade.bundle import load
 from consumer.model.cascade.labeller import Cascade
 from consumer.model.cascade.manifest import CascadeManifest, Measured, Member, Point
 from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
-from consumer.model.manifest import Golden, GoldenText
 from consumer.model.opening import open_labeller
 from training.data.reviews import Reviews
 from training.io.output import write_text
-from training.measure.cascade import Asked, Decided, Measurement
-from training.measure.speed import Speed, time_cascade
+from training.measure.cascades.choosing import Asked, Decided, Measurement
+from training.measure.curves.speed import Speed, time_cascade
 from training.packaging.card import CARD
 from training.packaging.cascade_views import PICTURE, as_card, draw_picture
 from training.packaging.golden import TOLERANCE, Probabilities, answers_to

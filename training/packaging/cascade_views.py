@@ -5,9 +5,9 @@ from pathlib import Path
 
 from consumer.model.cascade.manifest import Member
 from training.io.output import storing
-from training.measure.cascade import AtThresholds, Decided, Measurement
+from training.measure.cascades.choosing import AtThresholds, Decided, Measurement
+from training.measure.curves.speed import Speed
 from training.measure.evaluate import as_text as evaluation_text
-from training.measure.speed import Speed
 
 PICTURE = "cascade.png"
 

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 import consumer.model.no_telemetry  # noqa: F401 - before openvino
-from consumer.model.encoder import TokenIds, bare_tokenizer
+from consumer.model.bundle.manifest import TOKENIZER, Variant
 from consumer.model.engines.first_token import first_token_only
 from consumer.model.engines.openvino import the_core
-from consumer.model.manifest import TOKENIZER, Variant
+from consumer.model.texts.encoder import TokenIds, bare_tokenizer
 from training.io.output import storing
 from training.packaging.tracing import traceable
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from consumer.errors import BundleError
+from consumer.model.bundle.manifest import Golden, GoldenText
 from consumer.model.labeller import Labeller, Scored
-from consumer.model.manifest import Golden, GoldenText
 from training.data.reviews import Reviews
 from training.io.progress import say
 from training.measure.evaluate import open_classifier

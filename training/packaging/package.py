@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from consumer.model.encoder import Encoder, TokenIds
-from consumer.model.manifest import Accuracy, Manifest, Source, Variant
-from consumer.model.text import LATEST
+from consumer.model.bundle.manifest import Accuracy, Manifest, Source, Variant
+from consumer.model.texts.cleaning import LATEST
+from consumer.model.texts.encoder import Encoder, TokenIds
 from training.data.prepare import Prepared
 from training.data.reviews import Reviews, draw
 from training.encoders.base import Base

@@ -9,14 +9,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from consumer.errors import UsageError
-from consumer.model.bundle import load_bundle
+from consumer.model.bundle.files import read_manifest
+from consumer.model.bundle.loading import load_bundle
+from consumer.model.bundle.manifest import MANIFEST, PROFILE, Source
+from consumer.model.bundle.profile import Profile
 from consumer.model.cascade.bundle import CascadeBundle, load
 from consumer.model.cascade.manifest import CascadeManifest
-from consumer.model.encoder import Encoder
-from consumer.model.files import read_manifest
-from consumer.model.manifest import MANIFEST, PROFILE, Source
 from consumer.model.opening import AnyBundle
-from consumer.model.profile import Profile
+from consumer.model.texts.encoder import Encoder
 from training.data.prepare import DEFAULTS, DataOptions
 from training.data.reviews import Reviews, draw
 from training.data.unlabeled import read_only_texts
@@ -24,7 +24,7 @@ from training.io.output import storing, write_text
 from training.io.progress import say
 from training.measure.evaluate import Answer, open_classifier, score_all
 from training.measure.profile import LEAST_ROWS, of_answers, of_scored, profile_of
-from training.measure.report import LIMIT_SEED
+from training.measure.reports.report import LIMIT_SEED
 from training.packaging.card import CARD
 from training.packaging.record import BUNDLE_RECORD
 from training.packaging.sealing import check_outside, check_replaceable, replacing, seal_as

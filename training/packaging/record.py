@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from consumer.model.manifest import Source
+from consumer.model.bundle.manifest import Source
 from training.io.output import whole
 from training.loop.curve import Point
 from training.loop.state import Epoch

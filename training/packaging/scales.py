@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from consumer.model.encoder import Encoder, TokenIds
-from consumer.model.reading import Reading
+from consumer.model.texts.encoder import Encoder, TokenIds
+from consumer.model.texts.reading import Reading
 
 
 def scale_windows(

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from consumer.errors import UsageError
-from consumer.model.files import replaced_path
-from consumer.model.manifest import GOLDEN, MANIFEST, NAME, FileSum, Golden, Manifest, Part
+from consumer.model.bundle.files import replaced_path
+from consumer.model.bundle.manifest import GOLDEN, MANIFEST, NAME, FileSum, Golden, Manifest, Part
 from training.data.reviews import file_sha256
 from training.io.names import check_utf8
 from training.io.output import storing, write_text

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from consumer.model.manifest import MAX_LENGTH
+from consumer.model.bundle.manifest import MAX_LENGTH
 
 
 @contextmanager

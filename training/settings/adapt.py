@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from consumer.model.reading import Truncation
+from consumer.model.texts.reading import Truncation
 from training.settings.fit import FitSettings
 from training.settings.step import Precision
 

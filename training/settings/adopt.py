@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from consumer.model.manifest import MAX_LENGTH
-from consumer.model.reading import Truncation
+from consumer.model.bundle.manifest import MAX_LENGTH
+from consumer.model.texts.reading import Truncation
 from training.settings.package import PackageSettings
 from training.settings.reading import ReadingSettings
 

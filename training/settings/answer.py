@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from consumer.model.reading import Truncation
+from consumer.model.texts.reading import Truncation
 from training.settings.distil import DistilSettings
 from training.settings.step import Precision
 

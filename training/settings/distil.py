@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from consumer.model.reading import Truncation
+from consumer.model.texts.reading import Truncation
 from training.settings.fit import FitSettings
 
 StudentName = Literal["small", "tiny", "half"]

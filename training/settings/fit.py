@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from consumer.model.manifest import MAX_LENGTH
+from consumer.model.bundle.manifest import MAX_LENGTH
 from training.settings.step import StepSettings
 
 Policy = Literal["one-cycle", "triangular", "sgdr", "linear"]

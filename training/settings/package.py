@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from consumer.model.manifest import NAME
+from consumer.model.bundle.manifest import NAME
 
 VariantName = Literal["int8", "bf16", "fp32", "torch"]
 

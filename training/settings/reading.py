@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from consumer.model.reading import Truncation, Windows
+from consumer.model.texts.reading import Truncation, Windows
 
 
 class ReadingSettings(BaseModel):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from consumer.model.reading import Reading
+from consumer.model.texts.reading import Reading
 from training.settings.reading import ReadingSettings
 
 ClassWeights = Literal["none", "balanced"]

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from consumer.errors import UsageError
-from consumer.model.manifest import Source
+from consumer.model.bundle.manifest import Source
 from training.data.duplicates import DIGEST_BYTES, Digests
 from training.io.output import whole
 from training.loop.checkpoint import differences

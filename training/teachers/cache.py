@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from training.encoders.parallel import Ranks
 from training.io.output import whole
-from training.measure.kept_answers import key_sha256, texts_sha256
+from training.measure.answering.kept_answers import key_sha256, texts_sha256
 from training.teachers.shards import ask_missing, joined_answers
 from training.teachers.teacher import Answers, Teacher
 

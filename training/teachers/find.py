@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from consumer.errors import UsageError
-from consumer.model.bundle import load_bundle
-from consumer.model.manifest import MANIFEST, TOKENIZER
+from consumer.model.bundle.loading import load_bundle
+from consumer.model.bundle.manifest import MANIFEST, TOKENIZER
 from training.data.reviews import file_sha256
 from training.encoders.base import FILES, longest_of, readable
 from training.encoders.vocabulary import check_tokenizer

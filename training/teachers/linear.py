@@ -16,7 +16,7 @@ from consumer.model.engines.base import Logits
 from training.baselines.linear import NbSvm
 from training.data.reviews import Reviews
 from training.io.progress import ProgressBar
-from training.measure.answers import Floats
+from training.measure.answering.answers import Floats
 from training.measure.calibrate import fit_temperature
 from training.measure.evaluate import LEAST_PROBABILITY
 

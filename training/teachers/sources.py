@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.errors import UsageError
-from consumer.model.manifest import TOKENIZER
+from consumer.model.bundle.manifest import TOKENIZER
 from training.encoders.base import Base, find_base
 from training.encoders.vocabulary import cut_alike
 from training.settings import MAX_UNANSWERED, DistilSettings

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from consumer.model.bundle import Bundle, load_bundle
+from consumer.model.bundle.loading import Bundle, load_bundle
+from consumer.model.bundle.manifest import TOKENIZER
 from consumer.model.classifier import Classifier
-from consumer.model.encoder import Encoder
 from consumer.model.engines import open_engine
 from consumer.model.labeller import Scored
-from consumer.model.manifest import TOKENIZER
-from consumer.model.reading import Reading
+from consumer.model.texts.encoder import Encoder
+from consumer.model.texts.reading import Reading
 from training.encoders.attention import attention_shown, check_attention
 from training.encoders.base import check_whole, readable
 from training.loop.state import Decided

@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from consumer.errors import BundleError
-from consumer.model.bundle import Bundle, read_golden, verified_bundle
+from consumer.model.bundle.files import is_cascade, parsed, read_manifest, verify_files
+from consumer.model.bundle.loading import Bundle, read_golden, verified_bundle
+from consumer.model.bundle.manifest import MANIFEST, Golden, GoldenText
+from consumer.model.bundle.profile import Profile, read_profile
 from consumer.model.cascade.manifest import CascadeManifest, Member
-from consumer.model.files import is_cascade, parsed, read_manifest, verify_files
-from consumer.model.manifest import MANIFEST, Golden, GoldenText
-from consumer.model.profile import Profile, read_profile
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
-from consumer.model.manifest import GOLDEN, NAME, Calibration, FileSum, Part, RelativePath, Source
+from consumer.model.bundle.manifest import GOLDEN, NAME, Calibration, FileSum, Part, RelativePath, Source
 
 
 def _near(path: str) -> str:

@@ -1,6 +1,6 @@
 """What computes logits: one module for each engine. `base` has the interface, `open_engine` chooses."""
 
-from consumer.model.bundle import Bundle
+from consumer.model.bundle.loading import Bundle
 from consumer.model.engines.base import Engine
 
 

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from consumer.model.batching import BatchPolicy, TokenBatch
+from consumer.model.inference.batching import BatchPolicy, TokenBatch
 
 Logits = npt.NDArray[np.float32]
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from consumer.errors import BundleError, GaveUp
 from consumer.model import no_telemetry  # noqa: F401 - has to come before openvino
-from consumer.model.batching import BatchPolicy, TokenBatch
-from consumer.model.bundle import Bundle
+from consumer.model.bundle.loading import Bundle
 from consumer.model.engines.base import EngineFailure, Logits
 from consumer.model.engines.cores import available_cores
+from consumer.model.inference.batching import BatchPolicy, TokenBatch
 
 INPUTS = {"input_ids", "attention_mask"}
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from consumer.errors import BundleError
-from consumer.model.batching import BatchPolicy, TokenBatch
-from consumer.model.bundle import Bundle
+from consumer.model.bundle.loading import Bundle
 from consumer.model.engines.base import EngineFailure, Logits
+from consumer.model.inference.batching import BatchPolicy, TokenBatch
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
-from consumer.model.batching import TokenBatch
+from consumer.model.inference.batching import TokenBatch
 
 varlen_attn: Any
 try:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from consumer.errors import BundleError
-from consumer.model.bundle import Bundle
+from consumer.model.bundle.loading import Bundle
 from consumer.model.cascade.bundle import load, models
 from consumer.model.engines.cores import available_cores
 from consumer.model.memory import granted_bytes, needed_bytes, recommended_bytes

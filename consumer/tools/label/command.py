@@ -68,8 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
         BundleError: the bundle is missing or damaged, or does not answer as it did when it was packaged.
         GaveUp: the engine fails.
     """
+    from consumer.model.bundle.embedded import default
     from consumer.model.cascade.bundle import load
-    from consumer.model.embedded import default
     from consumer.model.opening import open_labeller
     from consumer.records.parse import Limits
     from consumer.tables.options import reading

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from consumer.errors import UsageError
-from consumer.model.text import is_blank
+from consumer.model.texts.cleaning import is_blank
 from consumer.records.fault import Detail, Fault, Reason
 from consumer.records.parse import Limits, ParsedReview, parse
 from consumer.records.record import Record

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from consumer.errors import BundleError
-from consumer.model.embedded import STUDENT, located
-from consumer.model.manifest import GOLDEN, MANIFEST, PROFILE, TOKENIZER, FileSum
+from consumer.model.bundle.embedded import STUDENT, located
+from consumer.model.bundle.manifest import GOLDEN, MANIFEST, PROFILE, TOKENIZER, FileSum
 
 #: Largest size of the files that are parsed, bytes. About 100 times what a bundle of today has.
 MOST_BYTES = {MANIFEST: 1 << 20, PROFILE: 1 << 20, GOLDEN: 1 << 24, TOKENIZER: 1 << 27}

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from consumer.errors import BundleError
-from consumer.model.reading import Reading, Truncation
-from consumer.model.text import clean
+from consumer.model.texts.cleaning import clean
+from consumer.model.texts.reading import Reading, Truncation
 
 #: Characters tokenised per token that is read. English has 4 to 5 characters per token, and the longest WordPiece unit
 #: has 18, so this bound removes nothing that truncation would keep. (Exception: text behind thousands of blanks, or of

@@ -16,23 +16,23 @@ from typing import Any
 import numpy as np
 
 from consumer.errors import UsageError
-from consumer.model.bundle import Bundle
+from consumer.model.bundle.loading import Bundle
 from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
 from consumer.model.engines.cores import available_cores
 from consumer.model.engines.openvino import the_core
 from consumer.model.labeller import Failed
 from consumer.model.opening import AnyBundle
-from consumer.model.reading import Reading, Truncation, Windows
+from consumer.model.texts.reading import Reading, Truncation, Windows
 from training.data.reviews import Reviews
 from training.encoders.device import processor_name
 from training.io.progress import ProgressBar, say
-from training.measure.curve import Point, ReadingCurve, with_front
+from training.measure.answering.kept_answers import KeptAnswers
+from training.measure.cascades.routing import lost
+from training.measure.curves.load import is_loaded, load_of_others
+from training.measure.curves.points import Point, ReadingCurve, with_front
+from training.measure.curves.speed import ROUNDS, time_in_turns
 from training.measure.evaluate import CHUNK, Evaluation, evaluate, probabilities_of, score
-from training.measure.kept_answers import KeptAnswers
-from training.measure.load import is_loaded, load_of_others
-from training.measure.routing import lost
-from training.measure.speed import ROUNDS, time_in_turns
 
 #: Tokens at most that are tried, as far as the model has positions for them.
 LENGTHS = (128, 192, 256, 384, 512)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from consumer.model.manifest import MANIFEST
+from consumer.model.bundle.manifest import MANIFEST
 
 #: The bundle that every installation has.
 STUDENT = "student-imdb"
@@ -30,7 +30,7 @@ def default() -> Path:
 
 def _places() -> Iterator[Path]:
     """In a wheel, beside the code. In a checkout, where they are made; elsewhere such a directory is not ours."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     yield package / "bundles"
     if (package.parent / "pyproject.toml").is_file():
         yield package.parent / "bundles"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from consumer.model.encoder import TokenIds
+from consumer.model.texts.encoder import TokenIds
 
 
 @dataclass(frozen=True, slots=True)

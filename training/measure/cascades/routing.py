@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from consumer.model.cascade.manifest import PassedOn
-from training.measure.answers import Flags, Floats, Indices
+from training.measure.answering.answers import Flags, Floats, Indices
 from training.measure.evaluate import wilson_interval
 
 #: Thresholds of a member that are compared at most, and combinations of those of all members.

@@ -14,7 +14,7 @@ from html import unescape
 from html.entities import html5
 from typing import Literal
 
-from consumer.model.text_tables import ALWAYS, FONTS, UNLESS_EAST_ASIAN
+from consumer.model.texts.tables import ALWAYS, FONTS, UNLESS_EAST_ASIAN
 
 #: Rules by which a text is cleaned; a bundle is served by those that it was made and measured with. 1: only `<br>`;
 #: 4: none, for a model that others trained on texts as they are. Numbers are those of formats, and 3 is a cascade.

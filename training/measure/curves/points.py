@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from consumer.model.reading import Windows
-from training.measure.routing import Loss
+from consumer.model.texts.reading import Windows
+from training.measure.cascades.routing import Loss
 
 #: Points of accuracy; a way of reading that may lose more is not recommended, however fast it is.
 MOST_LOST = 1.0

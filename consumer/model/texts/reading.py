@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from consumer.model.text import LATEST, TextRules
+from consumer.model.texts.cleaning import LATEST, TextRules
 
 
 class Truncation(StrEnum):

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from consumer.errors import UsageError
-from consumer.model.bundle import Bundle
+from consumer.model.bundle.loading import Bundle
+from consumer.model.bundle.manifest import Calibration, Source
 from consumer.model.cascade.manifest import PassedOn
 from consumer.model.labeller import Scored
-from consumer.model.manifest import Calibration, Source
 from training.data.reviews import Reviews
 from training.io.progress import say
-from training.measure.answers import Answers, Floats, Indices, as_arrays, expected_calibration_error
+from training.measure.answering.answers import Answers, Floats, Indices, as_arrays, expected_calibration_error
 from training.measure.calibrate import MIN_ROWS, find_threshold, fit_temperature, tempered
+from training.measure.cascades.routing import Loss, Routed, choose, lost, passed_on_range, route
 from training.measure.evaluate import Answer, Evaluation, evaluate, open_classifier, score_all
 from training.measure.metrics import Metrics
 from training.measure.metrics import measure as figures_of
-from training.measure.routing import Loss, Routed, choose, lost, passed_on_range, route
 
 #: Points that may be lost at the thresholds of the table and the picture, beside what was asked for.
 ALLOWED = (0.1, 0.2, 0.5, 1.0, 2.0)

@@ -2,7 +2,7 @@
 
 import math
 
-from training.measure.curve import Point, ReadingCurve
+from training.measure.curves.points import Point, ReadingCurve
 
 WIDTH, HEIGHT = 520, 300
 

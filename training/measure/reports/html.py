@@ -2,9 +2,9 @@
 
 from importlib.resources import files
 
-from training.measure.curve_plot import drawn
+from training.measure.curves.plot import drawn
 from training.measure.evaluate import wilson_interval
-from training.measure.report import Report
+from training.measure.reports.report import Report
 
 #: Side of the square in which the reliability diagram is drawn, in units of its SVG.
 SIDE = 300
@@ -18,7 +18,9 @@ def as_html(report: Report) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["share"] = lambda share: f"{share:.2%}"
-    template = environment.from_string(files("training.measure").joinpath("report.html.j2").read_text(encoding="utf-8"))
+    template = environment.from_string(
+        files("training.measure.reports").joinpath("report.html.j2").read_text(encoding="utf-8")
+    )
     curve = report.curve and drawn(report.curve)
     return template.render(report=report, diagram=_diagram(report), side=SIDE, curve=curve)
 

@@ -6,15 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from consumer.model.bundle import Bundle
+from consumer.model.bundle.loading import Bundle
+from consumer.model.bundle.manifest import Calibration
 from consumer.model.cascade.bundle import load, models
-from consumer.model.manifest import Calibration
 from training.data.prepare import DEFAULTS, DataOptions, prepare_test
 from training.data.reviews import draw
 from training.io.progress import say
 from training.io.terminal import printable
-from training.measure.answers import Answers, Bin, as_arrays, reliability
-from training.measure.curve import ReadingCurve
+from training.measure.answering.answers import Answers, Bin, as_arrays, reliability
+from training.measure.curves.points import ReadingCurve
+from training.measure.curves.reading_curve import measure_readings, single_model
 from training.measure.evaluate import (
     Evaluation,
     check_known_labels,
@@ -25,7 +26,6 @@ from training.measure.evaluate import (
     score_all,
 )
 from training.measure.metrics import Metric, Metrics, measure
-from training.measure.reading_curve import measure_readings, single_model
 from training.measure.slices import Loss, Slice, mostly_unknown, slices, top_losses
 
 #: Characters of a top loss shown on the terminal; HTML and JSON have the whole text.

@@ -1,4 +1,4 @@
-"""Which characters `consumer.model.text.clean` replaces, as tables for `str.translate`."""
+"""Which characters `consumer.model.texts.cleaning.clean` replaces, as tables for `str.translate`."""
 
 import unicodedata
 from collections.abc import Iterable

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UsageError
+from consumer.model.bundle.manifest import TOKENIZER
 from consumer.model.cascade.bundle import CascadeBundle
 from consumer.model.labeller import Scored
-from consumer.model.manifest import TOKENIZER
 from consumer.model.opening import AnyBundle
 from training.io.output import storing, whole
 

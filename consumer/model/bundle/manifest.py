@@ -1,4 +1,4 @@
-"""What a model bundle consists of; `consumer.model.bundle` loads and verifies one.
+"""What a model bundle consists of; `consumer.model.bundle.loading` loads and verifies one.
 
     manifest.json     name, labels, truncation, precision variants, accuracy, calibration, SHA-256 of every other file
     tokenizer.json    Hugging Face tokenizer
@@ -14,8 +14,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from consumer.model.reading import Reading, Truncation, Windows
-from consumer.model.text import TextRules
+from consumer.model.texts.cleaning import TextRules
+from consumer.model.texts.reading import Reading, Truncation, Windows
 
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
@@ -122,8 +122,8 @@ class Manifest(Part):
     `truncation`, `windows` and `format` are one value, `reading`. `training_data` lists the files that the bundle was
     built from, the test file last.
 
-    The format says by which rules texts are cleaned (`consumer.model.text`); nothing else differs. An earlier version
-    of the worker refuses a format that it does not know.
+    The format says by which rules texts are cleaned (`consumer.model.texts.cleaning`); nothing else differs. An earlier
+    version of the worker refuses a format that it does not know.
     """
 
     format: TextRules = 1

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from pydantic import AwareDatetime, Field, model_validator
 
 from consumer.errors import BundleError
-from consumer.model.files import parsed, read_file
-from consumer.model.manifest import PROFILE, FileSum, Part, Source
+from consumer.model.bundle.files import parsed, read_file
+from consumer.model.bundle.manifest import PROFILE, FileSum, Part, Source
 
 Counts = npt.NDArray[np.int64]
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from consumer.errors import GaveUp
-from consumer.model.batching import BatchPolicy, TokenBatch, pad, plan, rounded
-from consumer.model.bisection import halves, spread
-from consumer.model.encoder import TokenIds
 from consumer.model.engines.base import BackgroundEngine, Engine, EngineFailure, Logits
+from consumer.model.inference.batching import BatchPolicy, TokenBatch, pad, plan, rounded
+from consumer.model.inference.bisection import halves, spread
+from consumer.model.texts.encoder import TokenIds
 
 #: Batches per stream of the engine between two signs of life: a few seconds, long enough that waiting for the slowest
 #: stream costs little.

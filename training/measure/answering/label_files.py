@@ -15,7 +15,7 @@ from consumer.tables.text_values import NO_TEXT, NOT_UNICODE
 from training.data.texts import STDIN, read_texts
 from training.io.output import check_file, check_not_read, writing
 from training.io.progress import ProgressBar, say
-from training.measure.prediction_files import AT_THE_END, Layout, format_of, writer
+from training.measure.answering.prediction_files import AT_THE_END, Layout, format_of, writer
 from training.predictor import CHUNK, Predictor
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.errors import BundleError
-from consumer.model.files import is_cascade, parsed, read_file, read_manifest, verify_files
-from consumer.model.manifest import GOLDEN, MANIFEST, TOKENIZER, FileSum, Golden, Manifest, Variant
-from consumer.model.profile import Profile, read_profile
+from consumer.model.bundle.files import is_cascade, parsed, read_file, read_manifest, verify_files
+from consumer.model.bundle.manifest import GOLDEN, MANIFEST, TOKENIZER, FileSum, Golden, Manifest, Variant
+from consumer.model.bundle.profile import Profile, read_profile
 
 
 @dataclass(frozen=True, slots=True)

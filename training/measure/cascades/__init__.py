@@ -1,0 +1,1 @@
+"""Which member of a cascade answers what, and what that costs."""

@@ -1,0 +1,1 @@
+"""Accuracy over cost: how fast, how right, and the picture of both."""
