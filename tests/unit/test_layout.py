@@ -1,6 +1,7 @@
 """The architecture as its imports show it: rooms, one direction, and nothing heavy or unsafe in the worker."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,8 @@ ORDER = {
     ),
 }
 MODULES_BESIDE_ROOMS = 12
+#: As many as one listing shows at a glance; `training/commands`, with one for each command, is the largest.
+MODULES_OF_A_ROOM = 20
 LINES_OF_A_MODULE = 250
 
 #: What the worker's environment does not have.
@@ -167,6 +170,8 @@ def test_a_listing_shows_the_flow(package: str) -> None:
     """Few modules beside the rooms, and no module longer than one idea."""
     beside = [path.name for path in (ROOT / package).glob("*.py")]
     assert 0 < len(beside) <= MODULES_BESIDE_ROOMS
+    rooms = Counter(path.parent for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py")
+    assert {str(room): count for room, count in rooms.items() if count > MODULES_OF_A_ROOM} == {}
     lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in modules(package).items()}
     assert {name: count for name, count in lines.items() if count > LINES_OF_A_MODULE} == {}
 
