@@ -492,6 +492,22 @@ MUTATIONS = (
         "tests/training/test_unpadded.py::test_flash_attention_computes_though_cudnn_could",
     ),
     Mutation(
+        "the worker leaves the sharpening out",
+        (
+            Change(
+                "consumer/model/inference/scaling.py",
+                "        if not self.sharpening:\n            return scaled\n",
+                "        return scaled\n",
+            ),
+        ),
+        "tests/unit/test_classifier.py::test_the_sharpening_of_the_bundle_is_applied",
+    ),
+    Mutation(
+        "a sharpening that fits by chance is kept",
+        (Change("training/measure/calibrate.py", "SHARPENS_FROM = 6.635", "SHARPENS_FROM = 0.0"),),
+        "tests/training/test_calibrate.py::test_what_fits_by_chance_is_left_out",
+    ),
+    Mutation(
         "without padding, a text without a token costs nothing",
         (
             Change(

@@ -54,7 +54,7 @@ class Classifier:
         self.bundle = bundle
         self._engine = engine
         self._labels = manifest.labels
-        self._temperature = manifest.calibration.temperature if manifest.calibration else 1.0
+        self._scaling = manifest.scaling
         self._threshold = manifest.calibration.threshold if manifest.calibration else None
         self._encoder = Encoder(bundle.tokenizer_json, manifest.reading)
         policy = replace(engine.policy, token_budget=token_budget) if token_budget else engine.policy
@@ -230,8 +230,7 @@ class Classifier:
             return Failed(logits.kind)
         # The label comes from the logits: with a high temperature, rounding could decide between probabilities.
         label = self._labels[int(logits.argmax())]
-        exponents = np.exp((logits - logits.max()) / self._temperature)
-        probabilities = dict(zip(self._labels, (exponents / exponents.sum()).tolist(), strict=True))
+        probabilities = dict(zip(self._labels, self._scaling.probabilities(logits).tolist(), strict=True))
         score = probabilities[label]
         unsure = None if self._threshold is None else score < self._threshold
         if text.unknown > MOST_UNKNOWN:

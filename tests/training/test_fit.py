@@ -170,13 +170,14 @@ def test_every_log_loss_of_the_record_is_that_of_the_calibrated_answers(
     workplace: Path, fitted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the classifier of the bundle gives them: figures of calibrated and other answers cannot be compared."""
+    from consumer.model.inference.scaling import Scaling
     from training.data.reviews import drawn, read_reviews
     from training.measure import calibrate
     from training.measure.evaluate import classify_all, evaluate, open_classifier
 
-    # Given the fitted model with another temperature: it makes no mistake, so none was fitted
+    # Given the fitted model with another scaling: it makes no mistake, so none was fitted
     shutil.copytree(f"{fitted}.run", workplace / "warm.run")
-    monkeypatch.setattr(calibrate, "fit_temperature", lambda *_: 2.0)
+    monkeypatch.setattr(calibrate, "fit_scaling", lambda *_: Scaling(2, 0.1))
     assert main(arguments(workplace, "warm")) == 0
     # Then each figure is what the worker's answers give, on the gate rows for fp32
     record, test = record_in(workplace / "warm" / "run.json"), read_reviews(workplace / "test.xlsx")

@@ -16,6 +16,7 @@ from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
 from consumer.model.engines.base import EngineFailure, Logits
 from consumer.model.inference.batching import BatchPolicy, TokenBatch
+from consumer.model.inference.scaling import PLAIN, Scaling
 from consumer.model.labeller import Scored
 from consumer.model.texts.encoder import Encoder
 from consumer.model.texts.reading import Reading, Truncation, Windows
@@ -159,7 +160,7 @@ def test_the_worker_averages_what_the_trained_model_says_of_each_window(fitted: 
 
 def test_a_temperature_fitted_on_whole_texts_is_the_one_that_is_applied(fitted: Bundle) -> None:
     """The worker applies a temperature to averaged windows as calibration fitted it."""
-    from training.measure.calibrate import tempered
+    from training.measure.calibrate import rescaled
 
     asked = texts(20)
     rows = []
@@ -168,7 +169,7 @@ def test_a_temperature_fitted_on_whole_texts_is_the_one_that_is_applied(fitted: 
         results = classifier.classify(asked).results
         rows.append([list(result.probabilities.values()) for result in results if isinstance(result, Scored)])
         classifier.close()
-    np.testing.assert_allclose(tempered(np.array(rows[0]), 2.5), rows[1], atol=1e-4)
+    np.testing.assert_allclose(rescaled(np.array(rows[0]), PLAIN, Scaling(2.5)), rows[1], atol=1e-4)
 
 
 def plan_of(workplace: Path, reviews: Any, settings: FitSettings) -> Any:

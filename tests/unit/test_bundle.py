@@ -191,6 +191,7 @@ def test_a_bundle_of_before_calibration_is_loaded(bundle: Path) -> None:
     assert calibrated.format == 1
     assert calibrated.calibration is not None
     assert calibrated.calibration.temperature == 1.5
+    assert calibrated.calibration.sharpening == 0
 
 
 def test_a_bundle_of_before_windows_is_loaded(bundle: Path) -> None:
@@ -222,6 +223,8 @@ def test_windows_that_cannot_be_are_refused(bundle: Path, change: dict[str, Any]
         {"temperature": -1},
         {"temperature": 1e9},
         {"temperature": None},
+        {"sharpening": -0.1},
+        {"sharpening": 1e9},
         {"threshold": 1.5},
         {"target_precision": 98},
         {"surprise": 1},

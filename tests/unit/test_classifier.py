@@ -304,12 +304,15 @@ def with_calibration(bundle: Bundle, **changes: float | None) -> Bundle:
 @given(
     logits=st.tuples(*[st.floats(-1e4, 1e4, width=32)] * 2),
     temperature=st.floats(0.01, 100),
+    sharpening=st.floats(0, 100),
 )
-def test_a_temperature_never_changes_a_label(bundle: Bundle, logits: tuple[float, float], temperature: float) -> None:
-    """However close the logits and however extreme the temperature; and the score is still the highest probability."""
+def test_calibration_never_changes_a_label(
+    bundle: Bundle, logits: tuple[float, float], temperature: float, sharpening: float
+) -> None:
+    """However close the logits and however extreme the numbers; and the score is still the highest probability."""
     plain = Classifier(bundle, Fixed(*logits)).classify(["good"]).results[0]
-    calibrated = Classifier(with_calibration(bundle, temperature=temperature), Fixed(*logits)).classify(["good"])
-    (result,) = calibrated.results
+    calibrated = with_calibration(bundle, temperature=temperature, sharpening=sharpening)
+    (result,) = Classifier(calibrated, Fixed(*logits)).classify(["good"]).results
     assert isinstance(plain, Scored)
     assert isinstance(result, Scored)
     assert result.label == plain.label == ("pos" if logits[1] > logits[0] else "neg")
@@ -322,6 +325,14 @@ def test_logits_are_divided_by_the_temperature(bundle: Bundle) -> None:
     (result,) = Classifier(with_calibration(bundle), Fixed(-1, 3)).classify(["good"]).results
     assert isinstance(result, Scored)
     assert result.probabilities["pos"] == pytest.approx(1 / (1 + math.exp(-2)))
+
+
+def test_the_sharpening_of_the_bundle_is_applied(bundle: Bundle) -> None:
+    """Two labels two apart at temperature 2 are 2 * (1 + 0.2 * 4) apart."""
+    sharpened = with_calibration(bundle, sharpening=0.2)
+    (result,) = Classifier(sharpened, Fixed(-1, 3)).classify(["good"]).results
+    assert isinstance(result, Scored)
+    assert result.probabilities["pos"] == pytest.approx(1 / (1 + math.exp(-3.6)))
 
 
 @pytest.mark.parametrize(("threshold", "unsure"), [(0.9, True), (0.85, False), (None, None)])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from consumer.model.bundle.manifest import Calibration, Manifest, Source
+from consumer.model.inference.scaling import PLAIN
 from consumer.model.texts.cleaning import AS_THEY_ARE
 from consumer.model.texts.encoder import Encoder
 from consumer.model.texts.reading import Reading
@@ -22,7 +23,7 @@ from training.adoption.reference import ask_transformers, check_alike
 from training.adoption.rows import Rows
 from training.io.output import write_text
 from training.io.progress import say
-from training.measure.calibrate import MIN_ROWS, as_line, calibrate, tempered_answers
+from training.measure.calibrate import MIN_ROWS, as_line, calibrate, rescaled_answers
 from training.measure.evaluate import Answer, Evaluation, classify_all, evaluate, open_classifier
 from training.measure.gate import FAST, REFERENCE, Measured, choose_by_agreement, choose_served
 from training.packaging import export
@@ -172,18 +173,18 @@ def _measured(bundle: Path, rows: Rows, labels: Sequence[str], settings: AdoptSe
         answers = classify_all(classifier, rows.measuring.texts, f"measuring {found.served}")
     # What the served variant answered to the rows that chose it says less than its answers to the others.
     measured = dict(measured) | {found.served: Measured(answers, rows.measuring.labels)}
-    temperature = 1.0
+    scaling = PLAIN
     if len(rows.deciding) >= MIN_ROWS:
         found.calibration = calibrate(
             deciding, rows.deciding, labels, variant=found.served, precision=settings.sure_precision
         )
-        temperature = found.calibration.temperature
+        scaling = found.calibration.scaling
         say(as_line(found.calibration))
     else:
         say(f"{len(rows.deciding)} rows are too few to calibrate the probabilities on (minimum: {MIN_ROWS})")
     found.evaluations = {
-        name: evaluate(tempered_answers(each.answers, temperature), each.truth, labels)
+        name: evaluate(rescaled_answers(each.answers, PLAIN, scaling), each.truth, labels)
         for name, each in measured.items()
     }
-    found.answers = tempered_answers(answers, temperature)
+    found.answers = rescaled_answers(answers, PLAIN, scaling)
     return found

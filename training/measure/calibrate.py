@@ -1,4 +1,4 @@
-"""Temperature and threshold: probabilities that mean what they say, fitted on reviews the model was not trained on."""
+"""Scaling and threshold: probabilities that mean what they say, fitted on reviews the model was not trained on."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from consumer.model.bundle.manifest import Calibration, Source
+from consumer.model.inference.scaling import PLAIN, Scaling
 from training.data.holdout import held_out_rows
 from training.data.reviews import Reviews
 from training.io.progress import say
@@ -20,7 +21,7 @@ from training.measure.answering.answers import (
 )
 from training.measure.evaluate import Answer
 
-#: Fewest reviews that a temperature is fitted on.
+#: Fewest reviews that a scaling is fitted on.
 MIN_ROWS = 100
 
 #: Times that the calibration error of a perfect model is drawn; its mean is then known to three digits.
@@ -28,6 +29,13 @@ DRAWS = 200
 
 #: A temperature outside these bounds means that something else is wrong than confidence.
 TEMPERATURES = (0.1, 10.0)
+
+#: The most that logits are sharpened. A hundredth is much already: it doubles a margin of 10.
+MOST_SHARPENING = 10.0
+
+#: By how much a sharpening has to raise the log likelihood of all rows, twice: chi-squared with one degree of freedom,
+#: 1% (Wilks 1938). What fits by chance is left out.
+SHARPENS_FROM = 6.635
 
 #: Keeps logarithms of probabilities that were rounded to 0 finite.
 _TINY = 1e-300
@@ -57,9 +65,9 @@ def calibrate(
     *,
     variant: str,
     precision: float,
-    before: float = 1.0,
+    before: Scaling = PLAIN,
 ) -> Calibration:
-    """Fit temperature and threshold on the `answers` to `reviews`.
+    """Fit scaling and threshold on the `answers` to `reviews`.
 
     Args:
         answers: of the classifier.
@@ -67,18 +75,19 @@ def calibrate(
         labels: those of the model.
         variant: the precision variant that answered.
         precision: share of right answers wanted among those that are not unsure.
-        before: the temperature that the answers were computed with.
+        before: the scaling that the answers were computed with.
     """
     probabilities, truth = as_arrays(answers, reviews.labels, labels)
     some = ~np.isnan(probabilities).any(axis=1)
     probabilities, truth = probabilities[some], truth[some]
-    factor = fit_temperature(probabilities, truth, before)
-    calibrated = Answers(tempered(probabilities, factor), truth)
+    scaling = fit_scaling(probabilities, truth, before)
+    calibrated = Answers(rescaled(probabilities, before, scaling), truth)
     by_chance = calibration_error_by_chance(calibrated, DRAWS).mean()
     say(f"a perfectly calibrated model would have a calibration error of {by_chance:.2%} on {len(truth)} reviews")
     threshold = find_threshold(calibrated.top, calibrated.right, precision)
     return Calibration(
-        temperature=before * factor,
+        temperature=scaling.temperature,
+        sharpening=scaling.sharpening,
         threshold=threshold,
         target_precision=precision,
         unsure=None if threshold is None else float(np.mean(calibrated.top < threshold)),
@@ -97,47 +106,93 @@ def as_line(found: Calibration) -> str:
         else f"unsure below {found.threshold:.4f}: {found.unsure:.1%} of the reviews, of the others at least "
         f"{found.target_precision:.1%} right"
     )
+    sharpening = f", sharpening {found.sharpening:.4f}" if found.sharpening else ""
     return (
-        f"calibrated on {found.data.rows} reviews: temperature {found.temperature:.3f}, "
+        f"calibrated on {found.data.rows} reviews: temperature {found.temperature:.3f}{sharpening}, "
         f"calibration error {found.ece_before:.2%} before, {found.ece_after:.2%} after; {unsure}"
     )
 
 
-def fit_temperature(probabilities: Floats, truth: Indices, before: float = 1.0) -> float:
-    """The temperature that makes `truth` most likely (Guo et al. 2017, section 4.2).
-
-    It is a factor on the one that the probabilities have `before`; their product is within `TEMPERATURES`.
+def fit_scaling(probabilities: Floats, truth: Indices, before: Scaling = PLAIN) -> Scaling:
+    """The scaling that makes `truth` most likely: a temperature, and a sharpening if that alone leaves much to gain.
 
     Logarithms of probabilities are logits up to a constant, which a softmax ignores. Without a wrong answer the
-    likelihood has no maximum (lower is always better), so the temperature stays as it is.
+    likelihood has no maximum (a lower temperature is always better), so the scaling stays as it is.
+
+    Args:
+        probabilities: of each label, shape (rows, labels).
+        truth: which label is right, shape (rows,).
+        before: the scaling that the probabilities were computed with.
     """
-    from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
 
-    if (probabilities.argmax(axis=1) == truth).all():
-        say(f"no wrong answer among {len(truth)}: the temperature stays as it is")
+    if _none_is_wrong(probabilities, truth):
+        return before
+    logits = before.unscale(_logits(probabilities))
+    plain = Scaling(fit_temperature(logits, truth))
+    found = minimize(
+        lambda given: _loss(logits, truth, Scaling(math.exp(given[0]), given[1])),
+        (math.log(plain.temperature), 0.01),
+        bounds=([math.log(bound) for bound in TEMPERATURES], (0, MOST_SHARPENING)),
+        method="Nelder-Mead",
+        options={"xatol": 1e-5, "fatol": 1e-3},
+    )
+    if 2 * (_loss(logits, truth, plain) - found.fun) < SHARPENS_FROM:
+        return plain
+    return Scaling(math.exp(found.x[0]), float(found.x[1]))
+
+
+def fit_temperature(logits: Floats, truth: Indices) -> float:
+    """The temperature, within `TEMPERATURES`, that makes `truth` most likely (Guo et al. 2017, section 4.2).
+
+    It is 1 if no answer is wrong.
+
+    Args:
+        logits: of each label, shape (rows, labels), up to a constant for each row.
+        truth: which label is right, shape (rows,).
+    """
+    from scipy.optimize import minimize_scalar
+
+    if _none_is_wrong(logits, truth):
         return 1.0
-
-    def loss(exponent: float) -> float:
-        likelihood = tempered(probabilities, math.exp(exponent))[np.arange(len(truth)), truth]
-        return float(-np.log(np.maximum(likelihood, _TINY)).mean())
-
-    bounds = tuple(math.log(bound / before) for bound in TEMPERATURES)
-    return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-5}).x)
-
-
-def tempered(probabilities: Floats, temperature: float) -> Floats:
-    """The probabilities, shape (rows, labels), that logits divided by `temperature` give; NaN rows stay NaN."""
-    logits = np.log(np.maximum(probabilities, _TINY)) / temperature
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+    found = minimize_scalar(
+        lambda exponent: _loss(logits, truth, Scaling(math.exp(exponent))),
+        bounds=[math.log(bound) for bound in TEMPERATURES],
+        method="bounded",
+        options={"xatol": 1e-5},
+    )
+    return math.exp(found.x)
 
 
-def tempered_answers(answers: Sequence[Answer], temperature: float) -> list[Answer]:
-    """`answers` as the classifier would have given them with `temperature`."""
+def _none_is_wrong(answers: Floats, truth: Indices) -> bool:
+    found = bool((answers.argmax(axis=1) == truth).all())
+    if found:
+        say(f"no wrong answer among {len(truth)}: the scaling stays as it is")
+    return found
+
+
+def _loss(logits: Floats, truth: Indices, scaling: Scaling) -> float:
+    """The log likelihood of `truth`, negative."""
+    likelihood = scaling.probabilities(logits)[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(likelihood, _TINY)).sum())
+
+
+def rescaled(probabilities: Floats, before: Scaling, after: Scaling) -> Floats:
+    """`probabilities`, shape (rows, labels), as `after` gives them instead of `before`; NaN rows stay NaN."""
+    return after.probabilities(before.unscale(_logits(probabilities)))
+
+
+def rescaled_answers(answers: Sequence[Answer], before: Scaling, after: Scaling) -> list[Answer]:
+    """`answers` as the classifier would have given them with `after` instead of `before`."""
     return [
-        answer and dict(zip(answer, tempered(np.array([list(answer.values())]), temperature)[0].tolist(), strict=True))
+        answer
+        and dict(zip(answer, rescaled(np.array([list(answer.values())]), before, after)[0].tolist(), strict=True))
         for answer in answers
     ]
+
+
+def _logits(probabilities: Floats) -> Floats:
+    return np.log(np.maximum(probabilities, _TINY))
 
 
 def find_threshold(top: Floats, right: Flags, precision: float) -> float | None:

@@ -12,7 +12,7 @@ from training.data.prepare import DEFAULTS, DataOptions, prepare_test
 from training.data.reviews import Reviews
 from training.io.output import storing, write_text
 from training.io.progress import say
-from training.measure.calibrate import MIN_ROWS, calibrate, tempered_answers
+from training.measure.calibrate import MIN_ROWS, calibrate, rescaled_answers
 from training.measure.evaluate import check_known_labels, classify_all, open_classifier
 from training.packaging.card import CARD, with_calibration
 from training.packaging.golden import ask
@@ -62,14 +62,13 @@ def calibrated_copy(
     with open_classifier(bundle, None) as classifier:
         classifier.self_check()
         answers = classify_all(classifier, reviews.texts, "asking the model")
-    before = manifest.calibration.temperature if manifest.calibration else 1.0
     calibration = calibrate(
         answers,
         reviews,
         manifest.labels,
         variant=manifest.served,
         precision=precision,
-        before=before,
+        before=manifest.scaling,
     )
     now = datetime.now(UTC)
     facts = manifest.model_dump(exclude={"files"}) | {
@@ -82,7 +81,7 @@ def calibrated_copy(
             with storing(draft / name):
                 (draft / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(bundle / name, draft / name)
-        calibrated = tempered_answers(answers, calibration.temperature / before)
+        calibrated = rescaled_answers(answers, manifest.scaling, calibration.scaling)
         encoder = Encoder(source.tokenizer_json, manifest.reading)
         write_profile(draft, reviews, calibrated, encoder, manifest.labels)
         seal(draft, facts)

@@ -3,6 +3,7 @@
 import re
 
 from consumer.model.bundle.manifest import Calibration, Manifest
+from consumer.model.inference.scaling import Scaling
 from consumer.model.texts.reading import Truncation
 from training.loop.schedule import describe
 from training.measure.evaluate import Evaluation, as_text
@@ -155,6 +156,14 @@ def what_is_read(manifest: Manifest, *, trained: bool = True) -> str:
     return f"of a longer review, it reads the first {'and the last ' if both else ''}tokens"
 
 
+def scaling_in_words(scaling: Scaling) -> str:
+    """What is done to logits before softmax."""
+    divided = f"divided by {scaling.temperature:.3f}"
+    if not scaling.sharpening:
+        return divided
+    return f"{divided} and then multiplied by 1 + {scaling.sharpening:.4f} m², m being the highest minus the second"
+
+
 def calibration_section(calibration: Calibration | None) -> str:
     """What the probabilities mean, as a section of the card."""
     if calibration is None:
@@ -168,7 +177,7 @@ def calibration_section(calibration: Calibration | None) -> str:
     )
     return f"""{_HEADING}
 
-Logits are divided by {calibration.temperature:.3f}, fitted on the answers of {calibration.variant} to \
+Logits are {scaling_in_words(calibration.scaling)}, fitted on the answers of {calibration.variant} to \
 {calibration.data.rows} reviews of `{calibration.data.file}` that the run did not train on. The expected calibration \
 error (15 bins) on these reviews was {calibration.ece_before:.2%} before and is {calibration.ece_after:.2%} after.
 

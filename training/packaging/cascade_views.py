@@ -8,6 +8,7 @@ from training.io.output import storing
 from training.measure.cascades.choosing import AtThresholds, Decided, Measurement
 from training.measure.curves.speed import Speed
 from training.measure.evaluate import as_text as evaluation_text
+from training.packaging.card import scaling_in_words
 
 PICTURE = "cascade.png"
 
@@ -38,7 +39,7 @@ def as_card(name: str, members: Sequence[Member], decided: Decided, measured: Me
         for member in members
         if member.below is not None
     ]
-    temperatures = ", ".join(f"{member.calibration.temperature:.3f} ({member.name})" for member in members)
+    scalings = ", ".join(f"{scaling_in_words(member.calibration.scaling)} ({member.name})" for member in members)
     unsure = (
         "No prediction is marked `unsure`."
         if calibration.threshold is None or calibration.unsure is None
@@ -91,7 +92,7 @@ alone, with the 95 % interval of paired answers. {timed}
 
 ## Calibration
 
-Logits are divided by {temperatures}, fitted for every member on the rows that chose. A probability means the same
+Logits are {scalings}, fitted for every member on the rows that chose. A probability means the same
 whoever answers. On the rows that measured, the calibration error is {error}.
 
 {unsure} This holds for reviews like these, not for other kinds of text.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from consumer.model.bundle.manifest import Accuracy, Manifest, Source, Variant
+from consumer.model.inference.scaling import PLAIN
 from consumer.model.texts.cleaning import LATEST
 from consumer.model.texts.encoder import Encoder, TokenIds
 from training.data.prepare import Prepared
@@ -16,7 +17,7 @@ from training.data.reviews import Reviews, draw
 from training.encoders.base import Base
 from training.io.output import write_text
 from training.io.progress import say
-from training.measure.calibrate import as_line, calibrate, tempered_answers
+from training.measure.calibrate import as_line, calibrate, rescaled_answers
 from training.measure.evaluate import Evaluation, classify_all, evaluate, open_classifier
 from training.measure.gate import REFERENCE, Judged, Measured, choose_served
 from training.packaging import export
@@ -106,9 +107,9 @@ def package(
             calibration = calibrate(held_answers, held_out, labels, variant=served, precision=packaging.sure_precision)
             say(as_line(calibration))
             facts["calibration"] = calibration
-            if not judged:  # the worker divides the logits of every variant by it
+            if not judged:  # the worker scales the logits of every variant by it
                 measured = {
-                    name: replace(each, answers=tempered_answers(each.answers, calibration.temperature))
+                    name: replace(each, answers=rescaled_answers(each.answers, PLAIN, calibration.scaling))
                     for name, each in measured.items()
                 }
         evaluations = {name: evaluate(each.answers, each.truth, labels) for name, each in measured.items()}

@@ -50,9 +50,9 @@ class Header(BaseModel):
     """What the answers of one call depend on.
 
     `settings` is the rest of the key of `training.teachers.teacher.Teacher`: how the teacher read the texts, and what
-    it computed with. `temperature` has been divided out of the logits already. `trained_on` is what the teacher was
-    trained on, as far as it says. `data` has the rows that were asked for, `tests` the files whose texts were left out.
-    `texts` is the number of all texts of the call, and `texts_sha256` that of these in their order.
+    it computed with. The logits are scaled by `temperature` and `sharpening` already. `trained_on` is what the teacher
+    was trained on, as far as it says. `data` has the rows that were asked for, `tests` the files whose texts were left
+    out. `texts` is the number of all texts of the call, and `texts_sha256` that of these in their order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +64,7 @@ class Header(BaseModel):
     labels: tuple[str, ...] = Field(min_length=2)
     settings: dict[str, Any]
     temperature: float
+    sharpening: float = 0
     trained_on: tuple[Source, ...] = ()
     data: tuple[Source, ...]
     tests: tuple[Source, ...] = ()

@@ -88,7 +88,7 @@ def _bundle(path: Path, inside: bool) -> Teacher:
         manifest.reading,
         None if inside else manifest.served,
         "torch" if "torch" in manifest.variants else None,  # OpenVINO would leave a GPU idle
-        temperature=manifest.calibration.temperature if manifest.calibration else 1.0,
+        scaling=manifest.scaling,
     )
 
 

@@ -69,7 +69,7 @@ def nbsvm_logits(train: Reviews, unlabeled: Sequence[str], seed: int) -> Logits:
                 unseen += _logits(model, unlabeled) / FOLDS
             done += len(others)
             bar.update(done)
-    temperature = fit_temperature(np.exp(seen), targets)
+    temperature = fit_temperature(seen, targets)
     return np.concatenate([seen, unseen]).astype(np.float32) / np.float32(temperature)
 
 

@@ -17,6 +17,7 @@ from consumer.model.bundle.loading import Bundle, load_bundle
 from consumer.model.bundle.manifest import TOKENIZER
 from consumer.model.classifier import Classifier
 from consumer.model.engines import open_engine
+from consumer.model.inference.scaling import PLAIN, Scaling
 from consumer.model.labeller import Scored
 from consumer.model.texts.encoder import Encoder
 from consumer.model.texts.reading import Reading
@@ -57,8 +58,8 @@ class Teacher:
 
     `digest` is the SHA-256 of all its files, `labels[i]` names the i-th logit. `variant` is that of a bundle, and
     `on_gpu` the one that a run begun on a GPU takes instead. If `variant` is None, transformers runs the torch weights
-    in `precision`, `micro_batch_tokens` at a time; only it returns hidden states and attention. `temperature` divides
-    the logits.
+    in `precision`, `micro_batch_tokens` at a time; only it returns hidden states and attention. `scaling` is that of
+    its calibration.
     """
 
     path: Path
@@ -69,7 +70,7 @@ class Teacher:
     on_gpu: str | None = None
     hidden: bool = False
     attention: bool = False
-    temperature: float = 1.0
+    scaling: Scaling = PLAIN
     micro_batch_tokens: int | None = None
     precision: Arithmetic = "fp32"
 
@@ -170,7 +171,7 @@ def _transformer(teacher: Teacher, device: Any) -> Asked:
                 outputs = rows.outputs(
                     model, group, device, teacher.precision, hidden=teacher.hidden, attention=teacher.attention
                 )
-            logits[group] = outputs.logits.cpu().numpy() / teacher.temperature
+            logits[group] = teacher.scaling.scale(outputs.logits.cpu().numpy())
             if outputs.hidden is not None:
                 hidden[group] = outputs.hidden.cpu().numpy()
             if outputs.attention is not None:

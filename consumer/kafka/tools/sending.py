@@ -79,7 +79,7 @@ class Sending:
 
         Raises:
             KafkaUnusable: this user may not read the group.
-        GaveUp: Kafka does not say.
+            GaveUp: Kafka does not say.
         """
         try:
             found = self._consumer.committed(

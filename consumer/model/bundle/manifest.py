@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from consumer.model.inference.scaling import PLAIN, Scaling
 from consumer.model.texts.cleaning import TextRules
 from consumer.model.texts.reading import Reading, Truncation, Windows
 
@@ -97,14 +98,15 @@ class Source(Part):
 class Calibration(Part):
     """Makes a probability match the share of correct labels; fitted on reviews that the model was not trained on.
 
-    Logits are divided by `temperature` (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2). A
-    prediction whose probability is below `threshold` is unsure: of the `data` rows at or above it, at least
-    `target_precision` were labelled correctly; `unsure` is the share of rows below it. Both are None if no threshold
-    reaches that precision. Fitted on the answers of `variant`, and applied to every variant. `ece_before` and
-    `ece_after` are the expected calibration errors on the same rows.
+    Logits are scaled by `temperature` and `sharpening` (see `Scaling`). A prediction whose probability is below
+    `threshold` is unsure: of the `data` rows at or above it, at least `target_precision` were labelled correctly;
+    `unsure` is the share of rows below it. Both are None if no threshold reaches that precision. Fitted on the answers
+    of `variant`, and applied to every variant. `ece_before` and `ece_after` are the expected calibration errors on the
+    same rows.
     """
 
     temperature: float = Field(ge=0.01, le=100)
+    sharpening: float = Field(default=0, ge=0, le=100)
     threshold: float | None = Field(default=None, ge=0, le=1)
     target_precision: float = Field(gt=0, lt=1)
     unsure: float | None = Field(default=None, ge=0, le=1)
@@ -112,6 +114,11 @@ class Calibration(Part):
     ece_after: float = Field(ge=0, le=1)
     variant: str
     data: Source
+
+    @property
+    def scaling(self) -> Scaling:
+        """What makes probabilities of logits."""
+        return Scaling(self.temperature, self.sharpening)
 
 
 class Manifest(Part):
@@ -159,6 +166,11 @@ class Manifest(Part):
     def reading(self) -> Reading:
         """What the model reads of a text."""
         return Reading(self.max_length, self.truncation, self.windows, text_rules=self.format)
+
+    @property
+    def scaling(self) -> Scaling:
+        """What makes probabilities of logits; without calibration, softmax alone."""
+        return self.calibration.scaling if self.calibration else PLAIN
 
     @property
     def learnt_from(self) -> tuple[Source, ...]:

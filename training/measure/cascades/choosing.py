@@ -10,11 +10,12 @@ from consumer.errors import UsageError
 from consumer.model.bundle.loading import Bundle
 from consumer.model.bundle.manifest import Calibration, Source
 from consumer.model.cascade.manifest import PassedOn
+from consumer.model.inference.scaling import Scaling
 from consumer.model.labeller import Scored
 from training.data.reviews import Reviews
 from training.io.progress import say
 from training.measure.answering.answers import Answers, Floats, Indices, as_arrays, expected_calibration_error
-from training.measure.calibrate import MIN_ROWS, find_threshold, fit_temperature, tempered
+from training.measure.calibrate import MIN_ROWS, find_threshold, fit_scaling, rescaled
 from training.measure.cascades.routing import Loss, Routed, choose, lost, passed_on_range, route
 from training.measure.evaluate import Answer, Evaluation, evaluate, open_classifier, score_all
 from training.measure.metrics import Metrics
@@ -40,6 +41,11 @@ class Asked:
     def name(self) -> str:
         """That of its bundle."""
         return self.bundle.manifest.name
+
+    @property
+    def scaling(self) -> Scaling:
+        """What made the probabilities of logits."""
+        return self.bundle.manifest.scaling
 
 
 @dataclass(frozen=True)
@@ -115,8 +121,8 @@ def decide(
         UsageError: no thresholds lose that little, or there are too few rows.
     """
     truth = _truth(choosing, labels)
-    factors = [_factor(each, each.choosing, truth) for each in asked]
-    members = [tempered(each.choosing, factor) for each, factor in zip(asked, factors, strict=True)]
+    scalings = [_scaling(each, each.choosing, truth) for each in asked]
+    members = [rescaled(each.choosing, each.scaling, scaling) for each, scaling in zip(asked, scalings, strict=True)]
     costs = [each.bundle.manifest.parameters * float(each.tokens.mean()) for each in asked]
     below = choose(members, truth, costs, max_loss)
     if below is None:
@@ -130,8 +136,8 @@ def decide(
             f"without {asked[-1].name}, at most {max_loss:g} points are lost: leave it out, or lower --max-loss"
         )
     if last.sum() >= MIN_ROWS:
-        factors[-1] = _factor(asked[-1], asked[-1].choosing[last], truth[last])
-        members[-1] = tempered(asked[-1].choosing, factors[-1])
+        scalings[-1] = _scaling(asked[-1], asked[-1].choosing[last], truth[last])
+        members[-1] = rescaled(asked[-1].choosing, asked[-1].scaling, scalings[-1])
     routed = route(members, truth, below)
     top = np.nan_to_num(routed.probabilities).max(axis=1)
     threshold = find_threshold(top, routed.right, precision)
@@ -139,7 +145,8 @@ def decide(
     answered = [routed.member >= place for place in range(len(asked))]
     calibrations = tuple(
         Calibration(
-            temperature=_temperature(each) * factor,
+            temperature=scaling.temperature,
+            sharpening=scaling.sharpening,
             threshold=threshold,
             target_precision=precision,
             unsure=None if threshold is None else float((top < threshold).mean()),
@@ -148,7 +155,7 @@ def decide(
             variant=each.bundle.manifest.served,
             data=data,
         )
-        for each, factor, probabilities, rows in zip(asked, factors, members, answered, strict=True)
+        for each, scaling, probabilities, rows in zip(asked, scalings, members, answered, strict=True)
     )
     allowed = {each: choose(members, truth, costs, each) for each in sorted({*ALLOWED, max_loss})}
     say(f"thresholds chosen on {len(truth)} rows: {', '.join(f'{each:.4f}' for each in below)}")
@@ -161,7 +168,7 @@ def measure(
     """Measure what was `decided` on the rows `measuring` of `test`."""
     every = _truth(test, labels)
     members_on_all = [
-        tempered(each.test, calibration.temperature / _temperature(each))
+        rescaled(each.test, each.scaling, calibration.scaling)
         for each, calibration in zip(asked, decided.calibrations, strict=True)
     ]
     rows = np.array(measuring)
@@ -204,16 +211,10 @@ def _truth(reviews: Reviews, labels: Sequence[str]) -> Indices:
     return np.array([places[label] for label in reviews.labels], dtype=np.int64)
 
 
-def _temperature(asked: Asked) -> float:
-    """What the logits were divided by when the member answered."""
-    calibration = asked.bundle.manifest.calibration
-    return calibration.temperature if calibration else 1.0
-
-
-def _factor(asked: Asked, probabilities: Floats, truth: Indices) -> float:
-    """What the temperature of the member has to be multiplied by."""
+def _scaling(asked: Asked, probabilities: Floats, truth: Indices) -> Scaling:
+    """That of the member on some of its answers."""
     some = np.isfinite(probabilities).all(axis=1)
-    return fit_temperature(probabilities[some], truth[some], _temperature(asked))
+    return fit_scaling(probabilities[some], truth[some], asked.scaling)
 
 
 def _evaluated(routed: Routed, truth: Indices, labels: Sequence[str]) -> Evaluation:
