@@ -17,7 +17,7 @@ from consumer.settings import WorkerSettings
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 #: Least accuracy on the test file; most parameters, and bytes of all files.
-PROMISED = {"distilbert-imdb": (0.928, 66_000_000, 70_000_000), "student-imdb": (0.90, 10_000_000, 12_000_000)}
+PROMISED = {"distilbert-imdb": (0.928, 66_000_000, 70_000_000), "student-imdb": (0.922, 10_000_000, 12_000_000)}
 
 
 #: Most points that a cascade loses against its last member on the rows that chose nothing.
@@ -42,7 +42,7 @@ def test_a_shipped_cascade_is_what_is_promised(name: str) -> None:
     assert [member.path for member in manifest.members] == ["../student-imdb", "../distilbert-imdb"]
     assert {model.path.name for model in models(bundle)} == PROMISED.keys()
     assert manifest.measured is not None
-    assert manifest.measured.rows > 10_000
+    assert manifest.measured.rows > 9_900
     assert manifest.measured.lost <= MOST_LOST[name]
     record = json.loads((bundle.path / "run.json").read_text())
     assert record["lost"]["on_all_rows"]["rows"] == 20_000
