@@ -3,7 +3,7 @@
 Microseconds of processor time for each record, by records of a poll: everything that the loop counts in one turn, drift
 included; the lookup of a text of 1,300 characters that the cache does not know; the language of such a text; and the
 spans of a poll whose records belong to no trace, or each to a sampled one. Spans are encoded as for a collector, in
-their own thread. To be compared with what a model takes for a review: 2,600 µs (student-imdb) to 43,000 µs
+their own thread. To be compared with what a model takes for a review: 2,800 µs (student-imdb) to 43,000 µs
 (distilbert-imdb) on two cores of an EPYC 9004.
 """
 
