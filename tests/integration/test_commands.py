@@ -97,7 +97,7 @@ def commands_named() -> Iterator[tuple[str, str, frozenset[str]]]:
         yield (
             program,
             command + (action[0] if action else ""),
-            frozenset(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", own)),
+            frozenset(re.findall(r"(?<![\w-])(--[a-z][a-z0-9-]+)", own)),
         )
 
 
