@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Self
@@ -42,6 +43,7 @@ class EndToEnd:
         self._ending = ExitStack()
         self._made = self._sent = 0
         self._hits = 0.0
+        self._stages: dict[str, float] = {}
         self._starts = count(1)
         self.start_seconds = 0.0
 
@@ -102,10 +104,10 @@ class EndToEnd:
         return statistics.median(ages), statistics.quantiles(ages, n=100)[98]
 
     def profile(self) -> dict[str, float]:
-        """Where the time of the worker went: the share of each stage, without the time that it was idle."""
-        seconds = self._samples("reviews_stage_seconds_sum", "stage")
-        busy = sum(seconds.values()) - seconds.pop("idle", 0.0)
-        return {stage: spent / busy for stage, spent in sorted(seconds.items(), key=lambda each: -each[1]) if spent}
+        """Where the worker's time went while it had a backlog: the share of each stage."""
+        busy = sum(self._stages.values())
+        largest_first = sorted(self._stages.items(), key=lambda each: -each[1])
+        return {stage: spent / busy for stage, spent in largest_first if spent}
 
     def passed_on(self) -> dict[str, float]:
         """Share of its texts that a member of a cascade passed on, for each that did; empty if there is one model."""
@@ -121,11 +123,19 @@ class EndToEnd:
         return worker, time.monotonic() - started
 
     def _backlog(self, texts: Sequence[str], known: int = 0) -> float:
+        before = self._busy_seconds()
         first = self._produce(texts)
         self._all_done()
+        for stage, seconds in self._busy_seconds().items():
+            self._stages[stage] = self._stages.get(stage, 0.0) + seconds - before.get(stage, 0.0)
         self._check_hits(known)
         last = max(record.timestamp_ms or 0 for record in read_all(self._topics.bootstrap, self._topics.output))
         return len(texts) / (last / 1000 - first)
+
+    def _busy_seconds(self) -> dict[str, float]:
+        """Seconds that the worker has spent in each stage since its start, except idle."""
+        seconds = self._samples("reviews_stage_seconds_sum", "stage")
+        return {stage: each for stage, each in seconds.items() if stage != "idle"}
 
     def _new(self, texts: Sequence[str]) -> list[str]:
         """Texts that the worker has never seen."""
@@ -143,7 +153,11 @@ class EndToEnd:
         return first
 
     def _all_done(self) -> None:
+        """Wait until all are labelled, and the time of the poll that labelled the last is noted."""
         wait_until(lambda: self._worker.metric("reviews_consumed_total") >= self._sent, 900, "all labelled")
+        polls = self._worker.metric("reviews_poll_ends_total")
+        noted = partial(self._worker.metric, "reviews_stage_seconds_count", stage="infer")
+        wait_until(lambda: noted() >= polls, 10, "its time noted")
 
     def _check_hits(self, known: int) -> None:
         """The cache has answered the `known` texts, and no others: a backlog of new texts has to be computed."""

@@ -24,7 +24,7 @@ class Found:
         lengths: tokens of each text.
         flop: of a text, on average.
         limits: reviews/s that bare products of matrices would allow, by precision.
-        profiles: of each worker, the share of its busy time by stage, and the share that each member passed on.
+        profiles: of each worker, shares of its time by stage while it had a backlog, and what each member passed on.
         steady: rate, and ages of results at that rate.
         peak_mib: most memory resident, by worker.
         ready: seconds from start to ready in each round, by the number of models.
@@ -114,7 +114,7 @@ def print_report(line_up: LineUp, found: Found) -> None:
     for name, (stages, passed_on) in found.profiles.items():
         on = "".join(f"; {member} passed on {share:.1%}" for member, share in passed_on.items())
         print(
-            f"{name}: {', '.join(f'{stage} {share:.1%}' for stage, share in stages.items())} of its busy time; at most "
+            f"{name}: {', '.join(f'{stage} {share:.1%}' for stage, share in stages.items())} of its time; at most "
             f"{found.peak_mib[name]:.0f} MiB resident{on}."
         )
     steady = found.steady
