@@ -508,6 +508,17 @@ MUTATIONS = (
         "tests/training/test_calibrate.py::test_what_fits_by_chance_is_left_out",
     ),
     Mutation(
+        "the last batches of a poll are as large as the first ones, and streams wait for each other",
+        (
+            Change(
+                "consumer/model/inference/batching.py",
+                "            budget = min(policy.token_budget, -(-left // policy.parallel))",
+                "            budget = budget or min(policy.token_budget, -(-left // policy.parallel))",
+            ),
+        ),
+        "tests/unit/test_batching.py::test_no_stream_ends_later_than_the_others_by_more_than_one_text",
+    ),
+    Mutation(
         "without padding, a text without a token costs nothing",
         (
             Change(

@@ -1,7 +1,9 @@
 """Grouping by length and padding, for any lengths and any policy."""
 
+import heapq
+
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.model.inference.batching import BatchPolicy, pad, plan, rounded
@@ -60,6 +62,19 @@ def test_a_width_holds_its_text_and_never_passes_the_last_position(
     assert min(length, max_length) <= width <= max_length
     assert width % policy.round_to == 0 or width == max_length
     assert width > 0
+
+
+@given(LENGTHS, POLICIES)
+@example([16] * 300, BatchPolicy(token_budget=512, max_rows=256, parallel=8))
+def test_no_stream_ends_later_than_the_others_by_more_than_one_text(lengths: list[int], policy: BatchPolicy) -> None:
+    """Each stream takes the next batch when it is free; the last to end is at most the longest text above the mean."""
+    batches = plan(lengths, policy, MAX_LENGTH)
+    widths = [rounded(lengths[batch[0]], policy, MAX_LENGTH) for batch in batches]
+    costs = [width * len(batch) for width, batch in zip(widths, batches, strict=True)]
+    streams = [0] * policy.parallel
+    for cost in costs:
+        heapq.heapreplace(streams, streams[0] + cost)
+    assert max(streams) <= sum(costs) / policy.parallel + max(widths, default=0) + 1
 
 
 def test_few_texts_are_spread_over_all_streams() -> None:

@@ -53,12 +53,15 @@ def rounded(length: int, policy: BatchPolicy, max_length: int) -> int:
 def plan(lengths: Sequence[int], policy: BatchPolicy, max_length: int) -> list[list[int]]:
     """Group texts by their lengths in tokens.
 
+    If several batches are computed in parallel, none of them should finish long after the others. So the longest texts
+    come first, and each batch gets at most an equal share of the tokens that are left, which makes the last batches
+    small: guided self-scheduling (Polychronopoulos and Kuck, 1987, doi:10.1109/TC.1987.5009495).
+
     Returns:
-        Indices into `lengths`, each exactly once. The longest batches come first: if several are computed in parallel,
-        none of them finishes long after the others.
+        Indices into `lengths`, each exactly once, in the order to compute the batches in.
     """
     widths = [rounded(length, policy, max_length) for length in lengths]
-    budget = min(policy.token_budget, -(-sum(widths) // policy.parallel))
+    left, budget = sum(widths), 0
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         batch = batches[-1] if batches else []
@@ -66,7 +69,9 @@ def plan(lengths: Sequence[int], policy: BatchPolicy, max_length: int) -> list[l
         if fits:
             batch.append(index)
         else:
+            budget = min(policy.token_budget, -(-left // policy.parallel))
             batches.append([index])
+        left -= widths[index]
     return batches
 
 
