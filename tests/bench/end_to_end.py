@@ -159,7 +159,7 @@ class EndToEnd:
         labelled = partial(self._worker.metric, "reviews_consumed_total")
         wait_until(lambda: labelled() >= self._sent, 900, "all labelled", ASKED_EVERY_SECONDS)
         polls = self._worker.metric("reviews_poll_ends_total")
-        noted = partial(self._worker.metric, "reviews_stage_seconds_count", stage="infer")
+        noted = partial(self._worker.metric, "reviews_stage_seconds_count", stage="parse")
         wait_until(lambda: noted() >= polls, 10, "its time noted")
 
     def _check_hits(self, known: int) -> None:
