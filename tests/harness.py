@@ -213,6 +213,8 @@ class Harness:
     def stop(self) -> None:
         """Send SIGTERM to every worker that still runs; each must end with exit code 0."""
         running = [worker for worker in self.workers if worker.is_running]
+        # Before its first line a process may not yet handle signals: one that was started just now would die of it.
+        wait_until(lambda: all(each.log or not each.is_running for each in running), 60, "every worker has begun")
         for worker in running:
             worker.send(signal.SIGTERM)
         for worker in running:
