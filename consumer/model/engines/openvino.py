@@ -19,7 +19,7 @@ INPUTS = {"input_ids", "attention_mask"}
 
 #: Kernels that OpenVINO caches in each stream, several per shape; a new one is compiled first. In polls of 32 reviews,
 #: 256 make DistilBERT 6 % faster than 64, 128 make it 3 % faster, and 1,000 no faster than 256. Each 64 more take about
-#: 12 MB with two streams, for each model of a cascade. With OpenVINO's default of 5,000, memory would grow with every
+#: 12 MiB with two streams, for each model of a cascade. With OpenVINO's default of 5,000, memory would grow with every
 #: new shape.
 KERNEL_CACHE = "192"
 
